@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# The whole gate: sets up .venv with the test extra, then ruff, mypy, import contracts, tests.
+#
+#   scripts/check.sh                 everything
+#   scripts/check.sh tests/slides    the linters and these tests only
+#
+# Safe to run again: what is there already is kept. System packages that some tests want are installed by .ci/run;
+# without them those tests skip and say so.
+set -euo pipefail
+root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+. "$root/scripts/lib.sh"
+case "${1:-}" in -h | --help) sed -n '2,8s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;; esac
+cd "$root"
+make_environment test
+bin="$root/.venv/bin"
+
+say "ruff format --check"
+"$bin/ruff" format --check .
+say "ruff check"
+"$bin/ruff" check .
+say "mypy --strict on the package"
+"$bin/mypy"
+say "import contracts"
+"$bin/lint-imports" --no-cache
+say "shell scripts parse"
+for script in scripts/*.sh .ci/run; do bash -n "$script"; done
+say "kernels without the compiler"
+NUMBA_DISABLE_JIT=1 "$bin/python" -m pytest -q -m "kernels and not slow" tests
+say "pytest"
+"$bin/python" -m pytest -q --durations=15 "$@"

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+from wsiparse.cli.main import COMMANDS
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_whose_example_works(
+    name: str, wsiparse: Callable, demo_slide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = wsiparse(name, "--help")
+    assert said.code == 0
+    text = re.sub(r"\s+", " ", said.out)
+    example = re.search(r"Example: wsiparse (.+?)(?= Options:)", text)
+    assert example is not None, f"{name} --help ends its text with an example"
+    (tmp_path / "slides").mkdir()
+    shutil.copy(demo_slide, tmp_path / "slides")
+    monkeypatch.chdir(tmp_path)
+    ran = wsiparse(*shlex.split(example.group(1)))
+    assert ran.code == 0, ran.err
+
+
+def test_the_list_of_commands_tells_what_each_does(wsiparse: Callable) -> None:
+    said = wsiparse("--help")
+    assert said.code == 0
+    for name, (_, text) in COMMANDS.items():
+        assert name in said.out
+        assert text in said.out
+
+
+def test_an_unknown_command_is_wrong_usage(wsiparse: Callable) -> None:
+    assert wsiparse("rum").code == 2
+
+
+def test_a_missing_argument_is_wrong_usage(wsiparse: Callable) -> None:
+    assert wsiparse("run", "x.svs").code == 2
+
+
+def imported_by(statement: str) -> set[str]:
+    code = f"import sys\n{statement}\nprint('\\n'.join(sys.modules))"
+    out = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], check=True, capture_output=True, text=True, cwd=ROOT
+    )
+    return {line.split(".")[0] for line in out.stdout.splitlines()}
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    assert not imported_by("import wsiparse") & {"torch", "dask", "numba", "zarr", "numpy", "scipy", "click"}
+
+
+def test_importing_the_command_line_loads_nothing_heavy() -> None:
+    assert not imported_by("import wsiparse.cli.main") & {"torch", "dask", "numba", "zarr", "scipy", "pydantic"}
+
+
+def test_every_public_name_resolves() -> None:
+    import wsiparse
+
+    assert list(wsiparse.__all__) == sorted(wsiparse.__all__)
+    for name in wsiparse.__all__:
+        assert getattr(wsiparse, name) is not None

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wsiparse.errors import FieldError
+from wsiparse.field.store import PartReader, memory_field, parts_field, write_part
+from wsiparse.field.tiles import FieldTile
+from wsiparse.types import Box, TileGrid
+
+
+def painted(grid: TileGrid, n_regions: int, skip: set[int], seed: int) -> tuple[np.ndarray, list[FieldTile]]:
+    """A random canvas (3 + R, h, w) and its tiles; skipped tiles are background."""
+    rng = np.random.default_rng(seed)
+    canvas = rng.integers(0, 4, (3 + n_regions, grid.canvas[1], grid.canvas[0])).astype(np.uint8)
+    tiles = []
+    for tile in grid:
+        c = tile.core
+        part = canvas[:, c.y : c.y1, c.x : c.x1]
+        if tile.index in skip:
+            part[:] = 0
+        else:
+            tiles.append(FieldTile(tile.index, part[:3].copy(), part[3:].copy()))
+    return canvas, tiles
+
+
+grids = st.builds(
+    TileGrid,
+    st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    st.just(16),
+    st.integers(0, 5),
+)
+
+
+@given(grids, st.integers(0, 2), st.sets(st.integers(0, 30)), st.data())
+def test_any_box_of_a_memory_field_equals_the_canvas(
+    grid: TileGrid, n: int, skip: set[int], data: st.DataObject
+) -> None:
+    canvas, tiles = painted(grid, n, skip, 1)
+    field = memory_field(grid, n, tiles)
+    w, h = grid.canvas
+    x, y = data.draw(st.integers(0, w - 1)), data.draw(st.integers(0, h - 1))
+    box = Box(x, y, data.draw(st.integers(1, w - x)), data.draw(st.integers(1, h - y)))
+    cells, regions = field.read(box)
+    np.testing.assert_array_equal(np.concatenate([cells, regions]), canvas[:, box.y : box.y1, box.x : box.x1])
+
+
+@pytest.mark.parametrize("n_regions", [0, 2])
+def test_published_parts_read_back_exactly(tmp_path: Path, n_regions: int) -> None:
+    grid = TileGrid((70, 45), 24, 4)
+    canvas, tiles = painted(grid, n_regions, {2, 5}, 2)
+    write_part(tmp_path / "a.zip", tiles[:3], grid, n_regions)
+    write_part(tmp_path / "b.zip", tiles[3:], grid, n_regions)
+    parts = [PartReader(tmp_path / name, grid) for name in ("b.zip", "a.zip")]
+    cells, regions = parts_field(grid, n_regions, parts).read(Box(0, 0, 70, 45))
+    np.testing.assert_array_equal(np.concatenate([cells, regions]), canvas)
+    for part in parts:
+        part.close()
+
+
+def test_a_part_that_is_not_one_is_named_with_the_remedy(tmp_path: Path) -> None:
+    path = tmp_path / "torn.zip"
+    path.write_bytes(b"PK\x03\x04 torn")
+    with pytest.raises(FieldError, match=r"torn\.zip: not a readable field part .* Delete it and run again"):
+        PartReader(path, TileGrid((8, 8), 8, 0))
+
+
+def test_a_box_outside_the_canvas_is_a_callers_error() -> None:
+    field = memory_field(TileGrid((8, 8), 8, 0), 0, [])
+    with pytest.raises(ValueError, match="not inside the canvas"):
+        field.read(Box(4, 4, 8, 2))

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from wsiparse.objects.scores import centroids_of
+from wsiparse.slides.synthetic import paint_he
+
+SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "evaluate_embedded.py"
+
+#: Centroid F1, PQ, inflammatory F1 that must be reached on the annotated tiles.
+FLOORS = {
+    "consep": (0.65, 0.28, 0.55),
+    "crchisto": (0.67, None, 0.55),
+    "cpm15": (0.81, 0.54, None),
+    "gbm40": (0.89, 0.68, None),
+    "tcga_lgg": (0.87, 0.62, None),
+}
+
+
+def evaluate(root: Path, *options: str) -> list[str]:
+    run = subprocess.run(
+        [sys.executable, str(SCRIPT), str(root), *options], check=False, capture_output=True, text=True, timeout=600
+    )
+    assert run.returncode == 0, run.stderr
+    return run.stdout.splitlines()
+
+
+def figure(line: str, name: str) -> float | None:
+    match = re.search(rf"(?:^|  ){re.escape(name)} (\d\.\d+|-)", line)
+    assert match is not None, line
+    return None if match[1] == "-" else float(match[1])
+
+
+@pytest.fixture(scope="module")
+def data_sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Painted nuclei as three data sets: outlines with classes, points at 1.1 x, and outlines at 40x by name."""
+    root = tmp_path_factory.mktemp("annotated")
+    field = paint_he(400, 360, seed=11)
+    kinds = {k + 1: 2 if mine else 1 for k, mine in enumerate(field.inflammatory)}
+    image = Image.fromarray(field.image)
+
+    consep = root / "consep"
+    consep.mkdir()
+    image.resize((800, 720), Image.Resampling.BICUBIC).save(consep / "a.png")
+    Image.fromarray(np.kron(field.labels, np.ones((2, 2))).astype(np.uint16)).save(consep / "a.label.png")
+    (consep / "a.types.json").write_text(json.dumps(kinds))
+
+    points = root / "crchisto"
+    points.mkdir()
+    image.resize((round(400 / 1.1), round(360 / 1.1)), Image.Resampling.BICUBIC).save(points / "b.png")
+    rows = [[x / 1.1, y / 1.1, kinds[int(i)]] for i, (x, y) in zip(*centroids_of(field.labels), strict=True)]
+    (points / "b.points.json").write_text(json.dumps(rows))
+
+    plain = root / "cpm15"
+    plain.mkdir()
+    image.save(plain / "c_20x.png")
+    Image.fromarray(field.labels.astype(np.uint16)).save(plain / "c_20x.label.png")
+    (root / "empty").mkdir()
+    return root
+
+
+def test_each_data_set_gives_one_line_at_its_own_scale(data_sets: Path) -> None:
+    lines = evaluate(data_sets, "--engine", "classical")
+    assert [line.split()[0] for line in lines] == ["consep", "cpm15", "crchisto"]
+    for line in lines:
+        f1 = figure(line, "F1")
+        assert f1 is not None
+        assert f1 > 0.9, line
+    assert figure(lines[2], "PQ") is None
+    for line in lines[:2]:
+        assert (figure(line, "PQ") or 0) > 0.6, line
+    for line in (lines[0], lines[2]):
+        assert (figure(line, "inflammatory F1") or 0) > 0.6, line
+    assert "inflammatory" not in lines[1]
+
+
+def test_the_network_runs_the_same_road(data_sets: Path) -> None:
+    (line,) = evaluate(data_sets, "--sets", "cpm15", "--precision", "bf16", "--tiles", "1")
+    assert (figure(line, "F1") or 0) > 0.8
+
+
+def test_a_folder_without_images_is_an_error(tmp_path: Path) -> None:
+    run = subprocess.run([sys.executable, str(SCRIPT), str(tmp_path)], check=False, capture_output=True, text=True)
+    assert run.returncode == 1
+    assert "no data set" in run.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FLOORS)
+def test_the_network_keeps_its_floors_on_annotated_tiles(shared: Path, name: str) -> None:
+    (line,) = evaluate(shared / "data" / "annotated", "--sets", name)
+    for label, floor in zip(("F1", "PQ", "inflammatory F1"), FLOORS[name], strict=True):
+        if floor is not None:
+            assert (figure(line, label) or 0) >= floor, line

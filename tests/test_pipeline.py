@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import shapely
+
+from tests.exact_engine import INFO, ExactRecognizer, flat_picture
+from wsiparse import pipeline
+from wsiparse.config import RunConfig
+from wsiparse.pipeline import analyse
+from wsiparse.slides import MemorySlide, open_slide
+from wsiparse.slides.synthetic import write_svs
+from wsiparse.types import ObjectTable, RecognizerSpec
+
+WHOLE = RunConfig(engine="embedded", whole_slide=True)
+
+
+@pytest.fixture(autouse=True)
+def exact(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(spec: RecognizerSpec) -> ExactRecognizer:
+        return ExactRecognizer(spec.prompts)
+
+    monkeypatch.setattr(pipeline, "engine_info", lambda spec: INFO)
+    monkeypatch.setattr(pipeline, "load_recognizer", load)
+
+
+def same(a: ObjectTable, b: ObjectTable) -> bool:
+    return all(np.array_equal(getattr(a, name), getattr(b, name)) for name in ObjectTable.__dataclass_fields__)
+
+
+def check_truth(objects: ObjectTable, image_truth: object) -> None:
+    truth = image_truth.labels  # type: ignore[attr-defined]
+    assert len(objects) == truth.max()
+    assert sorted(objects.area_px.tolist()) == sorted(np.bincount(truth.ravel())[1:].tolist())
+    assert (objects.class_id == 1).sum() == image_truth.inflammatory.sum()  # type: ignore[attr-defined]
+
+
+def test_a_memory_slide_gives_its_true_counts_and_areas() -> None:
+    image, truth = flat_picture(700, 500)
+    result = analyse(MemorySlide(image, 0.5), WHOLE)
+    check_truth(result.objects, truth)
+    polygons = shapely.from_ragged_array(
+        shapely.GeometryType.POLYGON, *result.objects.ragged(result.prepared.plan.frame)
+    )
+    assert shapely.is_valid(polygons).all()
+    assert shapely.area(polygons).sum() == (truth.labels > 0).sum()
+
+
+@pytest.mark.parametrize("reader", ["openslide", "tiffslide"])
+def test_a_written_pyramid_gives_the_same_objects_as_memory(tmp_path: Path, reader: str) -> None:
+    image, truth = flat_picture(700, 500, seed=1)
+    write_svs(tmp_path / "exact.svs", image, compression=None)
+    with open_slide(tmp_path / "exact.svs", reader=reader) as slide:
+        result = analyse(slide, WHOLE)
+    check_truth(result.objects, truth)
+    assert same(result.objects, analyse(MemorySlide(image, 0.5), WHOLE).objects)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"tile_size": 128, "overlap": 32},
+        {"tile_size": 512, "overlap": 0},
+        {"block_size": 64},
+        {"block_size": 333},
+        {"block_size": 4096},
+        {"batch_size": 3},
+    ],
+)
+def test_tiles_blocks_and_batches_change_no_object(change: dict[str, int]) -> None:
+    image, _ = flat_picture(600, 420, seed=2)
+    slide = MemorySlide(image, 0.5)
+    assert same(analyse(slide, WHOLE).objects, analyse(slide, WHOLE.updated(change)).objects)
+
+
+def test_workers_change_no_object() -> None:
+    image, _ = flat_picture(600, 420, seed=3)
+    slide = MemorySlide(image, 0.5)
+    assert same(analyse(slide, WHOLE, workers=1).objects, analyse(slide, WHOLE, workers=3).objects)
+
+
+def test_a_finer_slide_gives_level0_polygons_of_the_right_size() -> None:
+    image, truth = flat_picture(300, 200, seed=4)
+    fine = np.repeat(np.repeat(image, 2, axis=0), 2, axis=1)
+    result = analyse(MemorySlide(fine, 0.25), WHOLE)
+    check_truth(result.objects, truth)
+    coords, _ = result.objects.ragged(result.prepared.plan.frame)
+    np.testing.assert_array_equal(coords, 2.0 * result.objects.coords)
+
+
+def test_a_roi_keeps_the_cells_whose_centroid_lies_in_it(tmp_path: Path) -> None:
+    image, _ = flat_picture(700, 500, seed=5)
+    path = tmp_path / "roi.geojson"
+    path.write_text(
+        '{"type":"Polygon","coordinates":[[[100.5,80],[420,90],[380,400],[120,350],[100.5,80]]]}', encoding="utf-8"
+    )
+    result = analyse(MemorySlide(image, 0.5), WHOLE, roi=path)
+    everything = analyse(MemorySlide(image, 0.5), WHOLE).objects
+    roi = shapely.Polygon([(100.5, 80), (420, 90), (380, 400), (120, 350)])
+    inside = shapely.contains_xy(roi, everything.centroid[:, 0], everything.centroid[:, 1])
+    assert 0 < inside.sum() < len(everything)
+    assert same(result.objects, everything.take(np.flatnonzero(inside)))
+    assert result.prepared.plan.area_mm2 == pytest.approx(roi.area * 0.25e-6)
+
+
+def test_the_digest_changes_with_what_shapes_results_and_only_then() -> None:
+    image, _ = flat_picture(200, 200)
+    slide = MemorySlide(image, 0.5)
+    base = pipeline.prepare(slide, WHOLE).digest
+    assert base == pipeline.prepare(slide, WHOLE.updated({"block_size": 64, "num_workers": 5})).digest
+    for change in ({"mpp": 1.0}, {"min_area_um2": 3.0}, {"tile_size": 512}, {"prompts": ({"text": "nuclei"},)}):
+        assert pipeline.prepare(slide, WHOLE.updated(change)).digest != base

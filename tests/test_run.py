@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from wsiparse import ObjectsReader
+
+#: Files of a slide that must not change by a byte whatever the settings that "change no result".
+SAME = ("cells.geojson.gz", "counts.csv", "overlay.jpg", "DONE.json")
+
+
+def hashes(results: Path) -> dict[str, str]:
+    [folder] = (results / "slides").iterdir()
+    files = [folder / name for name in SAME] + sorted(p for p in (folder / "objects.zarr").rglob("*") if p.is_file())
+    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, demo_slide: Path) -> Path:
+    from wsiparse.cli.main import main
+
+    results = tmp_path_factory.mktemp("finished")
+    with pytest.raises(SystemExit) as stop:
+        main(["run", str(demo_slide), "-o", str(results), "-n", "1"])
+    assert stop.value.code == 0
+    return results
+
+
+def test_a_run_writes_everything_a_slide_has(finished: Path) -> None:
+    [folder] = (finished / "slides").iterdir()
+    names = {p.name for p in folder.iterdir()}
+    assert names == {"DONE.json", "objects.zarr", "cells.geojson.gz", "counts.csv", "overlay.jpg", "log.txt"}
+    done = json.loads((folder / "DONE.json").read_text(encoding="utf-8"))
+    for name, facts in done["files"].items():
+        if (folder / name).is_file():
+            assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == facts["sha256"]
+    assert "not BiomedParse" in done["engine"]
+    with Image.open(folder / "overlay.jpg") as picture:
+        assert picture.size[0] == 640
+
+
+def test_counts_objects_and_overlay_agree(finished: Path) -> None:
+    [folder] = (finished / "slides").iterdir()
+    features = json.loads(gzip.decompress((folder / "cells.geojson.gz").read_bytes()))["features"]
+    done = json.loads((folder / "DONE.json").read_text(encoding="utf-8"))
+    n = sum(c["n"] for c in done["summary"]["counts"])
+    assert len(features) == n == len(ObjectsReader(folder / "objects.zarr").table("cell")) > 100
+    assert f"All cells,cell,{n}," in (folder / "counts.csv").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("change", [["--block-size", "100"], ["--block-size", "2048"], ["-n", "3"]])
+def test_block_size_and_workers_change_no_output_byte(
+    change: list[str],
+    finished: Path,
+    wsiparse: Callable,
+    demo_slide: Path,
+    tmp_path: Path,
+) -> None:
+    assert wsiparse("run", demo_slide, "-o", tmp_path / "again", *change).code == 0
+    assert hashes(tmp_path / "again") == hashes(finished)
+
+
+def test_a_finished_slide_is_skipped_and_overwrite_does_it_again(
+    wsiparse: Callable,
+    demo_slide: Path,
+    tmp_path: Path,
+) -> None:
+    first = wsiparse("run", demo_slide, "-o", tmp_path / "r")
+    before = hashes(tmp_path / "r")
+    again = wsiparse("run", demo_slide, "-o", tmp_path / "r")
+    assert ": done:" in first.out
+    assert "already done" in again.out
+    assert ": done:" in wsiparse("run", demo_slide, "-o", tmp_path / "r", "--overwrite").out
+    assert hashes(tmp_path / "r") == before
+
+
+def test_a_changed_setting_is_done_anew_and_replaces_the_old_results(
+    wsiparse: Callable,
+    demo_slide: Path,
+    tmp_path: Path,
+) -> None:
+    wsiparse("run", demo_slide, "-o", tmp_path / "r")
+    said = wsiparse("run", demo_slide, "-o", tmp_path / "r", "--prompt", "nuclei")
+    assert ": done:" in said.out
+    [folder] = (tmp_path / "r" / "slides").iterdir()
+    assert "nflammatory" not in (folder / "counts.csv").read_text(encoding="utf-8")
+
+
+def test_a_finished_slide_with_a_damaged_file_is_done_again(
+    wsiparse: Callable,
+    demo_slide: Path,
+    tmp_path: Path,
+) -> None:
+    wsiparse("run", demo_slide, "-o", tmp_path / "r")
+    before = hashes(tmp_path / "r")
+    [folder] = (tmp_path / "r" / "slides").iterdir()
+    (folder / "counts.csv").write_text("cut", encoding="ascii")
+    assert ": done:" in wsiparse("run", demo_slide, "-o", tmp_path / "r").out
+    assert hashes(tmp_path / "r") == before

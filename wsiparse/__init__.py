@@ -1,0 +1,55 @@
+"""wsiparse: whole-slide pathology from words to counted, exact objects. Research use only.
+
+Public names load their module on first use, so that importing the package stays fast.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from wsiparse.config import RunConfig, load_config
+    from wsiparse.errors import WsiparseError
+    from wsiparse.pipeline import analyse
+    from wsiparse.slides import find_slides, open_slide
+    from wsiparse.types import ObjectTable, Prompt, PromptSet, RecognizerSpec
+    from wsiparse.write.objects_zarr import ObjectsReader
+
+__all__ = [
+    "ObjectTable",
+    "ObjectsReader",
+    "Prompt",
+    "PromptSet",
+    "RecognizerSpec",
+    "RunConfig",
+    "WsiparseError",
+    "analyse",
+    "find_slides",
+    "load_config",
+    "open_slide",
+]
+
+_HOMES = {
+    "ObjectTable": "types",
+    "ObjectsReader": "write.objects_zarr",
+    "Prompt": "types",
+    "PromptSet": "types",
+    "RecognizerSpec": "types",
+    "RunConfig": "config",
+    "WsiparseError": "errors",
+    "analyse": "pipeline",
+    "find_slides": "slides",
+    "load_config": "config",
+    "open_slide": "slides",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"wsiparse.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'wsiparse' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

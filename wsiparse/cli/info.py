@@ -1,0 +1,106 @@
+"""`wsiparse info`: what a slide is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from wsiparse.cli.options import slide_options
+from wsiparse.errors import WsiparseError
+
+__all__ = ["command"]
+
+
+@click.command("info")
+@slide_options
+@click.option("--json", "as_json", is_flag=True, help="One JSON array instead of text.")
+def command(
+    slides: tuple[str, ...],
+    slide_mpp: float | None,
+    recursive: bool,
+    ext: tuple[str, ...],
+    reader: str | None,
+    as_json: bool,
+) -> int:
+    """Describe SLIDES: vendor, size, levels, mpp, objective, bounds, reader used, estimated tissue.
+
+    Example: wsiparse info slides/ --json
+    """
+    from wsiparse.slides import find_slides
+
+    paths = find_slides(slides, recursive=recursive, extensions=ext or None)
+    facts, failed = [], 0
+    for path in paths:
+        try:
+            fact = _facts(path, slide_mpp, reader or "auto")
+        except WsiparseError as err:
+            failed += 1
+            click.echo(f"error: {err}", err=True)
+            continue
+        facts.append(fact)
+        if not as_json:
+            click.echo(_text(fact))
+    if as_json:
+        click.echo(json.dumps(facts, indent=1, ensure_ascii=False))
+    if failed == len(paths) == 1:
+        return 1
+    return 3 if failed else 0
+
+
+def _facts(path: Path, slide_mpp: float | None, reader: str) -> dict[str, Any]:
+    from wsiparse.pipeline import OVERVIEW_MPP
+    from wsiparse.slides import open_slide, overview
+    from wsiparse.tiling import AnalysisArea, tissue_mask
+
+    with open_slide(path, slide_mpp=slide_mpp, reader=reader) as slide:
+        tissue_mm2 = share = None
+        if slide.mpp is not None:
+            picture, frame = overview(slide, OVERVIEW_MPP)
+            area = AnalysisArea(slide.size, frame, tissue_mask(picture, frame.mean_mpp))
+            tissue_mm2 = area.area_mm2(slide.mpp)
+            share = tissue_mm2 / (slide.size[0] * slide.mpp[0] * slide.size[1] * slide.mpp[1] * 1e-6)
+        box = slide.bounds
+        return {
+            "slide": str(path),
+            "vendor": slide.vendor,
+            "reader": slide.reader,
+            "size": list(slide.size),
+            "levels": [list(size) for size in slide.level_sizes],
+            "mpp": list(slide.mpp) if slide.mpp is not None else None,
+            "mpp_source": slide.mpp_source,
+            "objective": slide.objective,
+            "bounds": [box.x, box.y, box.width, box.height],
+            "tissue_mm2": tissue_mm2,
+            "tissue_share": share,
+        }
+
+
+def _text(fact: dict[str, Any]) -> str:
+    levels = ", ".join(f"{w} x {h}" for w, h in fact["levels"])
+    mpp = (
+        f"{fact['mpp'][0]:.5g} x {fact['mpp'][1]:.5g} um per px ({fact['mpp_source']})"
+        if fact["mpp"] is not None
+        else f"unknown ({fact['mpp_source']}); pass --slide-mpp"
+    )
+    objective = f"{fact['objective']:g}x" if fact["objective"] is not None else "unknown"
+    tissue = (
+        f"{fact['tissue_mm2']:.3f} mm2 ({100 * fact['tissue_share']:.0f} %)"
+        if fact["tissue_mm2"] is not None
+        else "unknown without mpp"
+    )
+    x, y, w, h = fact["bounds"]
+    return "\n".join(
+        [
+            fact["slide"],
+            f"  vendor     {fact['vendor'] or 'unknown'} (read by {fact['reader']})",
+            f"  size       {fact['size'][0]} x {fact['size'][1]} px",
+            f"  levels     {len(fact['levels'])}: {levels}",
+            f"  mpp        {mpp}",
+            f"  objective  {objective}",
+            f"  bounds     {w} x {h} px at ({x}, {y})",
+            f"  tissue     {tissue}",
+        ]
+    )

@@ -1,0 +1,79 @@
+"""The `wsiparse` command: finds the asked-for command and turns known errors into one line and an exit code.
+
+Exit codes: 0 done; 1 a known error, told in one line; 2 wrong usage; 3 some slides or tiles failed, the rest is done;
+130 / 143 interrupted / terminated.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import sys
+from typing import Final
+
+import click
+
+from wsiparse.errors import WsiparseError
+
+__all__ = ["main"]
+
+#: Command name -> (module below `wsiparse.cli`, one-line help); modules are imported only when their command runs.
+COMMANDS: Final[dict[str, tuple[str, str]]] = {
+    "run": ("run", "Analyse slides: objects, counts, overlays."),
+    "plan": ("plan", "Tell what a run would do: tiles, mm2, disk, memory."),
+    "info": ("info", "Describe slides: size, levels, mpp, tissue."),
+}
+
+
+class _Commands(click.Group):
+    """A group whose commands are imported on first use, so that --help stays fast."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _ = COMMANDS[cmd_name]
+        command = importlib.import_module(f"wsiparse.cli.{module}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="wsiparse", message="wsiparse %(version)s")
+def _group() -> None:
+    """Whole-slide pathology: name what you look for, get exact objects, counts per mm2 and QuPath overlays.
+
+    Research use only.
+
+    Example: wsiparse run slides/ -o results --prompt "inflammatory cells"
+    """
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit the process with its code."""
+    # tifffile logs what it dislikes about a file; what matters of it comes back as an error of ours
+    logging.getLogger("tifffile").addHandler(logging.NullHandler())
+    logging.getLogger("wsiparse").addHandler(logging.NullHandler())
+    try:
+        code = _group.main(args=arguments, prog_name="wsiparse", standalone_mode=False)
+    except click.ClickException as err:
+        err.show()
+        sys.exit(err.exit_code)
+    except click.Abort:
+        sys.exit(130)
+    except KeyboardInterrupt:
+        print("interrupted; run the same command again to go on", file=sys.stderr)
+        sys.exit(130)
+    except WsiparseError as err:
+        print(f"error: {err}", file=sys.stderr)
+        sys.exit(1)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)
+    sys.exit(code if isinstance(code, int) else 0)

@@ -1,0 +1,74 @@
+"""Options that several commands share, and how they become a `RunConfig`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from wsiparse.config import PromptConfig, RunConfig, load_config
+
+__all__ = ["analysis_options", "config_from", "slide_options"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def slide_options(function: F) -> F:
+    """SLIDES arguments and how slides are found and read."""
+    for option in reversed(
+        [
+            click.argument("slides", nargs=-1, required=True, metavar="SLIDES..."),
+            click.option("--slide-mpp", type=float, help="Microns per pixel of level 0, where the metadata lack it."),
+            click.option("--recursive", is_flag=True, help="Look into sub-folders too."),
+            click.option("--ext", multiple=True, metavar=".svs", help="Only files with this ending (repeatable)."),
+            click.option(
+                "--reader", type=click.Choice(["auto", "openslide", "tiffslide"]), help="Library that reads the slides."
+            ),
+        ]
+    ):
+        function = option(function)
+    return function
+
+
+def analysis_options(function: F) -> F:
+    """What is looked for, where and at which scale."""
+    for option in reversed(
+        [
+            click.option("--prompt", "prompts", multiple=True, help="What to look for, in words (repeatable)."),
+            click.option(
+                "--strict-prompts",
+                is_flag=True,
+                default=None,
+                help="Refuse prompts BiomedParse was not trained on (see `wsiparse prompts`).",
+            ),
+            click.option("--config", "config_file", type=click.Path(path_type=Path), help="YAML file of settings."),
+            click.option(
+                "--engine",
+                type=click.Choice(["auto", "embedded", "classical", "biomedparse"]),
+                help="Recognizer; auto takes BiomedParse when its weights are configured, else the embedded network.",
+            ),
+            click.option("--weights", help="BiomedParse weights (file or folder)."),
+            click.option("--mpp", type=float, help="Microns per pixel the network sees (default: the engine's own)."),
+            click.option("--roi", type=click.Path(path_type=Path), help="GeoJSON of the regions to analyse."),
+            click.option("--whole-slide", is_flag=True, default=None, help="Analyse everything, not only tissue."),
+            click.option("--device", help="auto, cpu, cuda, cuda:1, mps."),
+            click.option("--precision", type=click.Choice(["auto", "float32", "bf16", "fp16"]), help="Of the network."),
+            click.option("--tile-size", type=int, help="Edge of the network's input, px (default: the engine's own)."),
+            click.option("--overlap", type=int, help="Overlap of neighbouring tiles, px: context, not results."),
+            click.option("--min-area-um2", type=float, help="Drop smaller cells (default: the engine's own)."),
+        ]
+    ):
+        function = option(function)
+    return function
+
+
+def config_from(config_file: Path | None, prompts: tuple[str, ...], values: dict[str, Any]) -> RunConfig:
+    """The file's settings with command-line values winning."""
+    config = load_config(config_file) if config_file is not None else RunConfig()
+    given: dict[str, Any] = {k: v for k, v in values.items() if k in RunConfig.model_fields}
+    if prompts:
+        by_text = {p.text: p for p in config.prompts}
+        given["prompts"] = tuple(by_text.get(text, PromptConfig(text=text)).model_dump() for text in prompts)
+    return config.updated(given)

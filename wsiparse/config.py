@@ -1,0 +1,166 @@
+"""Run settings from YAML: strict, frozen, with an error that names the nearest known key.
+
+A file holds the keys of `RunConfig`; command-line values win over it. See ``configs/`` for commented examples.
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from wsiparse.errors import ConfigError
+from wsiparse.types import Prompt, PromptKind, PromptSet
+
+__all__ = ["DEFAULT_PROMPTS", "PromptConfig", "RunConfig", "load_config", "prompt_set"]
+
+#: Colours of classes nobody coloured, in prompt order (Okabe & Ito 2008: told apart by colour-blind readers).
+PALETTE = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7", "#999999")
+
+Engine = Literal["auto", "embedded", "classical", "biomedparse"]
+Precision = Literal["auto", "float32", "bf16", "fp16"]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PromptConfig(_Strict):
+    """One prompt as written in a file; only `text` is required."""
+
+    text: str
+    class_name: str | None = None
+    colour: str | None = None
+    kind: PromptKind = "cell"
+    threshold: float | None = Field(default=None, gt=0, lt=1)
+    input_mpp: float | None = Field(default=None, ge=0.01, le=20)
+
+
+class RunConfig(_Strict):
+    """Everything that shapes a run apart from the slides themselves. None means "the engine's own choice"."""
+
+    prompts: tuple[PromptConfig, ...] = ()
+    strict_prompts: bool = False
+    engine: Engine = "auto"
+    device: str = "auto"
+    precision: Precision = "auto"
+    weights: str | None = None
+    mpp: float | None = Field(default=None, gt=0, le=20)
+    slide_mpp: float | None = Field(default=None, gt=0)
+    tile_size: int | None = Field(default=None, ge=16)
+    overlap: int | None = Field(default=None, ge=0)
+    block_size: int = Field(default=512, ge=16, le=8192)
+    batch_size: int = Field(default=1, ge=1)
+    num_workers: int | None = Field(default=None, ge=1)
+    whole_slide: bool = False
+    reader: Literal["auto", "openslide", "tiffslide"] = "auto"
+    coords: Literal["qupath", "level0"] = "qupath"
+    min_area_um2: float | None = Field(default=None, ge=0)
+
+    def updated(self, values: dict[str, Any]) -> RunConfig:
+        """A copy in which every value that is not None replaces the file's; checked again.
+
+        Raises
+        ------
+        ConfigError
+            If a value is out of range.
+        """
+        merged = self.model_dump() | {k: v for k, v in values.items() if v is not None}
+        return _validated(merged, "command line")
+
+
+#: What is looked for when nobody says: every nucleus, inflammatory ones told apart.
+DEFAULT_PROMPTS = (
+    PromptConfig(text="inflammatory cells", class_name="Inflammatory", colour="#ffd60a"),
+    PromptConfig(text="nuclei", class_name="Other nuclei", colour="#19e68c"),
+)
+
+
+def _known_keys(location: tuple[int | str, ...]) -> list[str]:
+    model: type[BaseModel] = PromptConfig if "prompts" in location[:-1] else RunConfig
+    return sorted(model.model_fields)
+
+
+def _one_line(error: ValidationError, source: str) -> str:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    more = f" ({error.error_count() - 1} more problems follow)" if error.error_count() > 1 else ""
+    if first["type"] == "extra_forbidden":
+        key = str(first["loc"][-1])
+        known = _known_keys(first["loc"])
+        near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+        hint = f"did you mean '{near[0]}'?" if near else f"known keys: {', '.join(known)}."
+        return f"{source}: unknown key '{where}': {hint}{more}"
+    return (
+        f"{source}: '{where}' is {first.get('input')!r}: {first['msg']}. Correct the value or leave the key out.{more}"
+    )
+
+
+def _validated(values: dict[str, Any], source: str) -> RunConfig:
+    try:
+        return RunConfig.model_validate(values)
+    except ValidationError as err:
+        raise ConfigError(_one_line(err, source)) from err
+
+
+def load_config(path: Path) -> RunConfig:
+    """Read a YAML file of `RunConfig` keys.
+
+    Raises
+    ------
+    ConfigError
+        If the file is missing, is not YAML, is not a mapping, has an unknown key (the nearest known one is named) or
+        a value out of range.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as err:
+        raise ConfigError(f"{path}: no such config file. Give an existing YAML file to --config.") from err
+    except (OSError, UnicodeDecodeError) as err:
+        raise ConfigError(f"{path}: cannot be read ({err}). Give a readable UTF-8 YAML file to --config.") from err
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as err:
+        mark = getattr(err, "problem_mark", None)
+        line = f" at line {mark.line + 1}" if mark is not None else ""
+        raise ConfigError(f"{path}: not valid YAML{line}. Compare it with the files in configs/.") from err
+    if values is None:
+        values = {}
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: holds {type(values).__name__}, not 'key: value' lines. See the files in configs/.")
+    return _validated(values, str(path))
+
+
+def prompt_set(config: RunConfig, default_threshold: float = 0.5) -> PromptSet:
+    """The prompts of a run with names, colours and thresholds filled in.
+
+    Parameters
+    ----------
+    config : without prompts, `DEFAULT_PROMPTS` are taken
+    default_threshold : for prompts that give none
+
+    Raises
+    ------
+    ConfigError
+        If two prompts share a text or a class name, or a colour or class name is malformed.
+    """
+    prompts = config.prompts or DEFAULT_PROMPTS
+    try:
+        return PromptSet(
+            tuple(
+                Prompt(
+                    text=p.text,
+                    class_name=p.class_name if p.class_name is not None else p.text.strip().capitalize(),
+                    colour=p.colour or PALETTE[i % len(PALETTE)],
+                    kind=p.kind,
+                    threshold=p.threshold if p.threshold is not None else default_threshold,
+                    input_mpp=p.input_mpp,
+                )
+                for i, p in enumerate(prompts)
+            )
+        )
+    except ValueError as err:
+        raise ConfigError(f"prompts: {err}. Correct the prompt in the config file or on the command line.") from err

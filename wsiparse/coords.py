@@ -1,0 +1,112 @@
+"""Pixel frames and the only place that scales coordinates.
+
+Frames
+------
+level-0     pixels of the slide's finest level, corner origin: pixel (x, y) covers [x, x+1] x [y, y+1].
+frame       a regular pixel grid laid over level-0 from the same corner; pixel (i, j) covers
+            [i*fx, (i+1)*fx] x [j*fy, (j+1)*fy] level-0 px. The network's field and the tissue overview are frames.
+micron      level-0 times the slide's mpp.
+QuPath      level-0 minus the slide's bounds origin (QuPath crops to ``openslide.bounds-*`` by default).
+
+All coordinates are x then y; all arrays are row-major (y, x).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsiparse.errors import PlanError
+
+__all__ = ["SNAP", "Frame", "frame_at", "to_level0", "to_qupath", "um2_per_px", "um_to_px"]
+
+#: A downsample this close (relative) to a whole number is taken as that number: 40x scanners
+#: differ by a few per cent (0.2425-0.2527 um/px), and whole factors keep pixels and polygons exact.
+SNAP: Final = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A regular pixel grid over a slide.
+
+    Parameters
+    ----------
+    size : (width, height) of the grid, px, each >= 1
+    downsample : (fx, fy), level-0 px per grid px, > 0
+    mpp : (mx, my), microns per grid px, > 0
+    """
+
+    size: tuple[int, int]
+    downsample: tuple[float, float]
+    mpp: tuple[float, float]
+
+    def __post_init__(self) -> None:
+        if min(self.size) < 1:
+            raise ValueError(f"frame size must be >= 1 px, got {self.size}")
+        for name, pair in (("downsample", self.downsample), ("mpp", self.mpp)):
+            if not all(math.isfinite(v) and v > 0 for v in pair):
+                raise ValueError(f"frame {name} must be finite and > 0, got {pair}")
+
+    @property
+    def mean_mpp(self) -> float:
+        """Geometric mean of the two axes, um per px."""
+        return math.sqrt(self.mpp[0] * self.mpp[1])
+
+
+def _axis_downsample(slide_mpp: float, target_mpp: float) -> float:
+    factor = target_mpp / slide_mpp
+    whole = round(factor)
+    if whole >= 1 and abs(factor - whole) <= SNAP * whole:
+        return float(whole)
+    return factor
+
+
+def frame_at(slide_size: tuple[int, int], slide_mpp: tuple[float, float], target_mpp: float) -> Frame:
+    """The frame closest to `target_mpp` over a slide.
+
+    Downsamples within 5 % of a whole number become that number (see `SNAP`). The grid holds whole pixels only:
+    a last fraction of a pixel at the right or bottom edge is left out, so no object reaches past the slide.
+
+    Parameters
+    ----------
+    slide_size : (width, height), level-0 px
+    slide_mpp : (x, y), um per level-0 px
+    target_mpp : wanted um per px of the frame
+
+    Raises
+    ------
+    PlanError
+        If `target_mpp` is not finite and positive.
+    """
+    if not (math.isfinite(target_mpp) and target_mpp > 0):
+        raise PlanError(
+            f"target mpp {target_mpp!r} is not usable: give a positive number of microns per pixel, e.g. --mpp 0.5."
+        )
+    fx, fy = (_axis_downsample(mpp, target_mpp) for mpp in slide_mpp)
+    # 1e-9: 2220 / (0.5 / 0.25) must not lose a column to rounding of the quotient
+    size = (max(1, math.floor(slide_size[0] / fx + 1e-9)), max(1, math.floor(slide_size[1] / fy + 1e-9)))
+    return Frame(size=size, downsample=(fx, fy), mpp=(slide_mpp[0] * fx, slide_mpp[1] * fy))
+
+
+def to_level0(points: NDArray[np.generic], frame: Frame) -> NDArray[np.float64]:
+    """Scale corner coordinates (N, 2), x then y, frame px, to level-0 px, float64."""
+    return np.asarray(points, dtype=np.float64) * np.asarray(frame.downsample, dtype=np.float64)
+
+
+def to_qupath(points: NDArray[np.float64], bounds_origin: tuple[int, int]) -> NDArray[np.float64]:
+    """Shift level-0 points (N, 2) into QuPath's frame, which starts at the slide's bounds origin."""
+    return points - np.asarray(bounds_origin, dtype=np.float64)
+
+
+def um_to_px(length_um: float, frame: Frame) -> float:
+    """A length in microns as (isotropic) frame px."""
+    return length_um / frame.mean_mpp
+
+
+def um2_per_px(frame: Frame) -> float:
+    """Area of one frame px, um^2."""
+    return frame.mpp[0] * frame.mpp[1]

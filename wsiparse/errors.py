@@ -1,0 +1,91 @@
+"""Every error a user can meet.
+
+::
+
+    Exception
+    └── WsiparseError            one line for people: what, where, what was found, what to do (exit code 1)
+        ├── SlideError           a slide cannot be used
+        │   ├── SlideNotFoundError      no such file, or no permission to read it
+        │   ├── UnsupportedSlideError   no reader understands the file
+        │   ├── MissingMppError         microns per pixel absent or not believable
+        │   └── TileReadError           one region of an otherwise good slide cannot be read
+        ├── PlanError            tile size, overlap or target mpp that cannot be planned
+        ├── RoiError             a region-of-interest file that cannot be used
+        ├── ConfigError          a config file, key or value that is wrong
+        ├── PromptError          a prompt the chosen engine does not answer
+        ├── WeightsError         network weights missing, damaged or of another model
+        ├── FieldError           a stored field part that is missing or damaged
+        └── OutputError          results cannot be written or read back
+
+Callers who pass wrong arguments to library functions get ``ValueError``; ``assert`` marks the impossible.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "ConfigError",
+    "FieldError",
+    "MissingMppError",
+    "OutputError",
+    "PlanError",
+    "PromptError",
+    "RoiError",
+    "SlideError",
+    "SlideNotFoundError",
+    "TileReadError",
+    "UnsupportedSlideError",
+    "WeightsError",
+    "WsiparseError",
+]
+
+
+class WsiparseError(Exception):
+    """Base of all errors meant for users; its text is one complete sentence with a remedy."""
+
+
+class SlideError(WsiparseError):
+    """A slide cannot be used."""
+
+
+class SlideNotFoundError(SlideError):
+    """No such slide file, or no permission to read it."""
+
+
+class UnsupportedSlideError(SlideError):
+    """No reader understands the file (empty, truncated, not a slide, unknown format)."""
+
+
+class MissingMppError(SlideError):
+    """Microns per pixel are absent from the metadata or outside 0.05-20."""
+
+
+class TileReadError(SlideError):
+    """One region of an otherwise readable slide cannot be decoded; the rest goes on."""
+
+
+class PlanError(WsiparseError):
+    """Tile size, overlap or target mpp that cannot be planned on this slide."""
+
+
+class RoiError(WsiparseError):
+    """A region-of-interest file that cannot be read, is not valid, or misses the slide."""
+
+
+class ConfigError(WsiparseError):
+    """A configuration file, key or value that is wrong."""
+
+
+class PromptError(WsiparseError):
+    """A prompt that the chosen engine does not answer."""
+
+
+class WeightsError(WsiparseError):
+    """Network weights that are missing, damaged or of another model."""
+
+
+class FieldError(WsiparseError):
+    """A stored piece of the class field that is missing or damaged."""
+
+
+class OutputError(WsiparseError):
+    """Results that cannot be written or read back."""

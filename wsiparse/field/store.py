@@ -1,0 +1,164 @@
+"""The class field as zip files of Zarr arrays: one part per chunk of tiles, read back by any box.
+
+A part is one file (one inode on a shared file system, one atomic publish) with three arrays: `tiles` (n,) int64,
+`cells` (n, 3, S, S) uint8 and `regions` (n, R, S, S) uint8, S = the grid's stride, one Zarr chunk a tile, zstd.
+Tiles nobody wrote are background.
+"""
+
+from __future__ import annotations
+
+import threading
+import zipfile
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.codecs import ZstdCodec
+from zarr.storage import ZipStore
+
+from wsiparse.errors import FieldError
+from wsiparse.field.tiles import FieldTile
+from wsiparse.types import Box, TileGrid
+
+__all__ = ["Field", "PartReader", "memory_field", "parts_field", "write_part"]
+
+#: Decoded tiles a field keeps; blocks are asked for in raster order, so neighbours are enough.
+_KEEP = 16
+
+
+def write_part(path: Path, tiles: Sequence[FieldTile], grid: TileGrid, n_regions: int) -> None:
+    """Write the field bytes of a chunk of tiles to `path` (not atomic: the caller publishes)."""
+    s, n = grid.stride, len(tiles)
+    with ZipStore(path, mode="w", compression=zipfile.ZIP_STORED) as store:
+        root = zarr.create_group(store)
+        zstd = ZstdCodec(level=1)
+        index = root.create_array("tiles", shape=(n,), dtype="int64", chunks=(max(n, 1),))
+        cells = root.create_array("cells", shape=(n, 3, s, s), dtype="uint8", chunks=(1, 3, s, s), compressors=zstd)
+        regions = root.create_array(
+            "regions", shape=(n, n_regions, s, s), dtype="uint8", chunks=(1, max(n_regions, 1), s, s), compressors=zstd
+        )
+        index[:] = np.array([t.index for t in tiles], np.int64)
+        for k, tile in enumerate(tiles):
+            full = np.zeros((3 + n_regions, s, s), np.uint8)
+            _, h, w = tile.cells.shape
+            full[:3, :h, :w] = tile.cells
+            full[3:, :h, :w] = tile.regions
+            if full.any():
+                cells[k] = full[:3]
+                if n_regions:
+                    regions[k] = full[3:]
+
+
+class PartReader:
+    """Tiles of one published part, decoded on request. Safe to use from several threads."""
+
+    def __init__(self, path: Path, grid: TileGrid) -> None:
+        self._grid = grid
+        self._lock = threading.Lock()
+        self._path = path
+        try:
+            self._store = ZipStore(path, mode="r")
+            root = zarr.open_group(self._store, mode="r")
+            self._cells, self._regions = _array(root, "cells"), _array(root, "regions")
+            self.tiles = tuple(int(i) for i in np.asarray(_array(root, "tiles")[:]))
+        except (OSError, zipfile.BadZipFile, KeyError, ValueError) as err:
+            raise FieldError(f"{path}: not a readable field part ({err}). Delete it and run again.") from err
+        self._row = {index: k for k, index in enumerate(self.tiles)}
+
+    def tile(self, index: int) -> FieldTile:
+        """The field bytes of tile `index`; KeyError when this part does not hold it."""
+        k, core = self._row[index], self._grid[index].core
+        with self._lock:  # a zip file has one read position
+            try:
+                cells = np.asarray(self._cells[k, :, : core.height, : core.width])
+                regions = np.asarray(self._regions[k, :, : core.height, : core.width])
+            except (OSError, zipfile.BadZipFile, ValueError, RuntimeError) as err:
+                raise FieldError(
+                    f"{self._path}: tile {index} cannot be decoded ({err}). Delete the part and run again."
+                ) from err
+        return FieldTile(index, cells, regions)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._store.close()
+
+
+def _array(root: zarr.Group, name: str) -> zarr.Array:  # type: ignore[type-arg]
+    array = root[name]
+    if not isinstance(array, zarr.Array):
+        raise KeyError(name)
+    return array
+
+
+class Field:
+    """The whole canvas as bytes, assembled box by box from tiles. Safe to use from several threads.
+
+    Parameters
+    ----------
+    grid : which core holds which pixel
+    n_regions : number of region layers
+    fetch : tile index -> FieldTile, or None for a tile nobody wrote (background)
+    """
+
+    def __init__(self, grid: TileGrid, n_regions: int, fetch: Callable[[int], FieldTile | None]) -> None:
+        self.grid = grid
+        self.n_regions = n_regions
+        self._fetch = fetch
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[int, FieldTile | None] = OrderedDict()
+
+    def _tile(self, index: int) -> FieldTile | None:
+        with self._lock:
+            if index in self._kept:
+                self._kept.move_to_end(index)
+                return self._kept[index]
+        tile = self._fetch(index)
+        with self._lock:
+            self._kept[index] = tile
+            while len(self._kept) > _KEEP:
+                self._kept.popitem(last=False)
+        return tile
+
+    def read(self, box: Box) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Cell bytes (3, h, w) and region bytes (R, h, w), uint8, of a box inside the canvas, field px."""
+        if box.clip(self.grid.canvas) != box:
+            raise ValueError(f"{box} is not inside the canvas {self.grid.canvas}")
+        cells = np.zeros((3, box.height, box.width), np.uint8)
+        regions = np.zeros((self.n_regions, box.height, box.width), np.uint8)
+        s = self.grid.stride
+        for row in range(box.y // s, (box.y1 - 1) // s + 1):
+            for column in range(box.x // s, (box.x1 - 1) // s + 1):
+                tile = self._tile(row * self.grid.columns + column)
+                if tile is None:
+                    continue
+                x, y = column * s, row * s
+                _, h, w = tile.cells.shape
+                x0, x1, y0, y1 = max(box.x, x), min(box.x1, x + w), max(box.y, y), min(box.y1, y + h)
+                to = (slice(None), slice(y0 - box.y, y1 - box.y), slice(x0 - box.x, x1 - box.x))
+                source = (slice(None), slice(y0 - y, y1 - y), slice(x0 - x, x1 - x))
+                cells[to] = tile.cells[source]
+                regions[to] = tile.regions[source]
+        return cells, regions
+
+
+def memory_field(grid: TileGrid, n_regions: int, tiles: Iterable[FieldTile]) -> Field:
+    """A field over tiles held in memory."""
+    held = {t.index: t for t in tiles}
+    return Field(grid, n_regions, held.get)
+
+
+def parts_field(grid: TileGrid, n_regions: int, parts: Sequence[PartReader]) -> Field:
+    """A field over published parts. When two parts hold the same tile they hold the same bytes; the first is read."""
+    owner: dict[int, PartReader] = {}
+    for part in parts:
+        for index in part.tiles:
+            owner.setdefault(index, part)
+
+    def fetch(index: int) -> FieldTile | None:
+        part = owner.get(index)
+        return part.tile(index) if part is not None else None
+
+    return Field(grid, n_regions, fetch)

@@ -1,0 +1,82 @@
+"""Network output of a tile -> the bytes of its core.
+
+The field holds, per pixel, three bytes for the cell layer (winning class, quantised confidence, landscape) and one
+byte for each region prompt (confidence, 0 where below its threshold). A pixel is written exactly once, by the one
+tile whose core holds it; whatever needs context has happened inside the recognizer, before the core is cut out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsiparse.objects.panoptic import combine_cells, quantise
+from wsiparse.types import PromptSet, Recognition, Tile
+
+__all__ = ["CELL_LAYERS", "FieldTile", "core_field"]
+
+#: Order of the cell layer's bytes.
+CELL_LAYERS = ("classes", "confidence", "landscape")
+
+
+@dataclass(frozen=True, slots=True)
+class FieldTile:
+    """The field bytes of one core.
+
+    Parameters
+    ----------
+    index : tile index in its grid
+    cells : (3, h, w) uint8: class id (0 background), confidence round(255 p), landscape; see `CELL_LAYERS`
+    regions : (R, h, w) uint8: confidence of each region prompt in prompt order, 0 = not there
+    """
+
+    index: int
+    cells: NDArray[np.uint8]
+    regions: NDArray[np.uint8]
+
+    def __post_init__(self) -> None:
+        if self.cells.ndim != 3 or self.cells.shape[0] != 3:
+            raise ValueError(f"cells must be (3, h, w), got {self.cells.shape}")
+        if self.regions.ndim != 3 or self.regions.shape[1:] != self.cells.shape[1:]:
+            raise ValueError(f"regions {self.regions.shape} do not match cells {self.cells.shape}")
+
+
+def core_field(
+    recognition: Recognition, position: int, tile: Tile, prompts: PromptSet, mask: NDArray[np.bool_]
+) -> FieldTile:
+    """Cut one tile's core out of a batch and reduce it to bytes.
+
+    Parameters
+    ----------
+    recognition : what the recognizer said about the batch; its H x W is the tile's read box
+    position : place of the tile in the batch
+    tile : read box and core, field px
+    prompts : same order as the probabilities
+    mask : (h, w) bool over the core; False pixels are written as background
+
+    Returns
+    -------
+    FieldTile of the core's size
+    """
+    y, x = tile.core.y - tile.box.y, tile.core.x - tile.box.x
+    rows, columns = slice(y, y + tile.core.height), slice(x, x + tile.core.width)
+    probabilities = recognition.probabilities[position, :, rows, columns]
+    cell_ids, region_ids = prompts.of_kind("cell"), prompts.of_kind("region")
+    cells = np.zeros((3, tile.core.height, tile.core.width), np.uint8)
+    if cell_ids:
+        thresholds = np.array([prompts[i].threshold for i in cell_ids], np.float32)
+        winner, confidence = combine_cells(np.ascontiguousarray(probabilities[list(cell_ids)]), thresholds)
+        ids = np.concatenate([[0], np.asarray(cell_ids) + 1]).astype(np.uint8)
+        cells[0] = ids[winner]
+        cells[1] = confidence
+        if recognition.landscape is not None:
+            cells[2] = recognition.landscape[position, rows, columns]
+        cells *= mask
+        cells[1:] *= cells[0] > 0
+    regions = np.zeros((len(region_ids), tile.core.height, tile.core.width), np.uint8)
+    for r, i in enumerate(region_ids):
+        p = probabilities[i]
+        regions[r] = np.where((p > prompts[i].threshold) & mask, np.maximum(quantise(p), 1), 0)
+    return FieldTile(tile.index, cells, regions)

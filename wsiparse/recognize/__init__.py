@@ -1,0 +1,1 @@
+"""Recognizers: tiles of pixels in, probabilities per prompt out. Start at `base`."""

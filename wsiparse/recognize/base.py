@@ -1,0 +1,166 @@
+"""What every recognizer is, which ones there are, and how one is built.
+
+Nothing here imports torch: facts and checks are cheap, the engine itself is imported when it is loaded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsiparse.errors import ConfigError, WeightsError
+from wsiparse.recognize import classical, embedded
+from wsiparse.recognize.biomedparse import engine as biomedparse
+from wsiparse.recognize.device import check_device_name, resolve_device
+from wsiparse.recognize.prompts import check_nucleus_prompts
+from wsiparse.types import Box, EngineInfo, Recognition, RecognizerSpec
+
+__all__ = [
+    "ENGINES",
+    "Recognizer",
+    "calibrate",
+    "check_prompts",
+    "engine_info",
+    "load_recognizer",
+    "mirror_outside",
+    "wants_sample",
+]
+
+ENGINES: Final = ("embedded", "classical", "biomedparse")
+PRECISIONS: Final = ("auto", "float32", "bf16", "fp16")
+
+
+class Recognizer(Protocol):
+    """Tiles in, probabilities out; the same tile gives the same numbers whatever the rest of the batch."""
+
+    info: EngineInfo
+
+    def __call__(self, images: NDArray[np.uint8]) -> Recognition:
+        """Recognise a batch: (B, H, W, 3) uint8 -> (B, P, H, W) probabilities, landscape (B, H, W) or None."""
+
+    def limit_threads(self) -> None:
+        """Tell the engine's libraries that the calling thread may use one core."""
+
+
+def engine_info(spec: RecognizerSpec) -> EngineInfo:
+    """Facts of the engine a spec names, without loading it (BiomedParse: its weights file is hashed).
+
+    Raises
+    ------
+    ConfigError
+        If the engine, device or precision is unknown.
+    WeightsError
+        If the engine's weights are missing.
+    """
+    _check_names(spec)
+    if spec.engine == "embedded":
+        return embedded.engine_info()
+    if spec.engine == "classical":
+        return classical.engine_info()
+    checkpoint = biomedparse.find_checkpoint(Path(spec.weights)) if spec.weights else None
+    if checkpoint is None or not checkpoint.is_file():
+        raise WeightsError(
+            f"engine 'biomedparse': no weights {'at ' + spec.weights if spec.weights else 'given'}. "
+            "Run `wsiparse weights fetch`, then give the file to --weights."
+        )
+    return biomedparse.engine_info(biomedparse.sha256_of(checkpoint))
+
+
+def check_prompts(spec: RecognizerSpec) -> None:
+    """Refuse prompts the engine does not answer, before anything is read or loaded.
+
+    Raises
+    ------
+    PromptError
+        If an engine without a language model is asked for anything but nuclei and inflammatory cells.
+    """
+    if spec.engine in ("embedded", "classical"):
+        info = engine_info(spec)
+        check_nucleus_prompts(spec.prompts, info.title, info.mpp)
+
+
+def load_recognizer(spec: RecognizerSpec) -> Recognizer:
+    """Build the recognizer of a spec; the only call that imports torch.
+
+    Raises
+    ------
+    PromptError, ConfigError, WeightsError
+        If a prompt is not answered, the device is not there, or weights are missing.
+    """
+    _check_names(spec)
+    check_prompts(spec)
+    if spec.engine == "embedded":
+        from wsiparse.recognize.embedded.recognizer import EmbeddedRecognizer
+
+        return EmbeddedRecognizer(spec)
+    if spec.engine == "classical":
+        return classical.ClassicalRecognizer(spec)
+    from wsiparse.recognize.biomedparse.recognizer import load_recognizer as load_biomedparse
+
+    return load_biomedparse(replace(spec, device=resolve_device(spec.device)))
+
+
+def wants_sample(spec: RecognizerSpec) -> bool:
+    """Whether `calibrate` makes anything of a sample of the slide."""
+    return spec.engine == "classical"
+
+
+def calibrate(spec: RecognizerSpec, sample: NDArray[np.uint8]) -> RecognizerSpec:
+    """The spec with what its engine learns from a sample of the slide, once for all tiles.
+
+    Anything estimated per tile would make results depend on the tiling; what needs an estimate (the classical engine:
+    stain vectors and global threshold) gets it here. Other engines return the spec as it is.
+
+    Parameters
+    ----------
+    spec : of any engine
+    sample : (N, H, W, 3) uint8 patches of tissue at the engine's scale; N = 0 leaves the engine's fixed values
+    """
+    if wants_sample(spec) and len(sample):
+        return replace(spec, calibration=classical.calibration_of(sample))
+    return spec
+
+
+def mirror_outside(image: NDArray[np.uint8], box: Box, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """A tile's pixels with what lies outside the canvas replaced by the mirrored inside.
+
+    A network takes the straight edge between tissue and a plain fill for an edge of the tissue and loses the nuclei
+    along it; the mirror image (without repeating the edge pixel) is seamless.
+
+    Parameters
+    ----------
+    image : (box.height, box.width, 3) uint8
+    box : where it was read, frame px
+    size : (width, height) of the canvas; the box must meet it
+
+    Returns
+    -------
+    `image` itself when the box lies inside, else an array of the same shape
+
+    Raises
+    ------
+    ValueError
+        If the box misses the canvas or does not match the image.
+    """
+    inside = box.clip(size)
+    if inside is None or image.shape[:2] != (box.height, box.width):
+        raise ValueError(f"image of shape {image.shape} read at {box} does not meet a canvas of {size}")
+    if inside == box:
+        return image
+    top, left = inside.y - box.y, inside.x - box.x
+    part = image[top : top + inside.height, left : left + inside.width]
+    return np.pad(part, ((top, box.y1 - inside.y1), (left, box.x1 - inside.x1), (0, 0)), mode="reflect")
+
+
+def _check_names(spec: RecognizerSpec) -> None:
+    if spec.engine not in ENGINES:
+        raise ConfigError(f"engine '{spec.engine}' is unknown: choose one of {', '.join(ENGINES)}.")
+    check_device_name(spec.device)
+    if spec.precision not in PRECISIONS:
+        raise ConfigError(f"precision '{spec.precision}' is unknown: choose one of {', '.join(PRECISIONS)}.")
+    if spec.engine == "classical" and spec.device not in ("auto", "cpu"):
+        raise ConfigError(f"device '{spec.device}': the classical engine runs on the CPU only. Use --device cpu.")

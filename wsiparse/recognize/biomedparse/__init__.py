@@ -1,0 +1,5 @@
+"""BiomedParse v1: text-prompted segmentation of microscopy tiles.
+
+Reading order: `config` (sizes), `network` (the parts put together), `backbone`, `pixel_decoder`, `text`, `decoder`,
+`matching`; `checkpoint` and `tokenizer` read files, `recipe` makes synthetic weights, `recognizer` serves tiles.
+"""

@@ -1,0 +1,1 @@
+"""Objects -> numbers and pictures; pure functions of the object table and a small overview image."""

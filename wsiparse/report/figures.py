@@ -1,0 +1,92 @@
+"""Pictures of results: object outlines over the slide."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from wsiparse.coords import Frame
+from wsiparse.types import ObjectTable, PromptSet
+
+__all__ = ["draw_overlay"]
+
+#: Outlines smaller than this on the picture are drawn as one dot.
+_DOT_PX = 3.0
+
+
+def _bar_length_um(width_um: float) -> float:
+    """A round scale-bar length (1, 2 or 5 times a power of ten) of at most a fifth of the picture's width."""
+    limit = width_um / 5
+    power = 10.0 ** math.floor(math.log10(limit))
+    return max(step * power for step in (1, 2, 5) if step * power <= limit)
+
+
+def _caption(draw: ImageDraw.ImageDraw, size: tuple[int, int], lines: list[tuple[str, str | None]], mpp: float) -> None:
+    """Legend and scale bar on a white strip at the bottom."""
+    width, height = size
+    font_px = max(11, min(28, width // 70))
+    font = ImageFont.load_default(font_px)
+    pad, row = font_px // 2, int(font_px * 1.5)
+    top = height - row * len(lines) - 2 * pad
+    draw.rectangle((0, top, width, height), fill="white")
+    for k, (text, colour) in enumerate(lines):
+        y = top + pad + k * row
+        if colour is not None:
+            draw.rectangle((pad, y + 2, pad + font_px, y + 2 + font_px), fill=colour, outline="black")
+        draw.text((pad + (2 * font_px if colour is not None else 0), y), text, fill="black", font=font)
+    length_um = _bar_length_um(width * mpp)
+    bar = length_um / mpp
+    x1, y = width - pad, top + pad + font_px
+    draw.rectangle((x1 - bar, y, x1, y + max(2, font_px // 5)), fill="black")
+    label = f"{length_um / 1000:g} mm" if length_um >= 1000 else f"{length_um:g} um"
+    draw.text((x1 - draw.textlength(label, font=font), y - font_px - 1), label, fill="black", font=font)
+
+
+def draw_overlay(
+    image: NDArray[np.uint8],
+    image_frame: Frame,
+    batches: Iterable[ObjectTable],
+    field_frame: Frame,
+    *,
+    prompts: PromptSet,
+    caption: list[tuple[str, str | None]],
+) -> Image.Image:
+    """Outlines of all objects in their class colours over a picture of the slide.
+
+    Parameters
+    ----------
+    image : (h, w, 3) uint8, the slide at `image_frame`
+    image_frame, field_frame : frames of the picture and of the tables' coordinates
+    batches : objects, streamed
+    caption : (text, colour or None) lines of the legend, written on a strip below the picture
+
+    Returns
+    -------
+    Pillow image, (w, h + strip)
+    """
+    h, w = image.shape[:2]
+    font_px = max(11, min(28, w // 70))
+    strip = int(font_px * 1.5) * len(caption) + 2 * (font_px // 2)
+    canvas = Image.new("RGB", (w, h + strip), "white")
+    canvas.paste(Image.fromarray(image), (0, 0))
+    draw = ImageDraw.Draw(canvas)
+    scale = np.asarray(field_frame.downsample) / np.asarray(image_frame.downsample)
+    line_px = 2 if image_frame.mean_mpp <= 0.3 else 1
+    for table in batches:
+        points = table.coords * scale
+        for k in range(len(table)):
+            colour = prompts[int(table.class_id[k]) - 1].colour
+            first_ring, last_ring = int(table.polygon_offsets[k]), int(table.polygon_offsets[k + 1])
+            for r in range(first_ring, last_ring):
+                ring = points[table.ring_offsets[r] : table.ring_offsets[r + 1]]
+                if r == first_ring and np.ptp(ring, axis=0).max() < _DOT_PX:
+                    x, y = ring.mean(axis=0)
+                    draw.point((x, y), fill=colour)
+                    break
+                draw.line([(float(x), float(y)) for x, y in ring], fill=colour, width=line_px)
+    _caption(draw, canvas.size, caption, image_frame.mean_mpp)
+    return canvas

@@ -1,0 +1,100 @@
+"""Counts, areas and densities of one slide, and their CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable
+
+import numpy as np
+
+from wsiparse.coords import Frame, um2_per_px
+from wsiparse.types import ClassCount, ObjectTable, PromptSet, SlideSummary
+
+__all__ = ["ALL_CELLS", "COLUMNS", "counts_csv", "safe_cell", "summarise", "summary_rows"]
+
+#: Name of the row that adds up every cell class.
+ALL_CELLS = "All cells"
+
+COLUMNS = (
+    "slide",
+    "class",
+    "kind",
+    "n",
+    "area_um2",
+    "mean_area_um2",
+    "density_per_mm2",
+    "analysed_mm2",
+    "unreadable_mm2",
+    "engine",
+)
+
+
+def summarise(
+    batches: Iterable[ObjectTable],
+    prompts: PromptSet,
+    frame: Frame,
+    *,
+    slide: str,
+    engine: str,
+    analysed_mm2: float,
+    unreadable_mm2: float = 0.0,
+) -> SlideSummary:
+    """Count objects class by class, streaming.
+
+    Parameters
+    ----------
+    batches : tables in any order and of any size; class ids are prompt position + 1
+    frame : the field frame the tables' areas are measured in
+    """
+    n = np.zeros(len(prompts) + 1, np.int64)
+    area_px = np.zeros(len(prompts) + 1, np.int64)
+    for table in batches:
+        n += np.bincount(table.class_id, minlength=len(n))
+        np.add.at(area_px, table.class_id, table.area_px)
+    unit = um2_per_px(frame)
+    counts = tuple(
+        ClassCount(p.class_name, p.kind, int(n[i + 1]), float(area_px[i + 1] * unit)) for i, p in enumerate(prompts)
+    )
+    return SlideSummary(slide, engine, analysed_mm2, unreadable_mm2, counts)
+
+
+def safe_cell(text: str) -> str:
+    """Text that no spreadsheet takes for a formula: a leading = + - @, tab or return gets an apostrophe before it."""
+    return "'" + text if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+
+
+def summary_rows(summary: SlideSummary) -> list[list[str]]:
+    """One row per prompt and, when there are several cell prompts, one for all cells; columns of `COLUMNS`."""
+    counts = list(summary.counts)
+    cells = [c for c in counts if c.kind == "cell"]
+    if len(cells) > 1:
+        counts.append(ClassCount(ALL_CELLS, "cell", summary.n_cells, sum(c.area_um2 for c in cells)))
+    rows = []
+    for c in counts:
+        density = summary.density(c.n)
+        rows.append(
+            [
+                safe_cell(summary.slide),
+                safe_cell(c.class_name),
+                c.kind,
+                str(c.n),
+                f"{c.area_um2:.1f}",
+                f"{c.area_um2 / c.n:.1f}" if c.n else "",
+                f"{density:.2f}" if density is not None else "",
+                f"{summary.analysed_mm2:.6f}",
+                f"{summary.unreadable_mm2:.6f}",
+                safe_cell(summary.engine),
+            ]
+        )
+    return rows
+
+
+def counts_csv(summaries: Iterable[SlideSummary]) -> str:
+    """The rows of all summaries under one header, CSV text with \\n line ends."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for summary in summaries:
+        writer.writerows(summary_rows(summary))
+    return out.getvalue()

@@ -1,0 +1,450 @@
+"""Slides in, results folders out: one bad slide costs only itself, and what is done stays done.
+
+A slide's results are written file by file under temporary names into ``slides/<stem>__<hash8>/`` and count only when
+DONE.json, written last, names them. Field parts stay in a work folder until then, so that a run that was interrupted
+goes on where it was.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import platform
+import secrets
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import shapely
+
+from wsiparse.config import RunConfig
+from wsiparse.coords import Frame, frame_at, um2_per_px
+from wsiparse.errors import FieldError, OutputError, WsiparseError
+from wsiparse.field.store import PartReader, parts_field, write_part
+from wsiparse.field.tiles import FieldTile
+from wsiparse.pipeline import Prepared, Progress, layers_of, objects_of, overlay_offset, prepare, recognise
+from wsiparse.report.figures import draw_overlay
+from wsiparse.report.summary import counts_csv, summarise
+from wsiparse.slides import Slide, open_slide
+from wsiparse.tiling import TilePlan
+from wsiparse.types import Box, PromptKind, SlideSummary, Unreadable
+from wsiparse.write.geojson import write_geojson
+from wsiparse.write.manifest import done_record, drop_done, slide_folder, summary_of, write_done, write_text
+from wsiparse.write.objects_zarr import ObjectsReader
+from wsiparse.write.parts import output_error, publish, sha256_file
+from wsiparse.write.spool import ObjectSpool
+
+__all__ = ["Job", "Outcome", "check_results_folder", "run_slide", "run_slides"]
+
+log = logging.getLogger("wsiparse")
+
+#: Tiles published together in one part of the field: the unit of work that an interruption can lose.
+CHUNK_TILES: Final = 64
+
+#: Longest edge of overlay.jpg, px.
+OVERLAY_PX: Final = 4000
+
+_KINDS: Final[tuple[PromptKind, PromptKind]] = ("cell", "region")
+
+Status = Literal["done", "already done", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One slide to analyse.
+
+    Parameters
+    ----------
+    path : slide file
+    slide_mpp : microns per level-0 px that replaces the metadata, or None
+    roi : GeoJSON file of the regions to analyse, or None
+    """
+
+    path: Path
+    slide_mpp: float | None = None
+    roi: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one slide: its folder and numbers when done, the one-line reason when failed."""
+
+    path: Path
+    folder: Path
+    status: Status
+    summary: SlideSummary | None = None
+    unreadable: int = 0
+    error: str = ""
+
+
+def check_results_folder(results: Path) -> None:
+    """See, before any work is done, that the results folder can be written to; leaves nothing behind.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be made or written to.
+    """
+    existing = results
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
+    try:
+        if not existing.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, "not a folder", str(existing))
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+    except OSError as err:
+        raise output_error(results, err) from err
+
+
+@contextmanager
+def _slide_log(path: Path) -> Iterator[None]:
+    """Append everything the package logs meanwhile to a file of this slide."""
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    level = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
+        handler.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    """A run of kept tiles that is published as one part, with a sidecar that proves it whole."""
+
+    part: Path
+    indices: tuple[int, ...]
+
+    @property
+    def sidecar(self) -> Path:
+        return self.part.with_suffix(".json")
+
+    def unreadable(self) -> list[Unreadable] | None:
+        """The tiles this published part lacks, or None when the part is absent or torn."""
+        try:
+            facts = json.loads(self.sidecar.read_text(encoding="utf-8"))
+            if facts["tiles"] != list(self.indices) or facts["bytes"] != self.part.stat().st_size:
+                return None
+            if facts["sha256"] != sha256_file(self.part):
+                return None
+            return [Unreadable(u["index"], Box(**u["core"]), u["reason"]) for u in facts["unreadable"]]
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+
+def _chunks(work: Path, kept: Sequence[int]) -> list[_Chunk]:
+    return [
+        _Chunk(work / f"part-{k // CHUNK_TILES:06d}.zip", tuple(kept[k : k + CHUNK_TILES]))
+        for k in range(0, len(kept), CHUNK_TILES)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Site:
+    """One slide at work: what is read, where it is written, and how."""
+
+    slide: Slide
+    folder: Path
+    work: Path
+    prepared: Prepared
+    config: RunConfig
+    workers: int
+    progress: Progress
+
+
+def _fill_field(site: _Site, chunks: list[_Chunk]) -> list[Unreadable]:
+    """Compute and publish every chunk that is not there yet; returns the unreadable tiles of all chunks."""
+    prepared = site.prepared
+    known = {chunk.part: chunk.unreadable() for chunk in chunks}
+    missing = [chunk for chunk in chunks if known[chunk.part] is None]
+    if len(missing) < len(chunks):
+        log.info("resuming: %d of %d parts are there", len(chunks) - len(missing), len(chunks))
+    n_regions = len(prepared.spec.prompts.of_kind("region"))
+    found = recognise(
+        site.slide,
+        prepared,
+        [i for chunk in missing for i in chunk.indices],
+        workers=site.workers,
+        batch=site.config.batch_size,
+        progress=site.progress,
+    )
+    lost_all: list[Unreadable] = []
+    cores: list[FieldTile] = []
+    lost: list[Unreadable] = []
+    for chunk in missing:
+        while len(cores) + len(lost) < len(chunk.indices):
+            more_cores, more_lost = next(found)
+            cores += more_cores
+            lost += more_lost
+        mine = set(chunk.indices)
+        now = [t for t in cores if t.index in mine]
+        gone = [u for u in lost if u.index in mine]
+        with publish(chunk.part) as temporary:
+            write_part(temporary, now, prepared.plan.grid, n_regions)
+        facts = {
+            "tiles": list(chunk.indices),
+            "bytes": chunk.part.stat().st_size,
+            "sha256": sha256_file(chunk.part),
+            "unreadable": [asdict(u) for u in gone],
+        }
+        write_text(chunk.sidecar, json.dumps(facts))
+        cores = [t for t in cores if t.index not in mine]
+        lost = [u for u in lost if u.index not in mine]
+        known[chunk.part] = gone
+    for chunk in chunks:
+        lost_all += known[chunk.part] or []
+    # close the stage of `found`
+    for _ in found:
+        raise AssertionError("more tiles came back than were asked for")
+    return sorted(lost_all, key=lambda u: u.index)
+
+
+def _write_objects(site: _Site, chunks: list[_Chunk]) -> None:
+    """Hop 4 and 5: the field's parts become objects.zarr."""
+    prepared, plan, prompts = site.prepared, site.prepared.plan, site.prepared.spec.prompts
+    parts = [PartReader(chunk.part, plan.grid) for chunk in chunks]
+    try:
+        field = parts_field(plan.grid, len(prompts.of_kind("region")), parts)
+        shutil.rmtree(site.work / "spool", ignore_errors=True)
+        with ObjectSpool(site.work / "spool", frame=plan.frame, prompts=prompts) as spool:
+            for layer in layers_of(prepared):
+                for table in objects_of(
+                    field,
+                    prepared,
+                    layer,
+                    block_px=site.config.block_size,
+                    workers=site.workers,
+                    progress=site.progress,
+                ):
+                    if len(table):
+                        spool.append(table)
+            spool.finish(site.folder / "objects.zarr", engine=prepared.info.title, slide=_slide_facts(site.slide))
+    finally:
+        for part in parts:
+            part.close()
+
+
+def _slide_facts(slide: Slide) -> dict[str, object]:
+    return {
+        "name": slide.name,
+        "fingerprint": slide.fingerprint,
+        "size": list(slide.size),
+        "mpp": list(slide.mpp or ()),
+        "mpp_source": slide.mpp_source,
+        "vendor": slide.vendor,
+        "reader": slide.reader,
+        "bounds": [slide.bounds.x, slide.bounds.y, slide.bounds.width, slide.bounds.height],
+    }
+
+
+def _overlay_frame(slide: Slide, field_frame: Frame) -> Frame:
+    """The field's frame, or a coarser one whose longest edge is `OVERLAY_PX`."""
+    assert slide.mpp is not None
+    longest = max(field_frame.size)
+    return frame_at(slide.size, slide.mpp, field_frame.mean_mpp * max(1.0, longest / OVERLAY_PX))
+
+
+def _write_overlay(path: Path, slide: Slide, reader: ObjectsReader, prepared: Prepared, summary: SlideSummary) -> None:
+    frame = _overlay_frame(slide, prepared.plan.frame)
+    picture = slide.read(Box(0, 0, *frame.size), frame)
+    caption: list[tuple[str, str | None]] = [
+        (f"{c.class_name}: {c.n:,}", p.colour) for c, p in zip(summary.counts, prepared.spec.prompts, strict=True)
+    ]
+    caption.append((f"{summary.slide}   {summary.engine}   research use only", None))
+    batches = (b for kind in _KINDS[::-1] for b in reader.batches(kind))
+    image = draw_overlay(picture, frame, batches, prepared.plan.frame, prompts=prepared.spec.prompts, caption=caption)
+    with publish(path) as temporary:
+        image.save(temporary, format="JPEG", quality=88)
+
+
+def _write_exports(site: _Site, summary: SlideSummary) -> list[str]:
+    """Hop 6: everything that is a function of objects.zarr. Returns the names written."""
+    slide, folder, prepared = site.slide, site.folder, site.prepared
+    reader = ObjectsReader(folder / "objects.zarr")
+    prompts, frame = prepared.spec.prompts, prepared.plan.frame
+    files = ["objects.zarr"]
+    kinds: tuple[tuple[PromptKind, str], ...] = (("cell", "cells"), ("region", "regions"))
+    for kind, stem in kinds:
+        if not prompts.of_kind(kind):
+            continue
+        written = write_geojson(
+            folder / f"{stem}.geojson.gz",
+            reader.batches(kind),
+            frame=frame,
+            prompts=prompts,
+            fingerprint=slide.fingerprint,
+            um2_per_px=um2_per_px(frame),
+            object_type="detection" if kind == "cell" else "annotation",
+            locked=kind == "region",
+            offset=overlay_offset(slide, site.config),
+            engine=prepared.info.title,
+        )
+        files += [path.name for path in written.paths]
+    write_text(folder / "counts.csv", counts_csv([summary]))
+    _write_overlay(folder / "overlay.jpg", slide, reader, prepared, summary)
+    return [*files, "counts.csv", "overlay.jpg"]
+
+
+def run_slide(
+    job: Job, results: Path, config: RunConfig, *, overwrite: bool = False, workers: int = 1, progress: Progress
+) -> Outcome:
+    """Analyse one slide and publish its results.
+
+    Raises
+    ------
+    WsiparseError
+        If the slide, a setting or the results folder cannot be used. Nothing half-written is left: results of an
+        earlier run stay, and finished parts of this one wait in the work folder for the next try.
+    """
+    began = time.monotonic()
+    folder = slide_folder(results, job.path)
+    with open_slide(job.path, slide_mpp=job.slide_mpp or config.slide_mpp, reader=config.reader) as slide:
+        prepared = prepare(slide, config, job.roi)
+        record = done_record(folder, prepared.digest)
+        if record is not None and not overwrite:
+            return Outcome(job.path, folder, "already done", summary_of(record), len(record.get("unreadable", [])))
+        work = folder / f"work-{prepared.digest[:12]}"
+        if overwrite:
+            shutil.rmtree(work, ignore_errors=True)
+        try:
+            work.mkdir(parents=True, exist_ok=True)
+        except OSError as err:
+            raise output_error(work, err) from err
+        with _slide_log(folder / "log.txt"):
+            log.info("wsiparse %s: %s, %s", version("wsiparse"), job.path, prepared.info.title)
+            log.info(
+                "mpp %s (%s), %d tiles of %d px at %.4g um/px",
+                slide.mpp,
+                slide.mpp_source,
+                len(prepared.plan.kept),
+                prepared.plan.grid.tile,
+                prepared.plan.frame.mean_mpp,
+            )
+            summary, lost = _compute(_Site(slide, folder, work, prepared, config, workers, progress))
+            log.info(
+                "done in %.1f s: %d cells on %.4f mm2", time.monotonic() - began, summary.n_cells, summary.analysed_mm2
+            )
+        shutil.rmtree(work, ignore_errors=True)
+    return Outcome(job.path, folder, "done", summary, len(lost))
+
+
+def _lost_mm2(plan: TilePlan, lost: list[Unreadable]) -> float:
+    """Analysed area inside the cores of unreadable tiles, mm^2."""
+    if not lost:
+        return 0.0
+    fx, fy = plan.frame.downsample
+    cores = shapely.union_all([shapely.box(u.core.x * fx, u.core.y * fy, u.core.x1 * fx, u.core.y1 * fy) for u in lost])
+    roi = cores if plan.area.roi is None else shapely.intersection(plan.area.roi, cores)
+    parts = [g for g in shapely.get_parts(roi) if g.geom_type == "Polygon"]
+    if not parts:
+        return 0.0
+    return replace(plan.area, roi=shapely.MultiPolygon(parts)).area_mm2(plan.slide_mpp)
+
+
+def _compute(site: _Site) -> tuple[SlideSummary, list[Unreadable]]:
+    slide, folder, work, prepared = site.slide, site.folder, site.work, site.prepared
+    plan = prepared.plan
+    chunks = _chunks(work, plan.kept.tolist())
+    try:
+        lost = _fill_field(site, chunks)
+        drop_done(folder)
+        _write_objects(site, chunks)
+    except FieldError:
+        shutil.rmtree(work, ignore_errors=True)  # a damaged part must not be met again
+        raise
+    lost_mm2 = _lost_mm2(plan, lost)
+    reader = ObjectsReader(folder / "objects.zarr")
+    summary = summarise(
+        (b for kind in _KINDS for b in reader.batches(kind)),
+        prepared.spec.prompts,
+        plan.frame,
+        slide=slide.name,
+        engine=prepared.info.title,
+        analysed_mm2=plan.area_mm2 - lost_mm2,
+        unreadable_mm2=lost_mm2,
+    )
+    files = _write_exports(site, summary)
+    facts: dict[str, Any] = {
+        "slide": _slide_facts(slide),
+        "engine": prepared.info.title,
+        "weights_sha256": prepared.info.weights_sha256,
+        "unreadable": [asdict(u) for u in lost],
+    }
+    write_done(folder, files, prepared.digest, summary, facts)
+    return summary, lost
+
+
+def run_slides(
+    jobs: Sequence[Job],
+    results: Path,
+    config: RunConfig,
+    *,
+    overwrite: bool = False,
+    fail_fast: bool = False,
+    workers: int = 1,
+    progress: Progress,
+) -> Iterator[Outcome]:
+    """Analyse slides one after the other, yielding each outcome; a failed slide is told and the rest goes on.
+
+    When all are through (or the caller stops), summary.csv and run-<utc>-<id>.json are written, unless nothing
+    could be written at all.
+
+    Raises
+    ------
+    OutputError
+        If the results folder itself cannot be written to: every further slide would fail alike.
+    """
+    outcomes: list[Outcome] = []
+    try:
+        for job in jobs:
+            try:
+                outcome = run_slide(job, results, config, overwrite=overwrite, workers=workers, progress=progress)
+            except OutputError:
+                raise
+            except WsiparseError as err:
+                outcome = Outcome(job.path, slide_folder(results, job.path), "failed", error=str(err))
+            outcomes.append(outcome)
+            yield outcome
+            if fail_fast and outcome.status == "failed":
+                break
+    finally:
+        if any(o.status != "failed" for o in outcomes):
+            _write_run_files(results, config, outcomes)
+
+
+def _write_run_files(results: Path, config: RunConfig, outcomes: list[Outcome]) -> None:
+    """summary.csv over every finished slide of the folder, and the manifest of this run."""
+    records = (done_record(folder) for folder in sorted((results / "slides").iterdir()))
+    write_text(results / "summary.csv", counts_csv([summary_of(r) for r in records if r is not None]))
+    now = datetime.now(UTC)
+    manifest = {
+        "wsiparse": version("wsiparse"),
+        "python": platform.python_version(),
+        "finished_utc": now.isoformat(timespec="seconds"),
+        "config": config.model_dump(),
+        "slides": [
+            {
+                "path": str(o.path),
+                "folder": o.folder.name,
+                "status": o.status,
+                "unreadable_tiles": o.unreadable,
+                "error": o.error,
+            }
+            for o in outcomes
+        ],
+    }
+    name = f"run-{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}.json"
+    write_text(results / name, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")

@@ -1,0 +1,94 @@
+"""Which slides a command line means: files, folders and patterns become one ordered list."""
+
+from __future__ import annotations
+
+import glob
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from wsiparse.errors import SlideNotFoundError
+
+__all__ = ["SLIDE_EXTENSIONS", "find_slides"]
+
+#: File name endings that are taken for slides inside a folder, lower case.
+SLIDE_EXTENSIONS: Final = (
+    ".svs", ".tif", ".tiff", ".btf", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".svslide", ".czi", ".dcm",
+)  # fmt: skip
+
+
+def find_slides(
+    paths: Iterable[str | Path], *, recursive: bool = False, extensions: Sequence[str] | None = None
+) -> list[Path]:
+    """All slides that the given files, folders and patterns name, in natural order, each once.
+
+    A file is taken whatever it is called. A folder contributes the files in it with a slide extension; hidden files
+    and the companion folders of .mrxs slides are left out. A name with ``*``, ``?`` or ``[`` that is not itself a file
+    is a pattern; ``**`` matches any depth.
+
+    Parameters
+    ----------
+    paths : what the user gave
+    recursive : look into sub-folders too
+    extensions : endings to look for in folders, with or without the dot, any case; default `SLIDE_EXTENSIONS`
+
+    Raises
+    ------
+    SlideNotFoundError
+        If a path does not exist, a pattern matches nothing, or a folder holds no slide.
+    """
+    endings = tuple(sorted({"." + e.lower().lstrip(".") for e in extensions})) if extensions else SLIDE_EXTENSIONS
+    found: dict[Path, Path] = {}
+    for given in paths:
+        path = Path(given).expanduser()
+        for slide in _expand(path, recursive, endings):
+            found.setdefault(slide.resolve(), slide)
+    return sorted(found.values(), key=_natural)
+
+
+def _expand(path: Path, recursive: bool, endings: tuple[str, ...]) -> list[Path]:
+    if path.is_dir():
+        slides = list(_in_folder(path, recursive, endings))
+        if not slides:
+            where = "in it or below" if recursive else "in it; --recursive looks into sub-folders"
+            raise SlideNotFoundError(f"{path}: no slides {where} (looked for {', '.join(endings)}).")
+        return slides
+    if path.exists():
+        return [path]
+    if glob.has_magic(str(path)):
+        matches = [Path(m) for m in glob.glob(str(path), recursive=True)]  # noqa: PTH207  (Path.glob takes no absolute pattern)
+        slides = [m for m in matches if m.is_file()]
+        for folder in (m for m in matches if m.is_dir() and not _is_companion(m)):
+            slides += _in_folder(folder, recursive, endings)
+        if not slides:
+            raise SlideNotFoundError(f"{path}: no slide matches this pattern. Check it with ls.")
+        return slides
+    raise SlideNotFoundError(f"{path}: no such file or folder. Check the path and that the drive is mounted.")
+
+
+def _in_folder(folder: Path, recursive: bool, endings: tuple[str, ...]) -> Iterator[Path]:
+    try:
+        entries = sorted(folder.iterdir())
+    except PermissionError:
+        raise SlideNotFoundError(
+            f"{folder}: no permission to look into it. Ask its owner, or run chmod +rx on it."
+        ) from None
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        if entry.is_file() and entry.name.lower().endswith(endings):
+            yield entry
+        # a link may lead back up; following none keeps the walk finite
+        elif recursive and entry.is_dir() and not entry.is_symlink() and not _is_companion(entry):
+            yield from _in_folder(entry, recursive, endings)
+
+
+def _is_companion(folder: Path) -> bool:
+    """A MIRAX slide NAME.mrxs keeps its pixels in a folder NAME beside it."""
+    return any(folder.with_name(folder.name + ending).is_file() for ending in (".mrxs", ".MRXS"))
+
+
+def _natural(path: Path) -> tuple[list[tuple[int, int, str]], str]:
+    parts = re.split(r"(\d+)", str(path).lower())
+    return [(1, int(p), "") if p.isdecimal() else (0, 0, p) for p in parts], str(path)

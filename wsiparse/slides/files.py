@@ -1,0 +1,123 @@
+"""What a file says about itself before any slide library sees it: that it is there, and which file it is.
+
+Slide libraries answer a missing file, a folder, an empty file and a text file with one and the same message. The checks
+here come first and name the trouble.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from wsiparse.errors import SlideNotFoundError, UnsupportedSlideError
+
+__all__ = ["check_file", "file_fingerprint", "looks_like"]
+
+#: Bytes hashed at the head and at the tail, and in each of the blocks spread between them.
+_END_BYTES: Final = 1 << 20
+_BLOCK_BYTES: Final = 1 << 16
+_BLOCKS: Final = 16
+
+#: First bytes of things that are often handed over instead of a slide.
+_MAGIC: Final = (
+    (b"\x89PNG", "a PNG image"),
+    (b"\xff\xd8\xff", "a JPEG image"),
+    (b"GIF8", "a GIF image"),
+    (b"BM", "a BMP image"),
+    (b"%PDF", "a PDF document"),
+    (b"PK\x03\x04", "a ZIP archive"),
+    (b"\x1f\x8b", "a gzip archive"),
+    (b"\x00\x00\x00\x0cjP", "a bare JPEG 2000 image"),
+)
+_IMAGES: Final = ("PNG", "JPEG", "GIF", "BMP")
+
+
+def check_file(path: Path) -> None:
+    """Make sure there is a non-empty regular file that may be read.
+
+    Raises
+    ------
+    SlideNotFoundError
+        If the path does not exist or may not be read.
+    UnsupportedSlideError
+        If it is a folder, not a regular file, or empty.
+    """
+    try:
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise UnsupportedSlideError(f"{path}: is a folder, not a slide file. Give the slide file inside it.")
+        if not stat.S_ISREG(status.st_mode):
+            raise UnsupportedSlideError(f"{path}: is not a regular file. Give a slide file on disk.")
+        with path.open("rb"):
+            pass
+    except FileNotFoundError:
+        raise SlideNotFoundError(f"{path}: no such file. Check the path and that the drive is mounted.") from None
+    except PermissionError:
+        raise SlideNotFoundError(f"{path}: no permission to read it. Ask its owner, or run chmod +r on it.") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL byte in the name
+        raise SlideNotFoundError(f"{path}: cannot be opened ({error}). Check the path and the drive.") from error
+    if status.st_size == 0:
+        raise UnsupportedSlideError(f"{path}: is empty (0 bytes). The copy probably failed: copy the slide again.")
+
+
+def looks_like(path: Path) -> str:
+    """What the first bytes of a file suggest, as a phrase that ends in a remedy."""
+    with path.open("rb") as file:
+        head = file.read(512)
+    for magic, name in _MAGIC:
+        if head.startswith(magic):
+            if any(image in name for image in _IMAGES):
+                return (
+                    f"it is {name}. Convert it to a tiled TIFF first, e.g. vips tiffsave IN OUT.tif --tile --pyramid."
+                )
+            return f"it is {name}. Give the slide file itself."
+    if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return "it is a TIFF. Convert it to tiled 8-bit RGB, e.g. vips tiffsave IN OUT.tif --tile --pyramid."
+    if all(byte in b"\t\n\r\f" or 32 <= byte < 127 for byte in head):
+        return "it is a text file. Give the slide file itself."
+    return "its first bytes belong to no known slide format. Copy the slide again, or convert it to a tiled TIFF."
+
+
+def file_fingerprint(path: Path) -> str:
+    """Identity of a slide file by content, cheap for any size: sha256 hex of its size, ends and 16 spread blocks.
+
+    Neither path nor modification time enter, so a moved or copied slide keeps its fingerprint. A MIRAX slide is its
+    companion folder: the files in it are hashed in name order, by the same rule.
+
+    Raises
+    ------
+    SlideNotFoundError
+        If a file cannot be read.
+    """
+    digest = hashlib.sha256(b"wsiparse slide 1")
+    companions = path.with_suffix("")
+    files = [path]
+    if path.suffix.lower() == ".mrxs" and companions.is_dir():
+        files += sorted((p for p in companions.iterdir() if p.is_file()), key=lambda p: p.name)
+    for file in files:
+        try:
+            with file.open("rb") as handle:
+                size = os.fstat(handle.fileno()).st_size
+                digest.update(struct.pack("<Q", size))
+                for start, count in _sampled_spans(size):
+                    handle.seek(start)
+                    digest.update(handle.read(count))
+        except OSError as error:
+            raise SlideNotFoundError(f"{file}: cannot be read ({error}). Check the drive and permissions.") from error
+    return digest.hexdigest()
+
+
+def _sampled_spans(size: int) -> Iterator[tuple[int, int]]:
+    if size <= 2 * _END_BYTES + _BLOCKS * _BLOCK_BYTES:
+        yield 0, size
+        return
+    yield 0, _END_BYTES
+    between = size - 2 * _END_BYTES - _BLOCK_BYTES
+    for k in range(_BLOCKS):
+        yield _END_BYTES + between * k // (_BLOCKS - 1), _BLOCK_BYTES
+    yield size - _END_BYTES, _END_BYTES

@@ -1,0 +1,164 @@
+"""What all slide readers share: the facts of a slide, and reading any frame from its pyramid."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsiparse.coords import Frame
+from wsiparse.slides.metadata import Mpp
+from wsiparse.slides.resample import read_frame
+from wsiparse.types import Box
+
+__all__ = ["WHITE", "PyramidSlide", "SlideFacts", "composite"]
+
+WHITE = (255, 255, 255)
+
+
+@dataclass(frozen=True, slots=True)
+class SlideFacts:
+    """Everything known about a slide without its pixels.
+
+    Parameters
+    ----------
+    path : the file; only its stem matters for slides in memory
+    reader : "openslide" | "tiffslide" | "memory"
+    vendor : scanner family as the reader names it, "" if unknown
+    level_sizes : (width, height) of each level, finest first, px
+    mpp : (x, y) um per level-0 px, or why there is none
+    objective : nominal magnification, or None
+    bounds : the scanned part of the slide, level-0 px
+    background : (r, g, b) of pixels that were not scanned
+    fingerprint : sha256 hex of the content
+    """
+
+    path: Path
+    reader: str
+    vendor: str
+    level_sizes: tuple[tuple[int, int], ...]
+    mpp: Mpp
+    objective: float | None
+    bounds: Box
+    background: tuple[int, int, int]
+    fingerprint: str
+
+
+class PyramidSlide(ABC):
+    """A slide whose pixels come from a pyramid of levels; readers add `_read_level` and `close`."""
+
+    def __init__(self, facts: SlideFacts) -> None:
+        self.facts = facts
+
+    @property
+    def path(self) -> Path:
+        """The slide file."""
+        return self.facts.path
+
+    @property
+    def name(self) -> str:
+        """The file's stem: what outputs are called."""
+        return self.facts.path.stem
+
+    @property
+    def reader(self) -> str:
+        """Which reader serves the pixels."""
+        return self.facts.reader
+
+    @property
+    def vendor(self) -> str:
+        """Scanner family, "" if unknown."""
+        return self.facts.vendor
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) of level 0, px."""
+        return self.facts.level_sizes[0]
+
+    @property
+    def level_sizes(self) -> tuple[tuple[int, int], ...]:
+        """(width, height) of each level, finest first, px."""
+        return self.facts.level_sizes
+
+    @property
+    def mpp(self) -> tuple[float, float] | None:
+        """(x, y) um per level-0 px, or None."""
+        return self.facts.mpp.value
+
+    @property
+    def mpp_source(self) -> str:
+        """Where `mpp` comes from, or what was looked for and found."""
+        return self.facts.mpp.source
+
+    @property
+    def objective(self) -> float | None:
+        """Nominal magnification, or None."""
+        return self.facts.objective
+
+    @property
+    def bounds(self) -> Box:
+        """The scanned part, level-0 px; the whole slide when the file does not say."""
+        return self.facts.bounds
+
+    @property
+    def background(self) -> tuple[int, int, int]:
+        """(r, g, b) of what was not scanned."""
+        return self.facts.background
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 hex of the content."""
+        return self.facts.fingerprint
+
+    def read(self, box: Box, frame: Frame) -> NDArray[np.uint8]:
+        """Pixels of a frame.
+
+        Parameters
+        ----------
+        box : what is wanted, px of `frame`; may reach past the slide, where the background colour is returned
+        frame : the pixel grid
+
+        Returns
+        -------
+        (box.height, box.width, 3) uint8; a pixel's value does not depend on the box it is asked for with
+
+        Raises
+        ------
+        TileReadError
+            If the file cannot be decoded there; other regions remain readable.
+        """
+        return read_frame(box, frame, self.facts.level_sizes, self.facts.background, self._read_level)
+
+    @abstractmethod
+    def _read_level(self, level: int, box: Box) -> NDArray[np.uint8]:
+        """The pixels of a box that lies inside a level, (h, w, 3) uint8."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Free file handles; reading afterwards is an error."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self.path)!r}, {self.size[0]} x {self.size[1]} px)"
+
+
+def composite(rgba: NDArray[np.uint8], background: tuple[int, int, int]) -> NDArray[np.uint8]:
+    """Composite (h, w, 4) straight-alpha pixels over a colour, (h, w, 3), rounded to nearest."""
+    alpha = rgba[:, :, 3:]
+    if alpha.min() == 255:
+        return np.ascontiguousarray(rgba[:, :, :3])
+    a = alpha.astype(np.uint32)
+    mixed = rgba[:, :, :3] * a + np.array(background, np.uint32) * (255 - a)
+    return ((mixed + 127) // 255).astype(np.uint8)

@@ -1,0 +1,213 @@
+"""The skeleton of a TIFF: its directories, read without any library.
+
+Two questions need it before a slide library may answer: whether the file was cut while copying (its directories or
+tiles reach past its end), and what its first image really is (OpenSlide turns 16 bit into 8 and shows the first
+channel of a fluorescence stack as grey, without a word).
+
+Layout after TIFF 6.0 (Adobe, 1992) sections 2 and 15, and BigTIFF (libtiff): 8-byte counts and offsets.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsiparse.errors import UnsupportedSlideError
+
+__all__ = ["TiffSkeleton", "tiff_skeleton"]
+
+_LITTLE_OR_BIG: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_TYPE_SIZE: Final[Mapping[int, int]] = {
+    1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8,
+}  # fmt: skip
+_INTEGER: Final[Mapping[int, str]] = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
+
+_WIDTH, _HEIGHT, _BITS, _DESCRIPTION, _SAMPLES, _PLANAR = 256, 257, 258, 270, 277, 284
+_TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _FORMAT = 322, 323, 324, 339
+#: Tags that place image data: offsets and the byte counts that belong to them (strips, tiles).
+_DATA: Final = ((273, 279), (324, 325))
+#: Marks Hamamatsu NDPI, which stretches classic TIFF past 4 GiB in its own way: its offsets are not ours to judge.
+_NDPI: Final = 65420
+#: More directories than any slide has, and more entries than any directory has.
+_MOST_DIRECTORIES: Final = 100_000
+_MOST_ENTRIES: Final = 4096
+#: More pixels than any tile has: OpenSlide ends the process when it cannot allocate a tile.
+_MOST_TILE_PX: Final = 1 << 28
+
+
+@dataclass(frozen=True, slots=True)
+class TiffSkeleton:
+    """What the directories of a TIFF say.
+
+    Parameters
+    ----------
+    end : one past the last byte they refer to; 0 where this cannot be told (NDPI)
+    bits : bits per sample of the first image
+    samples : samples per pixel of the first image
+    integer : whether its samples are unsigned integers
+    ome : whether it carries OME-XML
+    """
+
+    end: int
+    bits: int
+    samples: int
+    integer: bool
+    ome: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    kind: int
+    count: int
+    at: int
+
+
+def tiff_skeleton(path: Path) -> TiffSkeleton | None:
+    """Follow a TIFF's directories to their end; None for a file that is not a TIFF.
+
+    Parameters
+    ----------
+    path : a readable file
+
+    Raises
+    ------
+    UnsupportedSlideError
+        If the file is truncated, its directories form a loop, or their counts do not fit together.
+    """
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        head = file.read(16)
+        if head[:4] not in _LITTLE_OR_BIG:
+            return None
+        reader = _Reader(file, size, "<" if head[:1] == b"I" else ">", big=43 in (head[2], head[3]))
+        try:
+            skeleton = reader.walk(head)
+        except _DamagedError as damage:
+            raise UnsupportedSlideError(f"{path}: damaged TIFF, {damage}. Copy the slide again.") from None
+    if skeleton.end > size:
+        raise UnsupportedSlideError(
+            f"{path}: truncated, its content reaches to byte {skeleton.end} but the file ends at {size}. "
+            "Copy the slide again."
+        )
+    return skeleton
+
+
+class _DamagedError(Exception):
+    """A structure that no writer produces."""
+
+
+class _Reader:
+    """Position-keeping reads of one open file; `end` grows with everything the structure refers to."""
+
+    def __init__(self, file: BinaryIO, size: int, order: str, *, big: bool) -> None:
+        self.file, self.size, self.order, self.end = file, size, order, 0
+        self.offset_format, self.count_format = ("Q", "Q") if big else ("I", "H")
+        self.entry_size, self.inline = (20, 8) if big else (12, 4)
+        self.head_size = 16 if big else 8
+
+    def walk(self, head: bytes) -> TiffSkeleton:
+        self.end = self.head_size
+        if len(head) < self.head_size:
+            return self._skeleton({})
+        offset = self._number(head, self.head_size - self.inline, self.offset_format)
+        seen: set[int] = set()
+        first: dict[int, _Entry] | None = None
+        while offset and self.end <= self.size:
+            if offset in seen or len(seen) > _MOST_DIRECTORIES:
+                raise _DamagedError("its directories form a loop")
+            seen.add(offset)
+            entries, offset = self._directory(offset)
+            if _NDPI in entries:
+                return TiffSkeleton(end=0, bits=8, samples=3, integer=True, ome=False)
+            first = entries if first is None else first
+            self._check_tiles(entries)
+            for starts_tag, lengths_tag in _DATA:
+                starts, lengths = (self._integers(entries.get(tag)) for tag in (starts_tag, lengths_tag))
+                if len(starts) and len(starts) == len(lengths):
+                    # a missing tile of a sparse file has length 0 and any offset
+                    self.end = max(self.end, int((starts + lengths)[lengths > 0].max(initial=0)))
+        if first is None and self.end <= self.size:
+            raise _DamagedError("it has no directory")
+        return self._skeleton(first or {})
+
+    def _check_tiles(self, entries: dict[int, _Entry]) -> None:
+        width, height, tile_width, tile_height, samples, planar = (
+            int(self._integers(entries.get(tag)).max(initial=0))
+            for tag in (_WIDTH, _HEIGHT, _TILE_WIDTH, _TILE_HEIGHT, _SAMPLES, _PLANAR)
+        )
+        if _TILE_OFFSETS not in entries:
+            return
+        if tile_width < 1 or tile_height < 1 or tile_width * tile_height > _MOST_TILE_PX:
+            raise _DamagedError(f"it claims tiles of {tile_width} x {tile_height} px")
+        needed = -(-width // tile_width) * -(-height // tile_height) * (max(1, samples) if planar == 2 else 1)
+        if needed < 1 or entries[_TILE_OFFSETS].count < needed:
+            raise _DamagedError(
+                f"it claims {width} x {height} px, which is {needed} tiles, and has {entries[_TILE_OFFSETS].count}"
+            )
+
+    def _skeleton(self, entries: dict[int, _Entry]) -> TiffSkeleton:
+        bits, samples, formats = (self._integers(entries.get(tag)) for tag in (_BITS, _SAMPLES, _FORMAT))
+        description = entries.get(_DESCRIPTION)
+        text = self._bytes(description.at, min(description.count, 4096)) if description else b""
+        return TiffSkeleton(
+            end=self.end,
+            bits=int(bits.max(initial=1)),
+            samples=int(samples.max(initial=1)),
+            integer=bool((formats == 1).all()),
+            ome=b"<OME" in text,
+        )
+
+    def _directory(self, offset: int) -> tuple[dict[int, _Entry], int]:
+        """Entries by tag, and where the next directory is."""
+        count_size = struct.calcsize("<" + self.count_format)
+        raw = self._bytes(offset, count_size)
+        if len(raw) < count_size:
+            self.end = max(self.end, offset + count_size)
+            return {}, 0
+        number = self._number(raw, 0, self.count_format)
+        if number > _MOST_ENTRIES:
+            raise _DamagedError(f"a directory claims {number} entries")
+        at = offset + count_size
+        body = number * self.entry_size + self.inline
+        self.end = max(self.end, at + body)
+        table = self._bytes(at, body)
+        if len(table) < body:
+            return {}, 0
+        entries: dict[int, _Entry] = {}
+        for k in range(number):
+            tag, kind = struct.unpack_from(self.order + "HH", table, k * self.entry_size)
+            count = self._number(table, k * self.entry_size + 4, self.offset_format)
+            value = (k + 1) * self.entry_size - self.inline
+            length = count * _TYPE_SIZE.get(kind, 1)
+            where = at + value
+            if length > self.inline:
+                where = self._number(table, value, self.offset_format)
+                self.end = max(self.end, where + length)
+            entries[tag] = _Entry(kind, count, where)
+        return entries, self._number(table, number * self.entry_size, self.offset_format)
+
+    def _integers(self, entry: _Entry | None) -> NDArray[np.int64]:
+        if entry is None or entry.kind not in _INTEGER:
+            return np.zeros(0, np.int64)
+        kind = np.dtype(self.order + _INTEGER[entry.kind])
+        raw = self._bytes(entry.at, entry.count * kind.itemsize)
+        values = np.frombuffer(raw[: len(raw) // kind.itemsize * kind.itemsize], kind)
+        if len(values) and int(values.max()) >= 2**62:
+            raise _DamagedError("it places data past 2^62 bytes")
+        return values.astype(np.int64)
+
+    def _bytes(self, offset: int, count: int) -> bytes:
+        if offset >= self.size:
+            return b""
+        self.file.seek(offset)
+        return self.file.read(min(count, self.size - offset))
+
+    def _number(self, raw: bytes, at: int, kind: str) -> int:
+        return int(struct.unpack_from(self.order + kind, raw, at)[0])

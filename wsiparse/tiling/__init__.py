@@ -1,0 +1,22 @@
+"""Pure: from an overview to a tissue mask, from a mask and a region of interest to a tile plan."""
+
+from wsiparse.tiling.area import AnalysisArea, whole_slide_area
+from wsiparse.tiling.grid import FIELD_BYTES_PER_PX, Estimate, TilePlan, estimate, plan_tiles
+from wsiparse.tiling.roi import Region, Regions, parse_regions, read_regions, read_roi
+from wsiparse.tiling.tissue import tissue_mask
+
+__all__ = [
+    "FIELD_BYTES_PER_PX",
+    "AnalysisArea",
+    "Estimate",
+    "Region",
+    "Regions",
+    "TilePlan",
+    "estimate",
+    "parse_regions",
+    "plan_tiles",
+    "read_regions",
+    "read_roi",
+    "tissue_mask",
+    "whole_slide_area",
+]

@@ -1,0 +1,217 @@
+"""Where objects are counted: tissue, restricted to a region of interest. Pure; level-0 px unless said otherwise.
+
+The tissue mask lives on a coarse overview frame (about 8 um), the region of interest is exact geometry. The analysed
+area is the exact area of their intersection, an object counts when its centroid lies in it, and the field is computed
+a margin further out so that counted objects are whole.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from shapely.geometry.base import BaseGeometry
+
+from wsiparse.coords import Frame
+from wsiparse.tiling.geometry import polygonal
+from wsiparse.types import Box
+
+__all__ = ["AnalysisArea", "whole_slide_area"]
+
+#: An overview window and the part of a geometry inside it; None stands for "all of the window".
+_Window = tuple[Box, BaseGeometry | None]
+
+
+@dataclass(frozen=True, eq=False)
+class AnalysisArea:
+    """Tissue cells of an overview, restricted to a region of interest.
+
+    Parameters
+    ----------
+    slide_size : (width, height), level-0 px; the overview's last column and row may reach past it
+    overview : frame of the tissue mask; must cover the slide
+    tissue : (h, w) bool, row-major, overview px ("cells")
+    roi : polygonal region of interest, level-0 px, or None for no restriction
+    margin_um : how far beyond the analysed area the field is computed, um
+    """
+
+    slide_size: tuple[int, int]
+    overview: Frame
+    tissue: NDArray[np.bool_]
+    roi: BaseGeometry | None = None
+    margin_um: float = 50.0
+
+    def __post_init__(self) -> None:
+        width, height = self.overview.size
+        if self.tissue.shape != (height, width) or self.tissue.dtype != np.bool_:
+            raise ValueError(f"tissue must be bool {(height, width)}, got {self.tissue.dtype} {self.tissue.shape}")
+        if not (math.isfinite(self.margin_um) and self.margin_um >= 0):
+            raise ValueError(f"the margin must be >= 0 um, got {self.margin_um}")
+        covered = [n * f for n, f in zip(self.overview.size, self.overview.downsample, strict=True)]
+        # 1e-6: a quotient of float sizes may miss the last pixel by rounding
+        if any(c < (1 - 1e-6) * s for c, s in zip(covered, self.slide_size, strict=True)):
+            raise ValueError(f"an overview of {covered} level-0 px does not cover a slide of {self.slide_size}")
+        if self.roi is not None:
+            if not self.roi.is_valid or self.roi.geom_type not in ("Polygon", "MultiPolygon"):
+                raise ValueError(f"a region of interest must be a valid polygon, got {self.roi.geom_type}")
+            shapely.prepare(self.roi)
+
+    def area_mm2(self, slide_mpp: tuple[float, float]) -> float:
+        """Exact area of tissue within the slide and the region of interest, mm^2.
+
+        Parameters
+        ----------
+        slide_mpp : (x, y), um per level-0 px
+        """
+        slide = shapely.box(0, 0, *self.slide_size)
+        total = 0.0
+        for window, part in self._windows(slide if self.roi is None else shapely.intersection(self.roi, slide)):
+            total += self._window_box(window).area if part is None else part.area
+        return total * slide_mpp[0] * slide_mpp[1] * 1e-6
+
+    def keeps(self, points: NDArray[np.floating]) -> NDArray[np.bool_]:
+        """Which points lie in a tissue cell and in the region of interest.
+
+        Parameters
+        ----------
+        points : (N, 2), x then y, level-0 px
+
+        Returns
+        -------
+        (N,) bool; False outside the slide
+        """
+        points = np.asarray(points, dtype=np.float64).reshape(-1, 2)
+        inside = np.all((points >= 0) & (points < np.array(self.slide_size, np.float64)), axis=1)
+        cells = np.floor(np.where(inside[:, None], points, 0.0) / self.overview.downsample).astype(np.int64)
+        column = np.minimum(cells[:, 0], self.overview.size[0] - 1)
+        row = np.minimum(cells[:, 1], self.overview.size[1] - 1)
+        kept: NDArray[np.bool_] = inside & self.tissue[row, column]
+        if self.roi is not None:
+            kept[kept] = shapely.contains_xy(self.roi, points[kept, 0], points[kept, 1])
+        return kept
+
+    def field_mask(self, box: Box, frame: Frame) -> NDArray[np.bool_]:
+        """Which pixels of a frame are computed: those whose centre lies in a `computed` cell.
+
+        A pixel's answer depends on its position only, never on the box it is asked with.
+
+        Parameters
+        ----------
+        box : px of `frame`; may reach past it, where the answer is False
+        frame : the field's frame
+
+        Returns
+        -------
+        (box.height, box.width) bool
+        """
+        rows, columns = self._cells_of(box, frame)
+        out = np.zeros((box.height, box.width), np.bool_)
+        valid_rows, valid_columns = np.flatnonzero(rows >= 0), np.flatnonzero(columns >= 0)
+        if len(valid_rows) and len(valid_columns):
+            picked = self.computed[np.ix_(rows[valid_rows], columns[valid_columns])]
+            out[valid_rows[0] : valid_rows[-1] + 1, valid_columns[0] : valid_columns[-1] + 1] = picked
+        return out
+
+    def meets(self, box: Box, frame: Frame) -> bool:
+        """Whether `field_mask` has any True in a box, without building it."""
+        rows, columns = (np.unique(cells[cells >= 0]) for cells in self._cells_of(box, frame))
+        return bool(self.computed[np.ix_(rows, columns)].any())
+
+    @cached_property
+    def computed(self) -> NDArray[np.bool_]:
+        """(h, w) bool, overview px: cells within the margin of tissue and touched by the region grown by the margin."""
+        from scipy import ndimage
+
+        mx, my = self.overview.mpp
+        # distances run between cell centres: a cell's diagonal more reaches every point within the margin
+        reach = self.margin_um + float(np.hypot(mx, my))
+        if not self.tissue.any():
+            return np.zeros_like(self.tissue)
+        near = ndimage.distance_transform_edt(~self.tissue, sampling=(my, mx)) <= reach
+        if self.roi is not None:
+            fx, fy = self.overview.downsample
+            # buffers are round in microns: grow in the micron plane, then go back to level-0 px
+            scale = np.array([mx / fx, my / fy])
+            grown = shapely.transform(self.roi, lambda xy: xy * scale).buffer(self.margin_um)
+            near &= self._touched(shapely.transform(grown, lambda xy: xy / scale))
+        result: NDArray[np.bool_] = near
+        result.setflags(write=False)
+        return result
+
+    def _touched(self, geometry: BaseGeometry) -> NDArray[np.bool_]:
+        """Cells that share any point with a geometry."""
+        out = np.zeros(self.tissue.shape, np.bool_)
+        for window, _ in self._quadtree(geometry, np.ones(self.tissue.shape, np.bool_)):
+            out[window.y : window.y1, window.x : window.x1] = True
+        return out
+
+    def _windows(self, geometry: BaseGeometry) -> Iterator[_Window]:
+        return self._quadtree(geometry, self.tissue)
+
+    def _quadtree(self, geometry: BaseGeometry, cells: NDArray[np.bool_]) -> Iterator[_Window]:
+        """Windows of set cells that a geometry meets, each full of set cells, with the geometry's part in it.
+
+        Halving windows and clipping the geometry on the way keeps the cost at (vertices x depth + cells on its
+        boundary), where intersecting each cell with the whole geometry would cost vertices x cells.
+        """
+        height, width = cells.shape
+        counts = np.zeros((height + 1, width + 1), np.int64)
+        counts[1:, 1:] = cells.cumsum(axis=0, dtype=np.int64).cumsum(axis=1)
+        stack: list[_Window] = [(Box(0, 0, width, height), geometry)]
+        while stack:
+            window, part = stack.pop()
+            n = (
+                counts[window.y1, window.x1]
+                - counts[window.y, window.x1]
+                - counts[window.y1, window.x]
+                + counts[window.y, window.x]
+            )
+            if n == 0 or (part is not None and part.is_empty):
+                continue
+            bounds = self._window_box(window)
+            if part is not None:
+                if not part.intersects(bounds):
+                    continue
+                part = None if part.covers(bounds) else polygonal(part.intersection(bounds))
+            single = window.width == window.height == 1
+            if single or (n == window.width * window.height and part is None):
+                yield window, part
+            else:
+                stack += [(half, part) for half in _halves(window)]
+
+    def _window_box(self, window: Box) -> BaseGeometry:
+        fx, fy = self.overview.downsample
+        return shapely.box(window.x * fx, window.y * fy, window.x1 * fx, window.y1 * fy)
+
+    def _cells_of(self, box: Box, frame: Frame) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Overview row of each pixel row and column of each pixel column of a box; -1 outside the frame."""
+        axes = []
+        for start, count, axis in ((box.y, box.height, 1), (box.x, box.width, 0)):
+            index = np.arange(start, start + count, dtype=np.int64)
+            cell = np.floor((index + 0.5) * frame.downsample[axis] / self.overview.downsample[axis]).astype(np.int64)
+            cell = np.minimum(cell, self.overview.size[axis] - 1)
+            axes.append(np.where((index >= 0) & (index < frame.size[axis]), cell, -1))
+        return axes[0], axes[1]
+
+
+def whole_slide_area(
+    slide_size: tuple[int, int], overview: Frame, roi: BaseGeometry | None = None, margin_um: float = 50.0
+) -> AnalysisArea:
+    """An analysis area without a tissue mask: everything, or everything in the region of interest."""
+    everything = np.ones((overview.size[1], overview.size[0]), np.bool_)
+    return AnalysisArea(slide_size, overview, everything, roi, margin_um)
+
+
+def _halves(window: Box) -> tuple[Box, Box]:
+    if window.width >= window.height:
+        left = window.width // 2
+        return Box(window.x, window.y, left, window.height), Box(
+            window.x + left, window.y, window.width - left, window.height
+        )
+    top = window.height // 2
+    return Box(window.x, window.y, window.width, top), Box(window.x, window.y + top, window.width, window.height - top)

@@ -1,0 +1,493 @@
+"""The nouns: frozen, self-checking values that every part shares. NumPy only.
+
+Arrays are row-major (y, x); points and sizes are x then y; "field px" is a pixel of the frame the network saw
+(see `wsiparse.coords`). No function here reads or writes a file.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsiparse.coords import Frame, to_level0
+
+__all__ = [
+    "MAX_PROMPTS",
+    "Box",
+    "ClassCount",
+    "EngineInfo",
+    "ObjectTable",
+    "Prompt",
+    "PromptKind",
+    "PromptSet",
+    "Recognition",
+    "RecognizerSpec",
+    "SlideSummary",
+    "SplitSettings",
+    "Tile",
+    "TileGrid",
+    "Unreadable",
+]
+
+PromptKind = Literal["cell", "region"]
+
+#: A class id is one byte in the field and 0 is background.
+MAX_PROMPTS: Final = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A half-open pixel rectangle [x, x + width) x [y, y + height); may start left of or above the frame."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+    def __post_init__(self) -> None:
+        if self.width < 1 or self.height < 1:
+            raise ValueError(f"box must be at least 1 x 1 px, got {self.width} x {self.height}")
+
+    @property
+    def x1(self) -> int:
+        """First column right of the box."""
+        return self.x + self.width
+
+    @property
+    def y1(self) -> int:
+        """First row below the box."""
+        return self.y + self.height
+
+    def clip(self, size: tuple[int, int]) -> Box | None:
+        """The part of the box inside [0, width) x [0, height) of `size`, or None when they do not meet."""
+        x0, y0, x1, y1 = max(0, self.x), max(0, self.y), min(size[0], self.x1), min(size[1], self.y1)
+        return Box(x0, y0, x1 - x0, y1 - y0) if x0 < x1 and y0 < y1 else None
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One network input: what it reads and what it owns.
+
+    Parameters
+    ----------
+    index : position in the grid, row-major
+    box : what is read, field px; all tiles of a grid have the same box size, and it may reach past the canvas
+    core : the part of the field this tile alone writes, field px, inside both the box and the canvas
+    """
+
+    index: int
+    box: Box
+    core: Box
+
+
+@dataclass(frozen=True, slots=True)
+class TileGrid:
+    """Arithmetic of overlapping square tiles whose cores partition a canvas.
+
+    Core k along an axis is [k*stride, (k+1)*stride) cut to the canvas, stride = tile - 2*halo, and its tile reads
+    `halo` px more on every side. Origins are therefore multiples of the stride, shifted by the halo: with both
+    divisible by the network's own stride every tile sees the same pooling grid.
+
+    Parameters
+    ----------
+    canvas : (width, height), field px, >= 1
+    tile : edge of the square read box, px
+    halo : context on each side, px, >= 0; neighbouring tiles overlap by 2*halo
+    """
+
+    canvas: tuple[int, int]
+    tile: int
+    halo: int
+
+    def __post_init__(self) -> None:
+        if min(self.canvas) < 1:
+            raise ValueError(f"canvas must be at least 1 x 1 px, got {self.canvas}")
+        if self.halo < 0 or self.tile - 2 * self.halo < 1:
+            raise ValueError(f"tile {self.tile} px leaves no core inside a halo of {self.halo} px")
+
+    @property
+    def stride(self) -> int:
+        """Edge of a full core, px."""
+        return self.tile - 2 * self.halo
+
+    @property
+    def columns(self) -> int:
+        """Number of tiles along x."""
+        return -(-self.canvas[0] // self.stride)
+
+    @property
+    def rows(self) -> int:
+        """Number of tiles along y."""
+        return -(-self.canvas[1] // self.stride)
+
+    def __len__(self) -> int:
+        return self.columns * self.rows
+
+    def __getitem__(self, index: int) -> Tile:
+        if not 0 <= index < len(self):
+            raise IndexError(f"tile {index} of a grid of {len(self)}")
+        row, column = divmod(index, self.columns)
+        x, y = column * self.stride, row * self.stride
+        core = Box(x, y, min(self.stride, self.canvas[0] - x), min(self.stride, self.canvas[1] - y))
+        return Tile(index, Box(x - self.halo, y - self.halo, self.tile, self.tile), core)
+
+    def __iter__(self) -> Iterator[Tile]:
+        return (self[i] for i in range(len(self)))
+
+
+_COLOUR = re.compile(r"^#[0-9a-fA-F]{6}$")
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """One thing to look for, in words.
+
+    Parameters
+    ----------
+    text : what the network is asked for, e.g. "inflammatory cells"
+    class_name : what outputs call it; no newline, not blank
+    colour : "#rrggbb"
+    kind : "cell" (split into instances, exclusive per pixel) or "region" (own layer, holes kept, may overlap)
+    threshold : probability above which a pixel counts, 0 < threshold < 1
+    input_mpp : microns per pixel the network should see, or None for the engine's own scale
+    """
+
+    text: str
+    class_name: str
+    colour: str = "#808080"
+    kind: PromptKind = "cell"
+    threshold: float = 0.5
+    input_mpp: float | None = None
+
+    def __post_init__(self) -> None:
+        if not self.text.strip():
+            raise ValueError("a prompt needs words")
+        if not self.class_name.strip() or "\n" in self.class_name or "\r" in self.class_name:
+            raise ValueError(f"class name {self.class_name!r} must be one line of text")
+        if not _COLOUR.match(self.colour):
+            raise ValueError(f"colour {self.colour!r} is not of the form #rrggbb")
+        if self.kind not in ("cell", "region"):
+            raise ValueError(f"kind {self.kind!r} is neither 'cell' nor 'region'")
+        if not 0 < self.threshold < 1:
+            raise ValueError(f"threshold {self.threshold} is not between 0 and 1")
+        if self.input_mpp is not None and not 0.01 <= self.input_mpp <= 20:
+            raise ValueError(f"input_mpp {self.input_mpp} is not between 0.01 and 20")
+
+    @property
+    def rgb(self) -> tuple[int, int, int]:
+        """The colour as three bytes."""
+        return int(self.colour[1:3], 16), int(self.colour[3:5], 16), int(self.colour[5:7], 16)
+
+
+@dataclass(frozen=True, slots=True)
+class PromptSet:
+    """Prompts in the order that breaks ties; class id = position + 1, 0 is background. Class names are unique."""
+
+    prompts: tuple[Prompt, ...]
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.prompts) <= MAX_PROMPTS:
+            raise ValueError(f"between 1 and {MAX_PROMPTS} prompts are needed, got {len(self.prompts)}")
+        for what in ("text", "class_name"):
+            seen = [getattr(p, what) for p in self.prompts]
+            twice = sorted({s for s in seen if seen.count(s) > 1})
+            if twice:
+                raise ValueError(f"prompt {what} given twice: {', '.join(twice)}")
+
+    def __len__(self) -> int:
+        return len(self.prompts)
+
+    def __iter__(self) -> Iterator[Prompt]:
+        return iter(self.prompts)
+
+    def __getitem__(self, index: int) -> Prompt:
+        return self.prompts[index]
+
+    def of_kind(self, kind: PromptKind) -> tuple[int, ...]:
+        """Positions of the prompts of one kind, ascending."""
+        return tuple(i for i, p in enumerate(self.prompts) if p.kind == kind)
+
+
+@dataclass(frozen=True, slots=True)
+class SplitSettings:
+    """How touching cells are told apart and which are kept, in microns so that one setting fits every scale.
+
+    Parameters
+    ----------
+    landscape : "stored" (flood the recognizer's map), "distance" (component-masked distance transform)
+    smoothing_um : sigma-like radius of the component-local smoothing of the distance transform (0 = none)
+    persistence : depth a saddle must lie below the lower of two peaks to keep them apart; grey levels (0-255) of a
+        stored landscape, microns for "distance"
+    relative_persistence : for "distance", the same depth as a share of the lower peak's height
+    min_area_um2 : smaller instances are dropped
+    min_confidence : instances with a lower mean probability are dropped, 0-1
+    """
+
+    landscape: Literal["stored", "distance"] = "distance"
+    smoothing_um: float = 0.2
+    persistence: float = 0.1
+    relative_persistence: float = 0.08
+    min_area_um2: float = 0.0
+    min_confidence: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.landscape not in ("stored", "distance"):
+            raise ValueError(f"landscape {self.landscape!r} is neither 'stored' nor 'distance'")
+        if (
+            min(self.smoothing_um, self.persistence, self.relative_persistence, self.min_area_um2) < 0
+            or not 0 <= self.min_confidence <= 1
+        ):
+            raise ValueError(f"split settings out of range: {self}")
+
+
+@dataclass(frozen=True, slots=True)
+class EngineInfo:
+    """What a recognizer is and what it needs of its input.
+
+    Parameters
+    ----------
+    name : "embedded" | "classical" | "biomedparse"
+    title : the words every output carries, e.g. "embedded network, not BiomedParse"
+    mpp : microns per pixel it wants, or None when each prompt says
+    tile_px : default edge of the read box
+    halo_px : context that makes a core independent of the tiling
+    align_px : tile and halo must be multiples of this
+    split : how its masks become instances
+    weights_sha256 : "" for engines without weights
+    base_bytes : memory of a process before its first tile, measured on a CPU
+    bytes_per_px : working memory of one worker per px of a tile, measured on a CPU
+    """
+
+    name: str
+    title: str
+    mpp: float
+    tile_px: int
+    halo_px: int
+    align_px: int
+    split: SplitSettings
+    weights_sha256: str = ""
+    base_bytes: int = 300 << 20
+    bytes_per_px: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class RecognizerSpec:
+    """Everything a worker needs to build a recognizer; picklable, a few strings.
+
+    Parameters
+    ----------
+    engine : "embedded" | "classical" | "biomedparse"
+    prompts : what to look for
+    device : "cpu", "cuda", "cuda:1", "mps"
+    precision : "auto" | "float32" | "bf16" | "fp16"
+    weights : checkpoint file for BiomedParse, "" for the embedded weights
+    calibration : what the engine learned from a sample of this slide (see `wsiparse.recognize.base.calibrate`), its
+        own numbers; empty for none
+    """
+
+    engine: str
+    prompts: PromptSet
+    device: str = "cpu"
+    precision: str = "auto"
+    weights: str = ""
+    calibration: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Recognition:
+    """What a recognizer says about a batch of tiles.
+
+    Parameters
+    ----------
+    probabilities : (B, P, H, W) float32 in [0, 1], prompt order
+    landscape : (B, H, W) uint8, high inside each nucleus and low between neighbours, or None
+    statistics : (B, P, 4) float32, what `wsiparse.recognize.score` judges a prompt's presence by, or None
+    """
+
+    probabilities: NDArray[np.float32]
+    landscape: NDArray[np.uint8] | None = None
+    statistics: NDArray[np.float32] | None = None
+
+    def __post_init__(self) -> None:
+        if self.probabilities.ndim != 4:
+            raise ValueError(f"probabilities must be (B, P, H, W), got shape {self.probabilities.shape}")
+        b, p, h, w = self.probabilities.shape
+        if self.landscape is not None and self.landscape.shape != (b, h, w):
+            raise ValueError(
+                f"landscape {self.landscape.shape} does not match probabilities {self.probabilities.shape}"
+            )
+        if self.statistics is not None and self.statistics.shape != (b, p, 4):
+            raise ValueError(
+                f"statistics {self.statistics.shape} do not match probabilities {self.probabilities.shape}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectTable:
+    """Objects as flat columns, one row an object, polygons as a ragged array (GeoArrow layout).
+
+    Object k owns rings ``polygon_offsets[k]:polygon_offsets[k + 1]``, the first of them its shell, the rest its
+    holes; ring r owns ``coords[ring_offsets[r]:ring_offsets[r + 1]]``, closed (last point == first).
+
+    Parameters
+    ----------
+    coords : (V, 2) int32, x then y, corner coordinates in field px
+    ring_offsets : (R + 1,) int64
+    polygon_offsets : (N + 1,) int64
+    class_id : (N,) uint8, position in the prompt set + 1
+    score : (N,) float32, mean probability over the object's pixels, 0-1
+    area_px : (N,) int64, pixel count == polygon area in field px^2
+    centroid : (N, 2) float64, x then y, field px, mean of pixel centres
+    first_px : (N, 2) int32, y then x of the first pixel in raster order: the sort key
+    class_share : (N, P) float32, summed confidence per cell prompt as a share of the object's total; (N, 0) if unused
+    """
+
+    coords: NDArray[np.int32] = field(default_factory=lambda: np.zeros((0, 2), np.int32))
+    ring_offsets: NDArray[np.int64] = field(default_factory=lambda: np.zeros(1, np.int64))
+    polygon_offsets: NDArray[np.int64] = field(default_factory=lambda: np.zeros(1, np.int64))
+    class_id: NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
+    score: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
+    area_px: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    centroid: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 2), np.float64))
+    first_px: NDArray[np.int32] = field(default_factory=lambda: np.zeros((0, 2), np.int32))
+    class_share: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+
+    def __post_init__(self) -> None:
+        n = len(self.class_id)
+        rows = (
+            len(self.polygon_offsets) - 1,
+            len(self.score),
+            len(self.area_px),
+            len(self.centroid),
+            len(self.first_px),
+        )
+        if any(r != n for r in rows) or (len(self.class_share) != n):
+            raise ValueError(
+                f"columns disagree on the number of objects: {n} classes, {rows}, {len(self.class_share)} shares"
+            )
+        if int(self.polygon_offsets[-1]) != len(self.ring_offsets) - 1 or int(self.ring_offsets[-1]) != len(
+            self.coords
+        ):
+            raise ValueError("offsets do not end at the length of what they index")
+
+    def __len__(self) -> int:
+        return len(self.class_id)
+
+    def ragged(self, frame: Frame) -> tuple[NDArray[np.float64], tuple[NDArray[np.int64], NDArray[np.int64]]]:
+        """Level-0 coordinates and offsets: ``shapely.from_ragged_array(POLYGON, *table.ragged(frame))`` reads them."""
+        return to_level0(self.coords, frame), (self.ring_offsets, self.polygon_offsets)
+
+    def take(self, rows: NDArray[np.int64]) -> ObjectTable:
+        """The given rows, in the given order, as a new table."""
+        rows = np.asarray(rows, dtype=np.int64)
+        ring_index, polygon_offsets = _ragged_take(self.polygon_offsets, rows)
+        coord_index, ring_offsets = _ragged_take(self.ring_offsets, ring_index)
+        return ObjectTable(
+            coords=self.coords[coord_index],
+            ring_offsets=ring_offsets,
+            polygon_offsets=polygon_offsets,
+            class_id=self.class_id[rows],
+            score=self.score[rows],
+            area_px=self.area_px[rows],
+            centroid=self.centroid[rows],
+            first_px=self.first_px[rows],
+            class_share=self.class_share[rows],
+        )
+
+    @staticmethod
+    def concat(tables: list[ObjectTable]) -> ObjectTable:
+        """The rows of all tables, one after the other."""
+        tables = [t for t in tables if len(t)] or tables[:1]
+        if not tables:
+            return ObjectTable()
+        if len(tables) == 1:
+            return tables[0]
+        return ObjectTable(
+            coords=np.concatenate([t.coords for t in tables]),
+            ring_offsets=_join_offsets([t.ring_offsets for t in tables]),
+            polygon_offsets=_join_offsets([t.polygon_offsets for t in tables]),
+            class_id=np.concatenate([t.class_id for t in tables]),
+            score=np.concatenate([t.score for t in tables]),
+            area_px=np.concatenate([t.area_px for t in tables]),
+            centroid=np.concatenate([t.centroid for t in tables]),
+            first_px=np.concatenate([t.first_px for t in tables]),
+            class_share=np.concatenate([t.class_share for t in tables]),
+        )
+
+    def raster_order(self) -> NDArray[np.int64]:
+        """Row numbers sorted by first pixel (y, then x), ties by class id."""
+        return np.lexsort((self.class_id, self.first_px[:, 1], self.first_px[:, 0])).astype(np.int64)
+
+
+def _join_offsets(parts: list[NDArray[np.int64]]) -> NDArray[np.int64]:
+    lengths = [np.diff(p) for p in parts]
+    return np.concatenate([np.zeros(1, np.int64), np.cumsum(np.concatenate(lengths), dtype=np.int64)])
+
+
+def _ragged_take(offsets: NDArray[np.int64], rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Element indices of the chosen ragged rows, and the offsets of the result."""
+    lengths = offsets[rows + 1] - offsets[rows]
+    new = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
+    index = np.arange(int(new[-1]), dtype=np.int64) + np.repeat(offsets[rows] - new[:-1], lengths)
+    return index, new
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A tile whose pixels could not be read: its index, its core in field px, and why."""
+
+    index: int
+    core: Box
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClassCount:
+    """How much of one class was found.
+
+    Parameters
+    ----------
+    class_name : as in the prompt set
+    kind : "cell" or "region"
+    n : objects
+    area_um2 : their summed area
+    """
+
+    class_name: str
+    kind: PromptKind
+    n: int
+    area_um2: float
+
+
+@dataclass(frozen=True, slots=True)
+class SlideSummary:
+    """The numbers of one slide.
+
+    Parameters
+    ----------
+    slide : slide name
+    engine : title of the engine, e.g. "embedded network, not BiomedParse"
+    analysed_mm2 : tissue (inside the region of interest) whose pixels were read, mm^2
+    unreadable_mm2 : tissue left out because its tiles could not be read, mm^2
+    counts : one entry per prompt, prompt order
+    """
+
+    slide: str
+    engine: str
+    analysed_mm2: float
+    unreadable_mm2: float
+    counts: tuple[ClassCount, ...]
+
+    def density(self, n: int) -> float | None:
+        """Objects per mm^2 of analysed tissue, None when nothing was analysed."""
+        return n / self.analysed_mm2 if self.analysed_mm2 > 0 else None
+
+    @property
+    def n_cells(self) -> int:
+        """Cells of all classes."""
+        return sum(c.n for c in self.counts if c.kind == "cell")

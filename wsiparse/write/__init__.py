@@ -1,0 +1,15 @@
+"""The outgoing edge: tables become files, published atomically, the same bytes for the same objects.
+
+parts           atomic publishing, checksums
+tables          object tables checked once, sorted, cut into runs of rows
+records         a table as one record of bytes
+spool           finished objects in order of arrival, on disk, resumable
+objects_zarr    the source of truth: sorted columns in Zarr
+ids             UUIDv5 of an object
+measure         area, perimeter, shape of an object
+features        the text of GeoJSON features
+geojson         polygons and centroids in QuPath's dialect, streamed in parts
+deflate         gzip whose bytes depend on the text alone
+kernels         measurements and byte formatting (Numba), each with a slow twin in `reference`
+manifest        where results lie and when they count as done
+"""

@@ -1,0 +1,99 @@
+"""Where results lie and when they count as done.
+
+``results/slides/<stem>__<hash8 of path>/DONE.json`` is written last and names every other file with size and sha256;
+a folder without it, or whose digest differs from the plan, is not done. Nothing in it depends on the time, the
+machine or the number of workers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from wsiparse.types import ClassCount, SlideSummary
+from wsiparse.write.parts import output_error, publish, sha256_file, sha256_tree
+
+__all__ = ["done_record", "drop_done", "slide_folder", "summary_of", "write_done", "write_text"]
+
+#: Raised when the layout of the results changes so that older folders are not taken for finished ones.
+FORMAT = 1
+
+
+def slide_folder(results: Path, slide: Path) -> Path:
+    """The folder of one slide's results: its stem, made safe for every file system, and a hash of its full path."""
+    full = os.path.abspath(slide)  # noqa: PTH100  (no symlink is followed: two names are two slides)
+    stem = re.sub(r"[^\w.-]+", "_", slide.stem, flags=re.UNICODE).strip("._") or "slide"
+    return (
+        results / "slides" / f"{stem[:80]}__{hashlib.sha256(full.encode('utf-8', 'surrogateescape')).hexdigest()[:8]}"
+    )
+
+
+def write_text(path: Path, text: str) -> None:
+    """Publish a small UTF-8 text file atomically."""
+    with publish(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def _facts(path: Path) -> dict[str, Any]:
+    if path.is_dir():
+        size = sum(f.stat().st_size for f in path.rglob("*") if f.is_file())
+        return {"bytes": size, "sha256": sha256_tree(path)}
+    return {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
+
+
+def write_done(folder: Path, files: list[str], digest: str, summary: SlideSummary, facts: dict[str, Any]) -> None:
+    """Write DONE.json, the last file of a slide.
+
+    Parameters
+    ----------
+    folder : the slide's results folder
+    files : names below it that belong to the result
+    digest : of the plan and every setting that shapes the result
+    summary : the slide's numbers
+    facts : anything else worth keeping (slide, engine, weights sha256, unreadable tiles)
+    """
+    record = {
+        "format": FORMAT,
+        "digest": digest,
+        "summary": asdict(summary),
+        **facts,
+        "files": {name: _facts(folder / name) for name in sorted(files)},
+    }
+    write_text(folder / "DONE.json", json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+
+
+def done_record(folder: Path, digest: str | None = None) -> dict[str, Any] | None:
+    """DONE.json of a finished slide, or None when it is absent, damaged, of another digest, or a file is missing."""
+    try:
+        record = json.loads((folder / "DONE.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    if not isinstance(record, dict) or record.get("format") != FORMAT or not isinstance(record.get("files"), dict):
+        return None
+    if digest is not None and record.get("digest") != digest:
+        return None
+    for name, facts in record["files"].items():
+        path = folder / name
+        if not path.exists() or (path.is_file() and path.stat().st_size != facts.get("bytes")):
+            return None
+    return record
+
+
+def drop_done(folder: Path) -> None:
+    """Take back a slide's DONE.json before its files change."""
+    try:
+        (folder / "DONE.json").unlink(missing_ok=True)
+    except OSError as err:
+        raise output_error(folder, err, "replace earlier results of") from err
+
+
+def summary_of(record: dict[str, Any]) -> SlideSummary:
+    """The numbers kept in a DONE.json."""
+    kept = dict(record["summary"])
+    counts = tuple(ClassCount(**c) for c in kept.pop("counts"))
+    return SlideSummary(**kept, counts=counts)
