@@ -88,7 +88,7 @@ def evaluate_tile(path: Path, config: RunConfig) -> Score:
     result = analyse(slide, config)
     cpu_s = time.process_time() - begin
     nuclei, inflammatory, outlined = compare(path, result)
-    plan = result.prepared.plan
+    plan = result.prepared.passes[0].plan
     width, height = plan.frame.size
     return Score(
         nuclei,
@@ -102,7 +102,7 @@ def evaluate_tile(path: Path, config: RunConfig) -> Score:
 
 def compare(path: Path, result: Analysis) -> tuple[Agreement, Agreement | None, bool]:
     """Nuclei, inflammatory ones where classes are annotated, and whether the annotation has outlines."""
-    frame, table = result.prepared.plan.frame, result.objects
+    frame, table = result.frames["cell"], result.cells
     found_class = np.array([PROMPT_CLASS[int(c)] for c in table.class_id], np.int64)
     label_file, types_file = path.with_suffix(".label.png"), path.with_suffix(".types.json")
     if not label_file.exists():

@@ -32,6 +32,10 @@ class ExactRecognizer:
     def limit_threads(self) -> None:
         """Single-threaded anyway."""
 
+    def with_prompts(self, prompts: PromptSet) -> ExactRecognizer:
+        """The same for other prompts."""
+        return ExactRecognizer(prompts)
+
     def __call__(self, images: np.ndarray) -> Recognition:
         hits = [np.all(images == np.array(colour, np.uint8), axis=-1) for colour in COLOURS[: self._n]]
         return Recognition(np.stack(hits, axis=1).astype(np.float32))

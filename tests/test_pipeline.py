@@ -9,7 +9,8 @@ import shapely
 from tests.exact_engine import INFO, ExactRecognizer, flat_picture
 from wsiparse import pipeline
 from wsiparse.config import RunConfig
-from wsiparse.pipeline import analyse
+from wsiparse.pipeline import Engine, analyse
+from wsiparse.recognize import base
 from wsiparse.slides import MemorySlide, open_slide
 from wsiparse.slides.synthetic import write_svs
 from wsiparse.types import ObjectTable, RecognizerSpec
@@ -22,7 +23,7 @@ def exact(monkeypatch: pytest.MonkeyPatch) -> None:
     def load(spec: RecognizerSpec) -> ExactRecognizer:
         return ExactRecognizer(spec.prompts)
 
-    monkeypatch.setattr(pipeline, "engine_info", lambda spec: INFO)
+    monkeypatch.setattr(base, "engine_info", lambda spec: INFO)
     monkeypatch.setattr(pipeline, "load_recognizer", load)
 
 
@@ -40,10 +41,8 @@ def check_truth(objects: ObjectTable, image_truth: object) -> None:
 def test_a_memory_slide_gives_its_true_counts_and_areas() -> None:
     image, truth = flat_picture(700, 500)
     result = analyse(MemorySlide(image, 0.5), WHOLE)
-    check_truth(result.objects, truth)
-    polygons = shapely.from_ragged_array(
-        shapely.GeometryType.POLYGON, *result.objects.ragged(result.prepared.plan.frame)
-    )
+    check_truth(result.cells, truth)
+    polygons = shapely.from_ragged_array(shapely.GeometryType.POLYGON, *result.cells.ragged(result.frames["cell"]))
     assert shapely.is_valid(polygons).all()
     assert shapely.area(polygons).sum() == (truth.labels > 0).sum()
 
@@ -54,8 +53,8 @@ def test_a_written_pyramid_gives_the_same_objects_as_memory(tmp_path: Path, read
     write_svs(tmp_path / "exact.svs", image, compression=None)
     with open_slide(tmp_path / "exact.svs", reader=reader) as slide:
         result = analyse(slide, WHOLE)
-    check_truth(result.objects, truth)
-    assert same(result.objects, analyse(MemorySlide(image, 0.5), WHOLE).objects)
+    check_truth(result.cells, truth)
+    assert same(result.cells, analyse(MemorySlide(image, 0.5), WHOLE).cells)
 
 
 @pytest.mark.parametrize(
@@ -72,22 +71,22 @@ def test_a_written_pyramid_gives_the_same_objects_as_memory(tmp_path: Path, read
 def test_tiles_blocks_and_batches_change_no_object(change: dict[str, int]) -> None:
     image, _ = flat_picture(600, 420, seed=2)
     slide = MemorySlide(image, 0.5)
-    assert same(analyse(slide, WHOLE).objects, analyse(slide, WHOLE.updated(change)).objects)
+    assert same(analyse(slide, WHOLE).cells, analyse(slide, WHOLE.updated(change)).cells)
 
 
 def test_workers_change_no_object() -> None:
     image, _ = flat_picture(600, 420, seed=3)
     slide = MemorySlide(image, 0.5)
-    assert same(analyse(slide, WHOLE, workers=1).objects, analyse(slide, WHOLE, workers=3).objects)
+    assert same(analyse(slide, WHOLE, workers=1).cells, analyse(slide, WHOLE, workers=3).cells)
 
 
 def test_a_finer_slide_gives_level0_polygons_of_the_right_size() -> None:
     image, truth = flat_picture(300, 200, seed=4)
     fine = np.repeat(np.repeat(image, 2, axis=0), 2, axis=1)
     result = analyse(MemorySlide(fine, 0.25), WHOLE)
-    check_truth(result.objects, truth)
-    coords, _ = result.objects.ragged(result.prepared.plan.frame)
-    np.testing.assert_array_equal(coords, 2.0 * result.objects.coords)
+    check_truth(result.cells, truth)
+    coords, _ = result.cells.ragged(result.frames["cell"])
+    np.testing.assert_array_equal(coords, 2.0 * result.cells.coords)
 
 
 def test_a_roi_keeps_the_cells_whose_centroid_lies_in_it(tmp_path: Path) -> None:
@@ -97,18 +96,22 @@ def test_a_roi_keeps_the_cells_whose_centroid_lies_in_it(tmp_path: Path) -> None
         '{"type":"Polygon","coordinates":[[[100.5,80],[420,90],[380,400],[120,350],[100.5,80]]]}', encoding="utf-8"
     )
     result = analyse(MemorySlide(image, 0.5), WHOLE, roi=path)
-    everything = analyse(MemorySlide(image, 0.5), WHOLE).objects
+    everything = analyse(MemorySlide(image, 0.5), WHOLE).cells
     roi = shapely.Polygon([(100.5, 80), (420, 90), (380, 400), (120, 350)])
     inside = shapely.contains_xy(roi, everything.centroid[:, 0], everything.centroid[:, 1])
     assert 0 < inside.sum() < len(everything)
-    assert same(result.objects, everything.take(np.flatnonzero(inside)))
-    assert result.prepared.plan.area_mm2 == pytest.approx(roi.area * 0.25e-6)
+    assert same(result.cells, everything.take(np.flatnonzero(inside)))
+    assert result.prepared.area_mm2 == pytest.approx(roi.area * 0.25e-6)
 
 
 def test_the_digest_changes_with_what_shapes_results_and_only_then() -> None:
     image, _ = flat_picture(200, 200)
     slide = MemorySlide(image, 0.5)
-    base = pipeline.prepare(slide, WHOLE).digest
-    assert base == pipeline.prepare(slide, WHOLE.updated({"block_size": 64, "num_workers": 5})).digest
+
+    def digest(change: dict[str, object]) -> str:
+        config = WHOLE.updated(change)
+        return pipeline.prepare(slide, config, Engine(config)).digest
+
+    assert digest({}) == digest({"block_size": 64, "num_workers": 5})
     for change in ({"mpp": 1.0}, {"min_area_um2": 3.0}, {"tile_size": 512}, {"prompts": ({"text": "nuclei"},)}):
-        assert pipeline.prepare(slide, WHOLE.updated(change)).digest != base
+        assert digest(change) != digest({})

@@ -5,18 +5,20 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wsiparse.config import RunConfig, prompt_set
-from wsiparse.coords import frame_at, to_level0
+from wsiparse.coords import Frame, frame_at, to_level0
 from wsiparse.errors import TileReadError
 from wsiparse.field.store import Field, memory_field
 from wsiparse.field.tiles import FieldTile, core_field
@@ -25,9 +27,9 @@ from wsiparse.recognize.base import (
     Recognizer,
     calibrate,
     check_prompts,
-    engine_info,
     load_recognizer,
     mirror_outside,
+    scales_of,
     wants_sample,
 )
 from wsiparse.schedule import map_ordered
@@ -35,20 +37,22 @@ from wsiparse.slides import Slide, overview, overview_frame, require_mpp
 from wsiparse.stitch.digest import BlockDigest
 from wsiparse.stitch.stitcher import Stitcher
 from wsiparse.tiling import AnalysisArea, TilePlan, plan_tiles, read_roi, tissue_mask, whole_slide_area
-from wsiparse.types import Box, EngineInfo, ObjectTable, PromptKind, RecognizerSpec, Unreadable
+from wsiparse.types import Box, EngineInfo, ObjectTable, PromptKind, PromptSet, RecognizerSpec, Unreadable
 
 __all__ = [
     "Analysis",
+    "Engine",
+    "Pass",
     "Prepared",
     "Progress",
     "Quiet",
+    "Scale",
     "analyse",
     "layers_of",
     "objects_of",
     "overlay_offset",
     "prepare",
     "recognise",
-    "spec_of",
 ]
 
 log = logging.getLogger("wsiparse")
@@ -89,21 +93,66 @@ class Quiet:
 
 
 @dataclass(frozen=True, slots=True)
+class Scale:
+    """Prompts that the network sees at one scale.
+
+    Parameters
+    ----------
+    positions : of these prompts in the run's prompt set, ascending
+    spec : what workers build their recognizer from; holds these prompts only
+    info : the engine's facts at this scale, user overrides included
+    """
+
+    positions: tuple[int, ...]
+    spec: RecognizerSpec
+    info: EngineInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """One scale of one slide: which tiles are read for it.
+
+    Parameters
+    ----------
+    scale : prompts and engine, calibrated to this slide's stain
+    plan : tiles to read, their grid, the analysed area
+    """
+
+    scale: Scale
+    plan: TilePlan
+
+
+@dataclass(frozen=True, slots=True)
 class Prepared:
     """All decisions about one slide, before any tile is read.
 
     Parameters
     ----------
-    plan : tiles to read, their grid, the analysed area
-    spec : what workers build their recognizer from, calibrated to this slide's stain
-    info : the engine's facts, user overrides included
+    passes : one for each scale; they share the analysed area
+    prompts : all prompts of the run; class id = position + 1
+    title : of the engine
     digest : sha256 over everything that shapes the result
     """
 
-    plan: TilePlan
-    spec: RecognizerSpec
-    info: EngineInfo
+    passes: tuple[Pass, ...]
+    prompts: PromptSet
+    title: str
     digest: str
+
+    @property
+    def area_mm2(self) -> float:
+        """The analysed area, mm^2."""
+        return self.passes[0].plan.area_mm2
+
+    def pass_of(self, kind: PromptKind) -> Pass | None:
+        """The pass whose frame the objects of a kind live in, or None without prompts of that kind."""
+        wanted = set(self.prompts.of_kind(kind))
+        return next((p for p in self.passes if wanted.intersection(p.scale.positions)), None)
+
+    def frames(self) -> dict[PromptKind, Frame]:
+        """Frame of each kind's coordinates; a kind without prompts takes that of the first pass."""
+        kinds: tuple[PromptKind, ...] = ("cell", "region")
+        return {kind: (self.pass_of(kind) or self.passes[0]).plan.frame for kind in kinds}
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,48 +161,72 @@ class Analysis:
 
     Parameters
     ----------
-    objects : in raster order of first pixel; `objects.ragged(frame)` gives level-0 polygons for shapely
-    prepared : plan, frame and engine they come from
+    cells, regions : in raster order of first pixel; `cells.ragged(frames["cell"])` gives level-0 polygons for shapely
+    frames : frame of each kind's coordinates
+    prepared : plans and engine they come from
     unreadable : tiles that could not be read
     """
 
-    objects: ObjectTable
+    cells: ObjectTable
+    regions: ObjectTable
+    frames: dict[PromptKind, Frame]
     prepared: Prepared
     unreadable: tuple[Unreadable, ...]
 
 
-def spec_of(config: RunConfig) -> RecognizerSpec:
-    """The recognizer a configuration asks for; checks the prompts without loading the network.
+class Engine:
+    """The recognizers of a run: facts and prompts are checked at once, weights are loaded at first use and kept.
+
+    Parameters
+    ----------
+    config : run settings
 
     Raises
     ------
     PromptError, WeightsError, ConfigError
         If the engine does not answer a prompt, has no weights, or the configuration contradicts itself.
     """
-    engine = config.engine
-    if engine == "auto":
-        engine = "biomedparse" if config.weights else "embedded"
-    spec = RecognizerSpec(
-        engine=engine,
-        prompts=prompt_set(config),
-        device=config.device,
-        precision=config.precision,
-        weights=config.weights or "",
-    )
-    check_prompts(spec)
-    return spec
+
+    def __init__(self, config: RunConfig) -> None:
+        engine = config.engine
+        if engine == "auto":
+            engine = "biomedparse" if config.weights else "embedded"
+        self.prompts = prompt_set(config)
+        spec = RecognizerSpec(
+            engine=engine,
+            prompts=self.prompts,
+            device=config.device,
+            precision=config.precision,
+            weights=config.weights or "",
+        )
+        check_prompts(spec)
+        self.scales = tuple(
+            Scale(positions, part, _overridden(info, config)) for positions, part, info in scales_of(spec, config.mpp)
+        )
+        self._loaded: dict[RecognizerSpec, Recognizer] = {}
+
+    @property
+    def title(self) -> str:
+        """The words every output carries."""
+        return self.scales[0].info.title
+
+    def recognizer(self, spec: RecognizerSpec) -> Recognizer:
+        """The recognizer of one scale; weights are shared by scales and kept from slide to slide."""
+        if spec not in self._loaded:
+            kin = next((r for s, r in self._loaded.items() if replace(s, prompts=spec.prompts) == spec), None)
+            if len(self._loaded) >= len(self.scales):  # another slide's calibration
+                self._loaded.clear()
+            self._loaded[spec] = load_recognizer(spec) if kin is None else kin.with_prompts(spec.prompts)
+        return self._loaded[spec]
 
 
-def _info_of(spec: RecognizerSpec, config: RunConfig) -> EngineInfo:
-    """The engine's facts with the user's overrides; `overlap` is twice the halo."""
-    info = engine_info(spec)
+def _overridden(info: EngineInfo, config: RunConfig) -> EngineInfo:
+    """The engine's facts with the user's settings; `overlap` is twice the halo."""
     split = info.split
     if config.min_area_um2 is not None:
         split = replace(split, min_area_um2=config.min_area_um2)
     halo = info.halo_px if config.overlap is None else config.overlap // 2
-    return replace(
-        info, split=split, mpp=config.mpp or info.mpp, halo_px=halo, tile_px=config.tile_size or info.tile_px
-    )
+    return replace(info, split=split, halo_px=halo, tile_px=config.tile_size or info.tile_px)
 
 
 def overlay_offset(slide: Slide, config: RunConfig) -> tuple[int, int]:
@@ -194,22 +267,44 @@ def _sample(slide: Slide, plan: TilePlan) -> NDArray[np.uint8]:
     return np.stack(patches) if patches else np.zeros((0, SAMPLE_PX, SAMPLE_PX, 3), np.uint8)
 
 
-def prepare(slide: Slide, config: RunConfig, roi: Path | None = None) -> Prepared:
-    """Decide everything about one slide: frame, tissue, tiles, stain.
+def prepare(slide: Slide, config: RunConfig, engine: Engine, roi: Path | None = None) -> Prepared:
+    """Decide everything about one slide: frames, tissue, tiles, stain.
 
     Parameters
     ----------
     slide : open, with a known mpp
     config : run settings
+    engine : made from the same settings
     roi : GeoJSON file of the regions to analyse, level-0 px; None for all tissue
 
     Raises
     ------
-    MissingMppError, PlanError, RoiError, PromptError, TileReadError
+    MissingMppError, PlanError, RoiError, TileReadError
     """
+    require_mpp(slide)
+    offset = overlay_offset(slide, config)
+    area = _analysis_area(slide, roi, whole=config.whole_slide, offset=offset)
+    passes = tuple(_pass_of(slide, scale, area, config) for scale in engine.scales)
+    settings = {
+        "passes": [
+            {
+                "plan": p.plan.digest(),
+                "positions": list(p.scale.positions),
+                "engine": {k: v for k, v in asdict(p.scale.info).items() if k not in ("base_bytes", "bytes_per_px")},
+                "spec": {k: v for k, v in asdict(p.scale.spec).items() if k != "weights"},
+            }
+            for p in passes
+        ],
+        "reader": slide.reader,
+        "offset": offset,
+    }
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+    return Prepared(passes, engine.prompts, engine.title, digest)
+
+
+def _pass_of(slide: Slide, scale: Scale, area: AnalysisArea, config: RunConfig) -> Pass:
     mpp = require_mpp(slide)
-    spec = spec_of(config)
-    info = _info_of(spec, config)
+    info, spec = scale.info, scale.spec
     frame = frame_at(slide.size, mpp, info.mpp)
     if config.tile_size is None:
         info = replace(info, tile_px=min(info.tile_px, _tile_around(frame.size, info)))
@@ -222,24 +317,18 @@ def prepare(slide: Slide, config: RunConfig, roi: Path | None = None) -> Prepare
         tile_px=info.tile_px,
         halo_px=info.halo_px,
         align_px=info.align_px,
-        area=_analysis_area(slide, roi, whole=config.whole_slide, offset=overlay_offset(slide, config)),
+        area=area,
     )
     if wants_sample(spec):
         spec = calibrate(spec, _sample(slide, plan))
-    settings: dict[str, Any] = {
-        "engine": {k: v for k, v in asdict(info).items() if k not in ("base_bytes", "bytes_per_px")},
-        "spec": asdict(spec),
-        "reader": slide.reader,
-        "offset": list(overlay_offset(slide, config)),
-    }
-    return Prepared(plan, spec, info, plan.digest(settings))
+    return Pass(Scale(scale.positions, spec, info), plan)
 
 
 def read_field(
-    slide: Slide, prepared: Prepared, recognizer: Recognizer, indices: Sequence[int]
+    slide: Slide, work: Pass, recognizer: Recognizer, indices: Sequence[int]
 ) -> tuple[list[FieldTile], list[Unreadable]]:
     """Hops 1-3 for a batch of tiles: read, recognise, cut the cores. An unreadable tile costs only itself."""
-    plan, tiles, images, lost = prepared.plan, [], [], []
+    plan, tiles, images, lost = work.plan, [], [], []
     for index in indices:
         tile = plan.grid[index]
         try:
@@ -251,25 +340,32 @@ def read_field(
     if not tiles:
         return [], lost
     recognition = recognizer(np.stack(images))
-    prompts = prepared.spec.prompts
+    prompts, ids = work.scale.spec.prompts, tuple(p + 1 for p in work.scale.positions)
     cores = [
-        core_field(recognition, k, tile, prompts, plan.area.field_mask(tile.core, plan.frame))
+        core_field(recognition, k, tile, prompts, plan.area.field_mask(tile.core, plan.frame), ids)
         for k, tile in enumerate(tiles)
     ]
     return cores, lost
 
 
 def recognise(
-    slide: Slide, prepared: Prepared, indices: Sequence[int], *, workers: int, batch: int, progress: Progress
+    slide: Slide,
+    work: Pass,
+    engine: Engine,
+    indices: Sequence[int],
+    *,
+    workers: int,
+    batch: int,
+    progress: Progress,
 ) -> Iterator[tuple[list[FieldTile], list[Unreadable]]]:
     """Field bytes of the given tiles, batch by batch in index order, on `workers` threads of one core each."""
     if not indices:
         return
-    recognizer = load_recognizer(prepared.spec)
+    recognizer = engine.recognizer(work.scale.spec)
     batches = [indices[k : k + batch] for k in range(0, len(indices), batch)]
     with progress.stage("recognise", len(indices), "tiles") as stage:
         for cores, lost in map_ordered(
-            lambda some: read_field(slide, prepared, recognizer, some),
+            lambda some: read_field(slide, work, recognizer, some),
             batches,
             workers=workers,
             initializer=recognizer.limit_threads,
@@ -278,25 +374,40 @@ def recognise(
             yield cores, lost
 
 
-def layers_of(prepared: Prepared) -> list[tuple[PromptKind, int]]:
-    """The layers of the field: ("cell", 0) when any prompt is a cell, then ("region", r) for each region prompt."""
-    prompts = prepared.spec.prompts
+def layers_of(work: Pass) -> list[tuple[PromptKind, int]]:
+    """The layers of a pass's field: ("cell", 0) when any prompt is a cell, ("region", r) for each region prompt."""
+    prompts = work.scale.spec.prompts
     cells: list[tuple[PromptKind, int]] = [("cell", 0)] if prompts.of_kind("cell") else []
     return cells + [("region", r) for r in range(len(prompts.of_kind("region")))]
 
 
 def objects_of(
-    field: Field, prepared: Prepared, layer: tuple[PromptKind, int], *, block_px: int, workers: int, progress: Progress
+    field: Field,
+    work: Pass,
+    prompts: PromptSet,
+    layer: tuple[PromptKind, int],
+    *,
+    block_px: int,
+    workers: int,
+    progress: Progress,
 ) -> Iterator[ObjectTable]:
     """Hop 4 for one layer: every object, once, as soon as its last pixel is known; field px, no promised order.
 
     Cells outside the analysed area (by their centroid) are left out; a region is cut where the field was cut.
+
+    Parameters
+    ----------
+    field : of this pass
+    work : the pass
+    prompts : all prompts of the run
+    layer : one of `layers_of`
     """
     kind, r = layer
-    plan, prompts = prepared.plan, prepared.spec.prompts
-    split = split_pixels(prepared.info.split, plan.frame) if kind == "cell" else None
+    plan, scale = work.plan, work.scale
+    split = split_pixels(scale.info.split, plan.frame) if kind == "cell" else None
     stitcher = Stitcher(plan.grid.canvas, block_px, n_classes=len(prompts), split=split)
-    region_class = np.uint8(prompts.of_kind("region")[r] + 1 if kind == "region" else 0)
+    of_kind = [scale.positions[i] for i in scale.spec.prompts.of_kind(kind)]
+    region_class = np.uint8(of_kind[r] + 1 if kind == "region" else 0)
     occupied = _occupied_blocks(plan, stitcher)
 
     def digest(i: int) -> BlockDigest:
@@ -306,9 +417,12 @@ def objects_of(
         return stitcher.digest(i, (regions[r] > 0) * region_class, regions[r], None)
 
     def kept(table: ObjectTable) -> ObjectTable:
-        if kind == "region" or len(table) == 0:
+        if len(table) == 0:
             return table
+        if kind == "region":
+            return replace(table, class_share=table.class_share[:, :0])
         inside = plan.area.keeps(to_level0(table.centroid, plan.frame))
+        table = replace(table, class_share=np.ascontiguousarray(table.class_share[:, of_kind]))
         return table if inside.all() else table.take(np.flatnonzero(inside))
 
     with progress.stage(f"objects ({kind}s)", len(occupied), "blocks") as stage:
@@ -353,23 +467,40 @@ def analyse(
 
     Returns
     -------
-    Analysis with all objects, cells first, then regions layer by layer, each in raster order
+    Analysis with all objects
     """
     progress = progress or Quiet()
-    prepared = prepare(slide, config, roi)
-    tiles: list[FieldTile] = []
+    engine = Engine(config)
+    prepared = prepare(slide, config, engine, roi)
     lost: list[Unreadable] = []
-    for cores, bad in recognise(
-        slide, prepared, prepared.plan.kept.tolist(), workers=workers, batch=config.batch_size, progress=progress
-    ):
-        tiles += cores
-        lost += bad
-    field = memory_field(prepared.plan.grid, len(prepared.spec.prompts.of_kind("region")), tiles)
-    tables = []
-    for layer in layers_of(prepared):
-        found = objects_of(field, prepared, layer, block_px=config.block_size, workers=workers, progress=progress)
-        tables.append(in_raster_order(found))
-    return Analysis(ObjectTable.concat(tables), prepared, tuple(lost))
+    found: dict[PromptKind, list[ObjectTable]] = {"cell": [], "region": []}
+    for work in prepared.passes:
+        tiles: list[FieldTile] = []
+        for cores, bad in recognise(
+            slide,
+            work,
+            engine,
+            work.plan.kept.tolist(),
+            workers=workers,
+            batch=config.batch_size,
+            progress=progress,
+        ):
+            tiles += cores
+            lost += bad
+        field = memory_field(work.plan.grid, len(work.scale.spec.prompts.of_kind("region")), tiles)
+        for layer in layers_of(work):
+            found[layer[0]] += objects_of(
+                field,
+                work,
+                prepared.prompts,
+                layer,
+                block_px=config.block_size,
+                workers=workers,
+                progress=progress,
+            )
+    return Analysis(
+        in_raster_order(found["cell"]), in_raster_order(found["region"]), prepared.frames(), prepared, tuple(lost)
+    )
 
 
 def in_raster_order(batches: Iterable[ObjectTable]) -> ObjectTable:

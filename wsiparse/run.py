@@ -30,7 +30,17 @@ from wsiparse.coords import Frame, frame_at, um2_per_px
 from wsiparse.errors import FieldError, OutputError, WsiparseError
 from wsiparse.field.store import PartReader, parts_field, write_part
 from wsiparse.field.tiles import FieldTile
-from wsiparse.pipeline import Prepared, Progress, layers_of, objects_of, overlay_offset, prepare, recognise
+from wsiparse.pipeline import (
+    Engine,
+    Pass,
+    Prepared,
+    Progress,
+    layers_of,
+    objects_of,
+    overlay_offset,
+    prepare,
+    recognise,
+)
 from wsiparse.report.figures import draw_overlay
 from wsiparse.report.summary import counts_csv, summarise
 from wsiparse.slides import Slide, open_slide
@@ -160,22 +170,23 @@ class _Site:
     folder: Path
     work: Path
     prepared: Prepared
+    engine: Engine
     config: RunConfig
     workers: int
     progress: Progress
 
 
-def _fill_field(site: _Site, chunks: list[_Chunk]) -> list[Unreadable]:
-    """Compute and publish every chunk that is not there yet; returns the unreadable tiles of all chunks."""
-    prepared = site.prepared
+def _fill_field(site: _Site, work: Pass, chunks: list[_Chunk]) -> list[Unreadable]:
+    """Compute and publish every chunk of a pass that is not there yet; returns the unreadable tiles of all chunks."""
     known = {chunk.part: chunk.unreadable() for chunk in chunks}
     missing = [chunk for chunk in chunks if known[chunk.part] is None]
     if len(missing) < len(chunks):
         log.info("resuming: %d of %d parts are there", len(chunks) - len(missing), len(chunks))
-    n_regions = len(prepared.spec.prompts.of_kind("region"))
+    n_regions = len(work.scale.spec.prompts.of_kind("region"))
     found = recognise(
         site.slide,
-        prepared,
+        work,
+        site.engine,
         [i for chunk in missing for i in chunk.indices],
         workers=site.workers,
         batch=site.config.batch_size,
@@ -193,7 +204,7 @@ def _fill_field(site: _Site, chunks: list[_Chunk]) -> list[Unreadable]:
         now = [t for t in cores if t.index in mine]
         gone = [u for u in lost if u.index in mine]
         with publish(chunk.part) as temporary:
-            write_part(temporary, now, prepared.plan.grid, n_regions)
+            write_part(temporary, now, work.plan.grid, n_regions)
         facts = {
             "tiles": list(chunk.indices),
             "bytes": chunk.part.stat().st_size,
@@ -212,29 +223,31 @@ def _fill_field(site: _Site, chunks: list[_Chunk]) -> list[Unreadable]:
     return sorted(lost_all, key=lambda u: u.index)
 
 
-def _write_objects(site: _Site, chunks: list[_Chunk]) -> None:
-    """Hop 4 and 5: the field's parts become objects.zarr."""
-    prepared, plan, prompts = site.prepared, site.prepared.plan, site.prepared.spec.prompts
-    parts = [PartReader(chunk.part, plan.grid) for chunk in chunks]
-    try:
-        field = parts_field(plan.grid, len(prompts.of_kind("region")), parts)
-        shutil.rmtree(site.work / "spool", ignore_errors=True)
-        with ObjectSpool(site.work / "spool", frame=plan.frame, prompts=prompts) as spool:
-            for layer in layers_of(prepared):
-                for table in objects_of(
-                    field,
-                    prepared,
-                    layer,
-                    block_px=site.config.block_size,
-                    workers=site.workers,
-                    progress=site.progress,
-                ):
-                    if len(table):
-                        spool.append(table)
-            spool.finish(site.folder / "objects.zarr", engine=prepared.info.title, slide=_slide_facts(site.slide))
-    finally:
-        for part in parts:
-            part.close()
+def _write_objects(site: _Site, chunks: list[list[_Chunk]]) -> None:
+    """Hops 4 and 5: the parts of every pass become objects.zarr."""
+    prepared = site.prepared
+    shutil.rmtree(site.work / "spool", ignore_errors=True)
+    with ObjectSpool(site.work / "spool", frames=prepared.frames(), prompts=prepared.prompts) as spool:
+        for work, own in zip(prepared.passes, chunks, strict=True):
+            parts = [PartReader(chunk.part, work.plan.grid) for chunk in own]
+            try:
+                field = parts_field(work.plan.grid, len(work.scale.spec.prompts.of_kind("region")), parts)
+                for layer in layers_of(work):
+                    for table in objects_of(
+                        field,
+                        work,
+                        prepared.prompts,
+                        layer,
+                        block_px=site.config.block_size,
+                        workers=site.workers,
+                        progress=site.progress,
+                    ):
+                        if len(table):
+                            spool.append(table)
+            finally:
+                for part in parts:
+                    part.close()
+        spool.finish(site.folder / "objects.zarr", engine=prepared.title, slide=_slide_facts(site.slide))
 
 
 def _slide_facts(slide: Slide) -> dict[str, object]:
@@ -250,56 +263,63 @@ def _slide_facts(slide: Slide) -> dict[str, object]:
     }
 
 
-def _overlay_frame(slide: Slide, field_frame: Frame) -> Frame:
-    """The field's frame, or a coarser one whose longest edge is `OVERLAY_PX`."""
+def _overlay_frame(slide: Slide, finest: Frame) -> Frame:
+    """The finest field's frame, or a coarser one whose longest edge is `OVERLAY_PX`."""
     assert slide.mpp is not None
-    longest = max(field_frame.size)
-    return frame_at(slide.size, slide.mpp, field_frame.mean_mpp * max(1.0, longest / OVERLAY_PX))
+    return frame_at(slide.size, slide.mpp, finest.mean_mpp * max(1.0, max(finest.size) / OVERLAY_PX))
 
 
-def _write_overlay(path: Path, slide: Slide, reader: ObjectsReader, prepared: Prepared, summary: SlideSummary) -> None:
-    frame = _overlay_frame(slide, prepared.plan.frame)
+def _write_overlay(path: Path, site: _Site, reader: ObjectsReader, summary: SlideSummary) -> None:
+    slide, prompts = site.slide, site.prepared.prompts
+    frame = _overlay_frame(slide, min(reader.frames.values(), key=lambda f: f.mean_mpp))
     picture = slide.read(Box(0, 0, *frame.size), frame)
     caption: list[tuple[str, str | None]] = [
-        (f"{c.class_name}: {c.n:,}", p.colour) for c, p in zip(summary.counts, prepared.spec.prompts, strict=True)
+        (f"{c.class_name}: {c.n:,}", p.colour) for c, p in zip(summary.counts, prompts, strict=True)
     ]
     caption.append((f"{summary.slide}   {summary.engine}   research use only", None))
-    batches = (b for kind in _KINDS[::-1] for b in reader.batches(kind))
-    image = draw_overlay(picture, frame, batches, prepared.plan.frame, prompts=prepared.spec.prompts, caption=caption)
+    layers = ((batch, reader.frames[kind]) for kind in _KINDS[::-1] for batch in reader.batches(kind))
+    image = draw_overlay(picture, frame, layers, prompts=prompts, caption=caption)
     with publish(path) as temporary:
         image.save(temporary, format="JPEG", quality=88)
 
 
 def _write_exports(site: _Site, summary: SlideSummary) -> list[str]:
     """Hop 6: everything that is a function of objects.zarr. Returns the names written."""
-    slide, folder, prepared = site.slide, site.folder, site.prepared
+    folder, prompts = site.folder, site.prepared.prompts
     reader = ObjectsReader(folder / "objects.zarr")
-    prompts, frame = prepared.spec.prompts, prepared.plan.frame
     files = ["objects.zarr"]
     kinds: tuple[tuple[PromptKind, str], ...] = (("cell", "cells"), ("region", "regions"))
     for kind, stem in kinds:
         if not prompts.of_kind(kind):
             continue
+        frame = reader.frames[kind]
         written = write_geojson(
             folder / f"{stem}.geojson.gz",
             reader.batches(kind),
             frame=frame,
             prompts=prompts,
-            fingerprint=slide.fingerprint,
+            fingerprint=site.slide.fingerprint,
             um2_per_px=um2_per_px(frame),
             object_type="detection" if kind == "cell" else "annotation",
             locked=kind == "region",
-            offset=overlay_offset(slide, site.config),
-            engine=prepared.info.title,
+            offset=overlay_offset(site.slide, site.config),
+            engine=site.prepared.title,
         )
         files += [path.name for path in written.paths]
     write_text(folder / "counts.csv", counts_csv([summary]))
-    _write_overlay(folder / "overlay.jpg", slide, reader, prepared, summary)
+    _write_overlay(folder / "overlay.jpg", site, reader, summary)
     return [*files, "counts.csv", "overlay.jpg"]
 
 
 def run_slide(
-    job: Job, results: Path, config: RunConfig, *, overwrite: bool = False, workers: int = 1, progress: Progress
+    job: Job,
+    results: Path,
+    config: RunConfig,
+    engine: Engine,
+    *,
+    overwrite: bool = False,
+    workers: int = 1,
+    progress: Progress,
 ) -> Outcome:
     """Analyse one slide and publish its results.
 
@@ -312,7 +332,7 @@ def run_slide(
     began = time.monotonic()
     folder = slide_folder(results, job.path)
     with open_slide(job.path, slide_mpp=job.slide_mpp or config.slide_mpp, reader=config.reader) as slide:
-        prepared = prepare(slide, config, job.roi)
+        prepared = prepare(slide, config, engine, job.roi)
         record = done_record(folder, prepared.digest)
         if record is not None and not overwrite:
             return Outcome(job.path, folder, "already done", summary_of(record), len(record.get("unreadable", [])))
@@ -320,77 +340,79 @@ def run_slide(
         if overwrite:
             shutil.rmtree(work, ignore_errors=True)
         try:
-            work.mkdir(parents=True, exist_ok=True)
+            for k in range(len(prepared.passes)):
+                (work / f"scale-{k}").mkdir(parents=True, exist_ok=True)
         except OSError as err:
             raise output_error(work, err) from err
         with _slide_log(folder / "log.txt"):
-            log.info("wsiparse %s: %s, %s", version("wsiparse"), job.path, prepared.info.title)
-            log.info(
-                "mpp %s (%s), %d tiles of %d px at %.4g um/px",
-                slide.mpp,
-                slide.mpp_source,
-                len(prepared.plan.kept),
-                prepared.plan.grid.tile,
-                prepared.plan.frame.mean_mpp,
-            )
-            summary, lost = _compute(_Site(slide, folder, work, prepared, config, workers, progress))
+            log.info("wsiparse %s: %s, %s", version("wsiparse"), job.path, prepared.title)
+            log.info("mpp %s (%s)", slide.mpp, slide.mpp_source)
+            for p in prepared.passes:
+                log.info("%d tiles of %d px at %.4g um/px", len(p.plan), p.plan.grid.tile, p.plan.frame.mean_mpp)
+            summary, lost = _compute(_Site(slide, folder, work, prepared, engine, config, workers, progress))
             log.info(
                 "done in %.1f s: %d cells on %.4f mm2", time.monotonic() - began, summary.n_cells, summary.analysed_mm2
             )
         shutil.rmtree(work, ignore_errors=True)
-    return Outcome(job.path, folder, "done", summary, len(lost))
+    return Outcome(job.path, folder, "done", summary, lost)
 
 
-def _lost_mm2(plan: TilePlan, lost: list[Unreadable]) -> float:
-    """Analysed area inside the cores of unreadable tiles, mm^2."""
+def _lost_mm2(lost: list[tuple[TilePlan, Unreadable]]) -> float:
+    """Analysed area inside the cores of unreadable tiles, mm^2; each spot counts once."""
     if not lost:
         return 0.0
-    fx, fy = plan.frame.downsample
-    cores = shapely.union_all([shapely.box(u.core.x * fx, u.core.y * fy, u.core.x1 * fx, u.core.y1 * fy) for u in lost])
-    roi = cores if plan.area.roi is None else shapely.intersection(plan.area.roi, cores)
+    cores = []
+    for plan, tile in lost:
+        (fx, fy), core = plan.frame.downsample, tile.core
+        cores.append(shapely.box(core.x * fx, core.y * fy, core.x1 * fx, core.y1 * fy))
+    plan = lost[0][0]
+    everything = shapely.union_all(cores)
+    roi = everything if plan.area.roi is None else shapely.intersection(plan.area.roi, everything)
     parts = [g for g in shapely.get_parts(roi) if g.geom_type == "Polygon"]
     if not parts:
         return 0.0
     return replace(plan.area, roi=shapely.MultiPolygon(parts)).area_mm2(plan.slide_mpp)
 
 
-def _compute(site: _Site) -> tuple[SlideSummary, list[Unreadable]]:
-    slide, folder, work, prepared = site.slide, site.folder, site.work, site.prepared
-    plan = prepared.plan
-    chunks = _chunks(work, plan.kept.tolist())
+def _compute(site: _Site) -> tuple[SlideSummary, int]:
+    """Field, objects and exports of one slide; its numbers and the number of unreadable tiles."""
+    folder, prepared = site.folder, site.prepared
+    chunks = [_chunks(site.work / f"scale-{k}", p.plan.kept.tolist()) for k, p in enumerate(prepared.passes)]
+    lost: list[tuple[TilePlan, Unreadable]] = []
     try:
-        lost = _fill_field(site, chunks)
+        for work, own in zip(prepared.passes, chunks, strict=True):
+            lost += [(work.plan, tile) for tile in _fill_field(site, work, own)]
         drop_done(folder)
         _write_objects(site, chunks)
     except FieldError:
-        shutil.rmtree(work, ignore_errors=True)  # a damaged part must not be met again
+        shutil.rmtree(site.work, ignore_errors=True)  # a damaged part must not be met again
         raise
-    lost_mm2 = _lost_mm2(plan, lost)
+    lost_mm2 = _lost_mm2(lost)
     reader = ObjectsReader(folder / "objects.zarr")
     summary = summarise(
-        (b for kind in _KINDS for b in reader.batches(kind)),
-        prepared.spec.prompts,
-        plan.frame,
-        slide=slide.name,
-        engine=prepared.info.title,
-        analysed_mm2=plan.area_mm2 - lost_mm2,
+        ((batch, reader.frames[kind]) for kind in _KINDS for batch in reader.batches(kind)),
+        prepared.prompts,
+        slide=site.slide.name,
+        engine=prepared.title,
+        analysed_mm2=prepared.area_mm2 - lost_mm2,
         unreadable_mm2=lost_mm2,
     )
     files = _write_exports(site, summary)
     facts: dict[str, Any] = {
-        "slide": _slide_facts(slide),
-        "engine": prepared.info.title,
-        "weights_sha256": prepared.info.weights_sha256,
-        "unreadable": [asdict(u) for u in lost],
+        "slide": _slide_facts(site.slide),
+        "engine": prepared.title,
+        "weights_sha256": prepared.passes[0].scale.info.weights_sha256,
+        "unreadable": [asdict(tile) | {"mpp": plan.frame.mean_mpp} for plan, tile in lost],
     }
     write_done(folder, files, prepared.digest, summary, facts)
-    return summary, lost
+    return summary, len(lost)
 
 
 def run_slides(
     jobs: Sequence[Job],
     results: Path,
     config: RunConfig,
+    engine: Engine,
     *,
     overwrite: bool = False,
     fail_fast: bool = False,
@@ -411,7 +433,9 @@ def run_slides(
     try:
         for job in jobs:
             try:
-                outcome = run_slide(job, results, config, overwrite=overwrite, workers=workers, progress=progress)
+                outcome = run_slide(
+                    job, results, config, engine, overwrite=overwrite, workers=workers, progress=progress
+                )
             except OutputError:
                 raise
             except WsiparseError as err:

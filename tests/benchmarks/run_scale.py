@@ -49,7 +49,7 @@ def main() -> None:
             began = time.process_time()
             digest = stitcher.digest(i, mask, confidence)
             middle = time.process_time()
-            table = stitcher.add(digest)
+            stitcher.add(digest)
             after = time.process_time()
             spent["digest"] += middle - began
             spent["add"] += after - middle

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,7 +13,7 @@ from scipy import ndimage
 from tests.strategies import CellField, cell_fields, masks, split_settings, two_discs
 from wsiparse.coords import Frame
 from wsiparse.objects import kernels, reference
-from wsiparse.objects.runs import Runs, components, lay_out
+from wsiparse.objects.runs import Runs, components
 from wsiparse.objects.split import MIN_PERSISTENCE_PX, SplitPixels, smoothing_steps, split_cells, split_pixels
 from wsiparse.types import SplitSettings
 
@@ -27,7 +29,10 @@ def dense(runs: Runs, values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 
 
 def linked(mask: np.ndarray) -> tuple[Runs, int, tuple[np.ndarray, ...]]:
-    runs, slots = lay_out(components(mask.view(np.uint8)))
+    runs = components(mask.view(np.uint8))
+    slot = np.empty(len(runs.y), np.int64)
+    slots = int(kernels.slot_starts(runs.x0, runs.x1, slot))
+    runs = replace(runs, src=slot)
     up, down = np.zeros(slots, np.int32), np.zeros(slots, np.int32)
     stretches = [np.empty(2 * len(runs.y), np.int32) for _ in range(3)]
     n = kernels.link_slots(runs.y, runs.x0, runs.x1, runs.start, runs.src, up, down, *stretches)

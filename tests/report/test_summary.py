@@ -32,7 +32,7 @@ def table(classes: list[int], areas: list[int]) -> ObjectTable:
 
 def rows(analysed: float = 2.0) -> list[dict[str, str]]:
     batches = [table([1, 2, 1], [40, 60, 80]), table([], []), table([3, 1], [4000, 20])]
-    summary = summarise(batches, PROMPTS, FRAME, slide="s", engine="e", analysed_mm2=analysed)
+    summary = summarise(((b, FRAME) for b in batches), PROMPTS, slide="s", engine="e", analysed_mm2=analysed)
     return list(csv.DictReader(io.StringIO(counts_csv([summary]))))
 
 

@@ -38,12 +38,12 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
-    with ObjectSpool(tmp_path / "spool", frame=FRAME, prompts=PROMPTS) as spool:
+    with ObjectSpool(tmp_path / "spool", frames={"cell": FRAME, "region": FRAME}, prompts=PROMPTS) as spool:
         spool.append(CELLS)
         spool.append(REGIONS)
         spool.finish(tmp_path / "objects.zarr", engine=ENGINE, slide=SLIDE)
     reader = ObjectsReader(tmp_path / "objects.zarr")
-    assert (reader.frame, reader.prompts, reader.engine, reader.slide) == (FRAME, PROMPTS, ENGINE, SLIDE)
+    assert (reader.frames["region"], reader.prompts, reader.engine, reader.slide) == (FRAME, PROMPTS, ENGINE, SLIDE)
     assert (reader.count("cell"), reader.count("region")) == (len(CELLS), len(REGIONS))
     assert reader.attrs["rows"] == {"cells": len(CELLS), "regions": len(REGIONS)}
     assert same(reader.table("cell"), raster_sorted(CELLS))
@@ -70,14 +70,14 @@ def test_any_range_of_rows_decodes_by_itself(tmp_path: Path) -> None:
 def test_shapely_reads_the_ragged_columns_as_they_are(tmp_path: Path) -> None:
     reader = ObjectsReader(write(tmp_path / "objects.zarr"))
     table = reader.table("cell")
-    polygons = shapely.from_ragged_array(shapely.GeometryType.POLYGON, *table.ragged(reader.frame))
+    polygons = shapely.from_ragged_array(shapely.GeometryType.POLYGON, *table.ragged(reader.frames["cell"]))
     assert shapely.is_valid(polygons).all()
     np.testing.assert_array_equal(shapely.area(polygons), table.area_px * 4)
 
 
 def test_the_spool_and_a_single_table_write_the_same_bytes(tmp_path: Path) -> None:
     mixed = CELLS.take(np.random.default_rng(1).permutation(len(CELLS)))
-    with ObjectSpool(tmp_path / "spool", frame=FRAME, prompts=PROMPTS) as spool:
+    with ObjectSpool(tmp_path / "spool", frames={"cell": FRAME, "region": FRAME}, prompts=PROMPTS) as spool:
         for rows in np.array_split(np.arange(len(mixed)), 5):
             spool.append(mixed.take(rows))
         spool.finish(tmp_path / "a.zarr", engine=ENGINE, slide=SLIDE)
@@ -204,7 +204,7 @@ def change(key: str, value: object) -> Callable[[Path], None]:
         (garble("zarr.json", '{"zarr_format": 3, "node_type": "group"}'), "not an objects.zarr of wsiparse"),
         (change("format", "something"), "not an objects.zarr of wsiparse"),
         (change("version", 2), "format version 2"),
-        (change("frame", {"size": [0, 1]}), "attributes are incomplete"),
+        (change("frames", {"cell": {"size": [0, 1]}}), "attributes are incomplete"),
         (change("prompts", [{"text": "a"}]), "attributes are incomplete"),
         (change("columns", None), "attributes are incomplete"),
         (change("columns", {"cells": {}, "regions": {}}), "is not"),
@@ -242,7 +242,7 @@ def test_wrong_arguments_are_refused(tmp_path: Path) -> None:
             tmp_path / "c.zarr",
             {"cell": [CELLS], "region": []},
             {"cell": (1000, 1000, 100_000, 2), "region": (0, 0, 0, 0)},
-            frame=Frame((4096, 4096), (1, 1), (1, 1)),
+            frames=dict.fromkeys(("cell", "region"), Frame((4096, 4096), (1, 1), (1, 1))),
             prompts=PROMPTS,
             engine=ENGINE,
             slide=SLIDE,

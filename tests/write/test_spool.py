@@ -24,7 +24,7 @@ REGIONS = regions()
 
 
 def opened(folder: Path, frame: Frame = FRAME, prompts: PromptSet = PROMPTS) -> ObjectSpool:
-    return ObjectSpool(folder, frame=frame, prompts=prompts)
+    return ObjectSpool(folder, frames={"cell": frame, "region": frame}, prompts=prompts)
 
 
 def gathered(tables: Iterator[ObjectTable]) -> ObjectTable:

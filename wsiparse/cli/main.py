@@ -22,6 +22,8 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "run": ("run", "Analyse slides: objects, counts, overlays."),
     "plan": ("plan", "Tell what a run would do: tiles, mm2, disk, memory."),
     "info": ("info", "Describe slides: size, levels, mpp, tissue."),
+    "prompts": ("prompts", "List what can be looked for, and which engine answers."),
+    "weights": ("weights", "Fetch, find or check the BiomedParse weights."),
 }
 
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from wsiparse.cli.options import analysis_options, config_from, slide_options
 from wsiparse.errors import WsiparseError
+
+if TYPE_CHECKING:
+    from wsiparse.config import RunConfig
+    from wsiparse.pipeline import Engine
 
 __all__ = ["command"]
 
@@ -34,23 +38,28 @@ def command(
 
     Example: wsiparse plan slides/ --mpp 0.5
     """
+    from wsiparse.pipeline import Engine
     from wsiparse.slides import find_slides
 
     config = config_from(config_file, prompts, values)
+    engine = Engine(config)
     paths = find_slides(slides, recursive=recursive, extensions=ext or None)
     facts, failed = [], 0
     for path in paths:
         try:
-            fact = _facts(path, config, roi)
+            fact = _facts(path, config, engine, roi)
         except WsiparseError as err:
             failed += 1
             click.echo(f"error: {err}", err=True)
             continue
         facts.append(fact)
         if not as_json:
+            tiles = " + ".join(
+                f"{s['tiles']} tiles of {s['tile_px']} px at {s['mpp']:.4g} um/px" for s in fact["scales"]
+            )
             click.echo(
-                f"{fact['slide']}: {fact['tiles']} tiles of {fact['tile_px']} px at {fact['mpp']:.4g} um/px,"
-                f" {fact['analysed_mm2']:.3f} mm2; at most {fact['disk_bytes'] / 1e6:.0f} MB on disk meanwhile,"
+                f"{fact['slide']}: {tiles}, {fact['analysed_mm2']:.3f} mm2;"
+                f" at most {fact['disk_bytes'] / 1e6:.0f} MB on disk meanwhile,"
                 f" about {fact['memory_bytes'] / 1e9:.1f} GB of memory ({fact['engine']})"
             )
     if as_json:
@@ -63,31 +72,39 @@ def command(
     return 3 if failed else 0
 
 
-def _facts(path: Path, config: Any, roi: Path | None) -> dict[str, Any]:
+def _facts(path: Path, config: RunConfig, engine: Engine, roi: Path | None) -> dict[str, Any]:
     from wsiparse.pipeline import prepare
     from wsiparse.schedule import available_cores
     from wsiparse.slides import open_slide
     from wsiparse.tiling import estimate
 
     with open_slide(path, slide_mpp=config.slide_mpp, reader=config.reader) as slide:
-        prepared = prepare(slide, config, roi)
-    plan = prepared.plan
-    cost = estimate(
-        plan,
-        prompts=len(prepared.spec.prompts),
-        batch=config.batch_size,
-        workers=config.num_workers or available_cores(),
-        activation_bytes_per_px=prepared.info.bytes_per_px,
-        base_bytes=prepared.info.base_bytes,
-    )
+        prepared = prepare(slide, config, engine, roi)
+    costs = [
+        estimate(
+            p.plan,
+            prompts=len(p.scale.positions),
+            batch=config.batch_size,
+            workers=config.num_workers or available_cores(),
+            activation_bytes_per_px=p.scale.info.bytes_per_px,
+            base_bytes=p.scale.info.base_bytes,
+        )
+        for p in prepared.passes
+    ]
     return {
         "slide": str(path),
-        "engine": prepared.info.title,
-        "mpp": plan.frame.mean_mpp,
-        "tile_px": plan.grid.tile,
-        "overlap_px": 2 * plan.grid.halo,
-        "tiles": cost.tiles,
-        "analysed_mm2": cost.mm2,
-        "disk_bytes": cost.disk_bytes,
-        "memory_bytes": cost.memory_bytes,
+        "engine": prepared.title,
+        "scales": [
+            {
+                "mpp": p.plan.frame.mean_mpp,
+                "tile_px": p.plan.grid.tile,
+                "overlap_px": 2 * p.plan.grid.halo,
+                "tiles": cost.tiles,
+            }
+            for p, cost in zip(prepared.passes, costs, strict=True)
+        ],
+        "tiles": sum(cost.tiles for cost in costs),
+        "analysed_mm2": prepared.area_mm2,
+        "disk_bytes": sum(cost.disk_bytes for cost in costs),
+        "memory_bytes": max(cost.memory_bytes for cost in costs),
     }

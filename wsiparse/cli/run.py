@@ -44,13 +44,13 @@ def command(
     Example: wsiparse run slides/ -o results --prompt "inflammatory cells" --prompt nuclei
     """
     from wsiparse.cli.progress import TerminalProgress
-    from wsiparse.pipeline import spec_of
+    from wsiparse.pipeline import Engine
     from wsiparse.run import Job, check_results_folder, run_slides
     from wsiparse.schedule import available_cores
     from wsiparse.slides import find_slides
 
     config = config_from(config_file, prompts, values)
-    spec_of(config)  # a wrong prompt is told before any slide is opened
+    engine = Engine(config)  # a wrong prompt is told before any slide is opened
     paths = find_slides(slides, recursive=recursive, extensions=ext or None)
     check_results_folder(results_dir)
     progress = TerminalProgress()
@@ -59,7 +59,14 @@ def command(
     jobs = [Job(path, roi=roi) for path in paths]
     for k, outcome in enumerate(
         run_slides(
-            jobs, results_dir, config, overwrite=overwrite, fail_fast=fail_fast, workers=workers, progress=progress
+            jobs,
+            results_dir,
+            config,
+            engine,
+            overwrite=overwrite,
+            fail_fast=fail_fast,
+            workers=workers,
+            progress=progress,
         ),
         start=1,
     ):

@@ -7,6 +7,7 @@ tile whose core holds it; whatever needs context has happened inside the recogni
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,7 +45,12 @@ class FieldTile:
 
 
 def core_field(
-    recognition: Recognition, position: int, tile: Tile, prompts: PromptSet, mask: NDArray[np.bool_]
+    recognition: Recognition,
+    position: int,
+    tile: Tile,
+    prompts: PromptSet,
+    mask: NDArray[np.bool_],
+    class_ids: Sequence[int],
 ) -> FieldTile:
     """Cut one tile's core out of a batch and reduce it to bytes.
 
@@ -55,6 +61,7 @@ def core_field(
     tile : read box and core, field px
     prompts : same order as the probabilities
     mask : (h, w) bool over the core; False pixels are written as background
+    class_ids : what the class byte is for each prompt, 1-255
 
     Returns
     -------
@@ -68,7 +75,7 @@ def core_field(
     if cell_ids:
         thresholds = np.array([prompts[i].threshold for i in cell_ids], np.float32)
         winner, confidence = combine_cells(np.ascontiguousarray(probabilities[list(cell_ids)]), thresholds)
-        ids = np.concatenate([[0], np.asarray(cell_ids) + 1]).astype(np.uint8)
+        ids = np.array([0, *(class_ids[i] for i in cell_ids)], np.uint8)
         cells[0] = ids[winner]
         cells[1] = confidence
         if recognition.landscape is not None:

@@ -367,11 +367,11 @@ def coarse_levels(x0: Ints, x1: Ints, slot: Longs, values: Ints, level: Ints) ->
 
 
 @njit(cache=True, nogil=True)
-def add_levels(x0: Ints, x1: Ints, slot: Longs, plane: Bytes, level: Ints) -> None:
-    """Add a stored landscape plane to the levels of the pixels."""
+def add_levels(x0: Ints, x1: Ints, src: Longs, slot: Longs, plane: Bytes, level: Ints) -> None:
+    """Add the pixels of a flat stored landscape to the levels."""
     for k in range(len(x0)):
-        s, n = slot[k], x1[k] - x0[k]
-        v, to = plane[s : s + n], level[s : s + n]
+        n = x1[k] - x0[k]
+        v, to = plane[src[k] : src[k] + n], level[slot[k] : slot[k] + n]
         for i in range(n):
             to[i] += v[i]
 
@@ -601,6 +601,7 @@ def instance_runs(
     x0: Ints,
     x1: Ints,
     slot: Longs,
+    src: Longs,
     label: Ints,
     number: Longs,
     out_start: Longs,
@@ -609,7 +610,7 @@ def instance_runs(
     out_x1: Ints,
     out_src: Longs,
 ) -> None:
-    """The runs of every instance, grouped by instance, with the slot of their first pixel."""
+    """The runs of every instance, grouped by instance, with what ``src`` says of their first pixel."""
     most = 1
     for g in range(len(start) - 1):
         most = max(most, number[g])
@@ -623,7 +624,7 @@ def instance_runs(
                 out_y[m] = ys[k]
                 out_x0[m] = x0[k]
                 out_x1[m] = x1[k]
-                out_src[m] = slot[k]
+                out_src[m] = src[k]
                 m += 1
             done += 1
             out_start[done] = m
@@ -655,7 +656,7 @@ def instance_runs(
                 out_y[r] = ys[k]
                 out_x0[r] = x0[k] + begin
                 out_x1[r] = x0[k] + i
-                out_src[r] = s + begin
+                out_src[r] = src[k] + begin
 
 
 # --------------------------------------------------------------------------------------------------- paint

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 from wsiparse.objects import kernels
 
-__all__ = ["Runs", "components", "gather", "label_runs", "lay_out"]
+__all__ = ["Runs", "components", "connected", "gather", "grouped", "label_runs", "packed"]
+
+Ints = NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,34 +57,38 @@ class Runs:
         index = np.arange(int(start[-1])) + np.repeat(self.start[groups] - start[:-1], lengths)
         return Runs(start, self.y[index], self.x0[index], self.x1[index], self.src[index])
 
-    def batches(self, most_slots: int) -> Iterator[tuple[int, int]]:
-        """Consecutive ranges of groups that span about `most_slots` slots; only for runs made by `lay_out`.
-
-        A group is never cut, however large.
-        """
-        heads = self.src[self.start[:-1]]
-        first = 0
-        while first < len(heads):
-            last = max(first + 1, int(np.searchsorted(heads, heads[first] + most_slots)))
+    def batches(self, most_px: int) -> Iterator[tuple[int, int]]:
+        """Consecutive ranges of groups of about `most_px` pixels; a group is never cut, however large."""
+        ends = np.cumsum(self.pixels())
+        first, done = 0, 0
+        while first < len(ends):
+            last = max(first + 1, int(np.searchsorted(ends, done + most_px)))
             yield first, last
-            first = last
+            first, done = last, int(ends[last - 1])
 
 
-def lay_out(runs: Runs) -> tuple[Runs, int]:
-    """The same runs with their pixels in slots, group after group: slot 0 and the slot after every run stay void.
-
-    Returns the runs, `src` pointing to slots, and the number of slots.
-    """
-    slot = np.empty(len(runs.y), np.int64)
-    slots = int(kernels.slot_starts(runs.x0, runs.x1, slot))
-    return replace(runs, src=slot), slots
-
-
-def gather(plane: NDArray[np.uint8], runs: Runs, laid_out: Runs, slots: int) -> NDArray[np.uint8]:
-    """The plane (slots,) that belongs to `laid_out`, from the flat one that belongs to `runs`; voids are 0."""
-    out = np.zeros(slots, np.uint8)
-    kernels.gather(plane, runs.x0, runs.x1, runs.src, laid_out.src, out)
+def gather(plane: NDArray[np.uint8], runs: Runs) -> NDArray[np.uint8]:
+    """The pixels of `runs` out of their flat plane, run after run without gaps."""
+    ends = np.cumsum(runs.x1 - runs.x0, dtype=np.int64)
+    out = np.empty(int(ends[-1]) if len(ends) else 0, np.uint8)
+    kernels.gather(plane, runs.x0, runs.x1, runs.src, ends - (runs.x1 - runs.x0), out)
     return out
+
+
+def packed(runs: Runs) -> Runs:
+    """The same runs pointing into planes made by `gather`."""
+    lengths = (runs.x1 - runs.x0).astype(np.int64)
+    return replace(runs, src=np.cumsum(lengths) - lengths)
+
+
+def connected(mask: NDArray[np.uint8]) -> tuple[Ints, Ints, Ints, Ints, int]:
+    """Runs of the non-zero pixels in raster order: y, x0, x1, 4-connected component of each, number of components.
+
+    Components are numbered 0.. by their first pixel. `mask` is (H, W), C-contiguous.
+    """
+    y, x0, x1, _ = _runs_of((mask != 0).view(np.uint8))
+    component = np.empty(len(y), np.int32)
+    return y, x0, x1, component, int(kernels.connect_runs(y, x0, x1, component))
 
 
 def components(mask: NDArray[np.uint8], origin: tuple[int, int] = (0, 0)) -> Runs:
@@ -97,19 +103,14 @@ def components(mask: NDArray[np.uint8], origin: tuple[int, int] = (0, 0)) -> Run
     -------
     Runs in canvas px whose `src` points into ``mask.ravel()`` and any other flattened image of its shape.
     """
-    y, x0, x1, _ = _runs_of((mask != 0).view(np.uint8))
-    component = np.empty(len(y), np.int32)
-    n = int(kernels.connect_runs(y, x0, x1, component))
-    return _grouped(component, n, y, x0, x1, mask.shape[1], origin)
+    y, x0, x1, component, n = connected(mask)
+    return grouped(component, n, y, x0, x1, mask.shape[1], origin)
 
 
 def label_runs(labels: NDArray[np.int32], n: int, origin: tuple[int, int] = (0, 0)) -> Runs:
     """The runs of labels 1..n of a label image (H, W) int32: group g is label g + 1. As `components` otherwise."""
     y, x0, x1, value = _runs_of(labels)
-    return _grouped(value - np.int32(1), n, y, x0, x1, labels.shape[1], origin)
-
-
-Ints = NDArray[np.int32]
+    return grouped(value - np.int32(1), n, y, x0, x1, labels.shape[1], origin)
 
 
 def _runs_of(image: NDArray[np.integer]) -> tuple[Ints, Ints, Ints, Ints]:
@@ -120,10 +121,15 @@ def _runs_of(image: NDArray[np.integer]) -> tuple[Ints, Ints, Ints, Ints]:
     return y, x0, x1, value
 
 
-def _grouped(group: Ints, n: int, y: Ints, x0: Ints, x1: Ints, width: int, origin: tuple[int, int]) -> Runs:
+def grouped(group: Ints, n: int, y: Ints, x0: Ints, x1: Ints, width: int, origin: tuple[int, int]) -> Runs:
+    """Runs of an image of `width` px, in raster order, sorted by `group` (0..n-1, negative ones left out).
+
+    `src` points into the flattened image; coordinates are shifted by `origin` (x, y).
+    """
     start = np.empty(n + 1, np.int64)
     order = np.empty(len(y), np.int64)
     kernels.group_runs(group, n, start, order)
+    order = order[: start[-1]]
     y, x0, x1 = y[order], x0[order], x1[order]
     src = y.astype(np.int64) * width + x0
     ox, oy = np.int32(origin[0]), np.int32(origin[1])

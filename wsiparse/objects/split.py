@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from wsiparse.coords import Frame, um2_per_px, um_to_px
 from wsiparse.objects import kernels
-from wsiparse.objects.runs import Runs, components, gather, lay_out
+from wsiparse.objects.runs import Runs, components
 from wsiparse.types import SplitSettings
 
 __all__ = ["MAX_COMPONENT_PX", "SplitPixels", "split_cells", "split_pixels", "split_runs"]
@@ -29,8 +29,8 @@ MAX_COMPONENT_PX: Final = 16_000_000
 #: Largest step of the smoothing in 1/256 of the difference to a neighbour; above 1/4 the explicit scheme oscillates.
 _STEP: Final = 48
 
-#: Slots split at a time: the scratch arrays of one batch stay near 30 bytes a slot.
-_BATCH_SLOTS: Final = 1 << 15
+#: Pixels split at a time, so that the scratch of a batch (some 30 bytes a pixel) stays in the second-level cache.
+_BATCH_PX: Final = 1 << 15
 
 
 #: Digitisation noise: outlines of drawn or segmented nuclei wobble by half a pixel at any scale, so a setting in
@@ -124,15 +124,13 @@ def split_cells(
     mask = _image(foreground, "foreground")
     if settings.needs_landscape and landscape is None:
         raise ValueError(f"the landscape {settings.landscape!r} needs the recognizer's map, got None")
-    found = components(mask)
-    runs, slots = lay_out(found)
     plane = None
     if landscape is not None:
         landscape = _image(landscape, "landscape")
         if landscape.shape != mask.shape:
             raise ValueError(f"landscape {landscape.shape} does not match foreground {mask.shape}")
-        plane = gather(landscape.ravel(), found, runs, slots)
-    instances = split_runs(runs, plane, settings)
+        plane = landscape.ravel()
+    instances = split_runs(components(mask), plane, settings)
     keep = np.flatnonzero(instances.pixels() >= settings.min_area_px)
     first = instances.start[keep]
     order = np.lexsort((instances.x0[first], instances.y[first]))
@@ -158,8 +156,8 @@ def split_runs(runs: Runs, landscape: NDArray[np.uint8] | None, settings: SplitP
 
     Parameters
     ----------
-    runs : components as `wsiparse.objects.runs.lay_out` makes them
-    landscape : (slots,) uint8 plane, or None for "distance"
+    runs : 4-connected components
+    landscape : flat uint8 plane that `runs` points into, or None for "distance"
 
     Returns
     -------
@@ -171,7 +169,7 @@ def split_runs(runs: Runs, landscape: NDArray[np.uint8] | None, settings: SplitP
     begin = 0
     for giant in [*giants.tolist(), len(runs)]:
         stretch = runs.slice(begin, giant)
-        parts += [_split_batch(stretch.slice(a, b), landscape, settings) for a, b in stretch.batches(_BATCH_SLOTS)]
+        parts += [_split_batch(stretch.slice(a, b), landscape, settings) for a, b in stretch.batches(_BATCH_PX)]
         if giant < len(runs):
             parts.append(runs.slice(giant, giant + 1))
         begin = giant + 1
@@ -196,9 +194,8 @@ def _joined(parts: list[Runs]) -> Runs:
 
 
 def _split_batch(runs: Runs, landscape: NDArray[np.uint8] | None, settings: SplitPixels) -> Runs:
-    offset = int(runs.src[0]) - 1
-    slot = runs.src - offset
-    slots = int(slot[-1]) + int(runs.x1[-1] - runs.x0[-1]) + 1
+    slot = np.empty(len(runs.y), np.int64)
+    slots = int(kernels.slot_starts(runs.x0, runs.x1, slot))
     up, down = np.zeros(slots, np.int32), np.zeros(slots, np.int32)
     upper, lower, length = (np.empty(2 * len(slot), np.int32) for _ in range(3))
     n = kernels.link_slots(runs.y, runs.x0, runs.x1, runs.start, slot, up, down, upper, lower, length)
@@ -207,12 +204,12 @@ def _split_batch(runs: Runs, landscape: NDArray[np.uint8] | None, settings: Spli
     if settings.landscape == "stored":
         assert landscape is not None
         kernels.clear_levels(runs.x0, runs.x1, slot, level)
-        kernels.add_levels(runs.x0, runs.x1, slot, landscape[offset : offset + slots], level)
+        kernels.add_levels(runs.x0, runs.x1, runs.src, slot, landscape, level)
     else:
         _distance_levels(runs, slot, stretches, settings.smoothing_px, level)
         if settings.landscape == "both":
             assert landscape is not None
-            kernels.add_levels(runs.x0, runs.x1, slot, landscape[offset : offset + slots], level)
+            kernels.add_levels(runs.x0, runs.x1, runs.src, slot, landscape, level)
         else:
             unit, relative = kernels.LEVELS_PER_PX, round(settings.relative_persistence * 1024)
     persistence = max(1, math.ceil(settings.persistence * unit - 1e-9))
@@ -221,8 +218,8 @@ def _split_batch(runs: Runs, landscape: NDArray[np.uint8] | None, settings: Spli
     count = int(kernels.count_instance_runs(runs.start, runs.x0, runs.x1, slot, label, number))
     start, src = np.empty(int(number.sum()) + 1, np.int64), np.empty(count, np.int64)
     y, x0, x1 = (np.empty(count, np.int32) for _ in range(3))
-    kernels.instance_runs(runs.start, runs.y, runs.x0, runs.x1, slot, label, number, start, y, x0, x1, src)
-    return Runs(start, y, x0, x1, src + offset)
+    kernels.instance_runs(runs.start, runs.y, runs.x0, runs.x1, slot, runs.src, label, number, start, y, x0, x1, src)
+    return Runs(start, y, x0, x1, src)
 
 
 def _distance_levels(

@@ -17,7 +17,7 @@ from wsiparse.recognize import classical, embedded
 from wsiparse.recognize.biomedparse import engine as biomedparse
 from wsiparse.recognize.device import check_device_name, resolve_device
 from wsiparse.recognize.prompts import check_nucleus_prompts
-from wsiparse.types import Box, EngineInfo, Recognition, RecognizerSpec
+from wsiparse.types import Box, EngineInfo, PromptKind, PromptSet, Recognition, RecognizerSpec
 
 __all__ = [
     "ENGINES",
@@ -45,6 +45,9 @@ class Recognizer(Protocol):
     def limit_threads(self) -> None:
         """Tell the engine's libraries that the calling thread may use one core."""
 
+    def with_prompts(self, prompts: PromptSet) -> Recognizer:
+        """The same engine asked for other prompts; weights are shared."""
+
 
 def engine_info(spec: RecognizerSpec) -> EngineInfo:
     """Facts of the engine a spec names, without loading it (BiomedParse: its weights file is hashed).
@@ -68,6 +71,46 @@ def engine_info(spec: RecognizerSpec) -> EngineInfo:
             "Run `wsiparse weights fetch`, then give the file to --weights."
         )
     return biomedparse.engine_info(biomedparse.sha256_of(checkpoint))
+
+
+def scales_of(
+    spec: RecognizerSpec, mpp: float | None = None
+) -> tuple[tuple[tuple[int, ...], RecognizerSpec, EngineInfo], ...]:
+    """The scales at which an engine wants to see the slide, each with its prompts.
+
+    Parameters
+    ----------
+    spec : with all prompts of the run
+    mpp : overrides the engine's own scale for prompts that do not name one
+
+    Returns
+    -------
+    For each scale: positions of its prompts, a spec with these prompts only, the engine's facts at that scale
+
+    Raises
+    ------
+    ConfigError
+        If cell prompts, or region prompts, ask for different scales: objects of one kind share one pixel grid.
+    """
+    info = engine_info(spec)
+    if spec.engine != "biomedparse":
+        return ((tuple(range(len(spec.prompts))), spec, replace(info, mpp=mpp or info.mpp)),)
+    wanted = [biomedparse.scale_of(prompt, mpp) for prompt in spec.prompts]
+    kinds: tuple[PromptKind, ...] = ("cell", "region")
+    for kind in kinds:
+        of_kind = sorted({wanted[i] for i in spec.prompts.of_kind(kind)})
+        if len(of_kind) > 1:
+            raise ConfigError(
+                f"the {kind} prompts ask for {' and '.join(f'{m:g}' for m, _, _ in of_kind)} um per pixel, but objects "
+                f"of one kind share one grid. Give all {kind} prompts the same input_mpp, or make two runs."
+            )
+    parts = []
+    for scale in sorted(set(wanted)):
+        positions = tuple(i for i, w in enumerate(wanted) if w == scale)
+        prompts = PromptSet(tuple(spec.prompts[i] for i in positions))
+        facts = replace(info, mpp=scale[0], tile_px=scale[1], halo_px=scale[2])
+        parts.append((positions, replace(spec, prompts=prompts), facts))
+    return tuple(parts)
 
 
 def check_prompts(spec: RecognizerSpec) -> None:

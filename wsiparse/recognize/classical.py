@@ -12,6 +12,7 @@ estimated once from a sample of it (`calibration_of`), so results do not depend 
 
 from __future__ import annotations
 
+import copy
 from typing import Final
 
 import numpy as np
@@ -23,7 +24,7 @@ from wsiparse.recognize.inflammatory import InflammatoryRule, find_inflammatory
 from wsiparse.recognize.instances import Nuclei, in_tile_split, measure_nuclei
 from wsiparse.recognize.prompts import check_nucleus_prompts, share_nuclei
 from wsiparse.recognize.stain import OD_OF_BYTE, RUIFROK, fit_stains, hematoxylin_lut, otsu, through_lut
-from wsiparse.types import EngineInfo, Recognition, RecognizerSpec, SplitSettings
+from wsiparse.types import EngineInfo, PromptSet, Recognition, RecognizerSpec, SplitSettings
 
 __all__ = ["MPP", "RULE", "TITLE", "ClassicalRecognizer", "calibration_of", "engine_info"]
 
@@ -126,6 +127,13 @@ class ClassicalRecognizer:
         self._lut = hematoxylin_lut(np.array(numbers[:6], np.float64).reshape(2, 3))
         self._level = np.float32(numbers[6])
         self._split = in_tile_split(self.info)
+
+    def with_prompts(self, prompts: PromptSet) -> ClassicalRecognizer:
+        """The same engine asked for other prompts."""
+        other = copy.copy(self)
+        other._roles = check_nucleus_prompts(prompts, TITLE, MPP)
+        other._threshold = min(prompt.threshold for prompt in prompts)
+        return other
 
     def limit_threads(self) -> None:
         """Nothing to do: NumPy and SciPy filters run on the calling thread."""

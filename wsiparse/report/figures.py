@@ -49,8 +49,7 @@ def _caption(draw: ImageDraw.ImageDraw, size: tuple[int, int], lines: list[tuple
 def draw_overlay(
     image: NDArray[np.uint8],
     image_frame: Frame,
-    batches: Iterable[ObjectTable],
-    field_frame: Frame,
+    layers: Iterable[tuple[ObjectTable, Frame]],
     *,
     prompts: PromptSet,
     caption: list[tuple[str, str | None]],
@@ -60,8 +59,8 @@ def draw_overlay(
     Parameters
     ----------
     image : (h, w, 3) uint8, the slide at `image_frame`
-    image_frame, field_frame : frames of the picture and of the tables' coordinates
-    batches : objects, streamed
+    image_frame : frame of the picture
+    layers : objects, streamed, each table with the frame of its coordinates
     caption : (text, colour or None) lines of the legend, written on a strip below the picture
 
     Returns
@@ -74,10 +73,9 @@ def draw_overlay(
     canvas = Image.new("RGB", (w, h + strip), "white")
     canvas.paste(Image.fromarray(image), (0, 0))
     draw = ImageDraw.Draw(canvas)
-    scale = np.asarray(field_frame.downsample) / np.asarray(image_frame.downsample)
     line_px = 2 if image_frame.mean_mpp <= 0.3 else 1
-    for table in batches:
-        points = table.coords * scale
+    for table, frame in layers:
+        points = table.coords * (np.asarray(frame.downsample) / np.asarray(image_frame.downsample))
         for k in range(len(table)):
             colour = prompts[int(table.class_id[k]) - 1].colour
             first_ring, last_ring = int(table.polygon_offsets[k]), int(table.polygon_offsets[k + 1])

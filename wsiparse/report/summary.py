@@ -31,9 +31,8 @@ COLUMNS = (
 
 
 def summarise(
-    batches: Iterable[ObjectTable],
+    layers: Iterable[tuple[ObjectTable, Frame]],
     prompts: PromptSet,
-    frame: Frame,
     *,
     slide: str,
     engine: str,
@@ -44,17 +43,19 @@ def summarise(
 
     Parameters
     ----------
-    batches : tables in any order and of any size; class ids are prompt position + 1
-    frame : the field frame the tables' areas are measured in
+    layers : tables in any order and of any size, each with the frame its areas are measured in; class ids are prompt
+        position + 1
     """
     n = np.zeros(len(prompts) + 1, np.int64)
     area_px = np.zeros(len(prompts) + 1, np.int64)
-    for table in batches:
+    unit = np.zeros(len(prompts) + 1)
+    for table, frame in layers:
         n += np.bincount(table.class_id, minlength=len(n))
         np.add.at(area_px, table.class_id, table.area_px)
-    unit = um2_per_px(frame)
+        unit[table.class_id] = um2_per_px(frame)
     counts = tuple(
-        ClassCount(p.class_name, p.kind, int(n[i + 1]), float(area_px[i + 1] * unit)) for i, p in enumerate(prompts)
+        ClassCount(p.class_name, p.kind, int(n[i + 1]), float(area_px[i + 1] * unit[i + 1]))
+        for i, p in enumerate(prompts)
     )
     return SlideSummary(slide, engine, analysed_mm2, unreadable_mm2, counts)
 

@@ -170,8 +170,8 @@ class Carry:
 
         Returns
         -------
-        runs : one group a root, laid out in slots, runs joined over seams
-        planes : byte planes in slots, none unless asked for
+        runs : one group a root, runs joined over seams
+        planes : flat byte planes, none unless asked for
         sums, present : (roots, n_classes) int64
         """
         node = self._node
@@ -181,17 +181,16 @@ class Carry:
         links = (node["sibling"], node["run_at"], node["run_count"], node["byte_at"])
         kernels.collect(roots, *links, *self._runs, members, group, y, x0, x1, src)
         order = np.lexsort((x0, y, group))
-        start, slot = np.empty(len(roots) + 1, np.int64), np.empty(pieces, np.int64)
+        start, at = np.empty(len(roots) + 1, np.int64), np.empty(pieces, np.int64)
         joined = _three(pieces)
-        n, slots = kernels.join_pieces(order, group, y, x0, x1, start, *joined, slot)
+        n, pixels = kernels.join_pieces(order, group, y, x0, x1, start, *joined, at)
         planes: list[NDArray[np.uint8]] = []
         if with_planes:
             for plane in self._planes:
-                out = np.zeros(slots, np.uint8)
-                kernels.copy_pieces(order, x0, x1, src, slot, plane, out)
+                out = np.empty(pixels, np.uint8)
+                kernels.copy_pieces(order, x0, x1, src, plane, out)
                 planes.append(out)
-        lengths = (joined[2][:n] - joined[1][:n]).astype(np.int64) + 1
-        runs = Runs(start, joined[0][:n], joined[1][:n], joined[2][:n], np.cumsum(lengths) - lengths + 1)
+        runs = Runs(start, joined[0][:n], joined[1][:n], joined[2][:n], at[:n])
         sums = np.zeros((len(roots), self.n_classes), np.int64)
         present = np.zeros_like(sums)
         kernels.sum_members(roots, node["sibling"], self._sums, self._present, sums, present)

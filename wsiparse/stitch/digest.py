@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from wsiparse.objects.runs import Runs, components, gather, lay_out
+from wsiparse.objects.runs import Runs, connected, gather, grouped, packed
 from wsiparse.objects.split import SplitPixels, split_runs
 from wsiparse.objects.table import sum_classes, table_of_runs
 from wsiparse.stitch import kernels
@@ -19,6 +19,7 @@ from wsiparse.types import Box, ObjectTable
 __all__ = ["BlockDigest", "Finished", "digest_block", "finish_cells", "finish_whole"]
 
 #: Segments along left, top, right and bottom border: (n, 3) int64, first and past last canvas px, open component.
+Ints = NDArray[np.int32]
 Sides = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
 
 
@@ -81,59 +82,42 @@ def digest_block(
     split : how cells are split, None for regions
     min_area_px : smallest region kept (cells: in `split`)
     """
-    found = components(planes[0], (box.x, box.y))
-    sides, is_open = _borders(found, box, canvas)
+    y, x0, x1, component, n = connected(planes[0])
+    sides, closed = _borders(y, x0, x1, component, n, box, canvas)
+    # closed components first, then the open ones, both in raster order
+    runs = grouped(component, n, y, x0, x1, box.width, (box.x, box.y))
+    done, left = runs.slice(0, closed), runs.slice(closed, n)
     flat = tuple(p.ravel() for p in planes)
-    closed_rows, open_rows = np.flatnonzero(~is_open), np.flatnonzero(is_open)
-    closed = found if not len(open_rows) else found.take(closed_rows)
     if split is None:
-        finished = finish_whole(closed, *sum_classes(closed, flat[0], flat[1], n_classes), min_area_px=min_area_px)
+        finished = finish_whole(done, *sum_classes(done, flat[0], flat[1], n_classes), min_area_px)
+        kept: tuple[NDArray[np.uint8], ...] = ()
     else:
-        runs, slots = lay_out(closed)
-        finished = finish_cells(runs, tuple(gather(p, closed, runs, slots) for p in flat), n_classes, split)
-    left = found.take(open_rows)
+        finished = finish_cells(done, flat, n_classes, split)
+        kept = tuple(gather(p, left) for p in flat)
     sums, present = sum_classes(left, flat[0], flat[1], n_classes)
-    packed: tuple[NDArray[np.uint8], ...] = ()
-    if split is not None:
-        lengths = (left.x1 - left.x0).astype(np.int64)
-        src = np.cumsum(lengths) - lengths
-        target = Runs(left.start, left.y, left.x0, left.x1, src)
-        packed = tuple(gather(p, left, target, int(lengths.sum())) for p in flat)
-        left = target
-    return BlockDigest(index, finished, left, packed, sums, present, sides)
+    return BlockDigest(index, finished, packed(left), kept, sums, present, sides)
 
 
-def _borders(runs: Runs, box: Box, canvas: tuple[int, int]) -> tuple[Sides, NDArray[np.bool_]]:
-    """Segments along shared borders, by number among the open components, and which components are open."""
+def _borders(
+    y: Ints, x0: Ints, x1: Ints, component: Ints, n: int, box: Box, canvas: tuple[int, int]
+) -> tuple[Sides, int]:
+    """Segments along shared borders by number of the open component, and how many components are closed.
+
+    Runs in px of the block; `component` is renumbered in place so that the closed ones come first.
+    """
     found = np.empty((4, max(box.width, box.height), 3), np.int64)
     counts = np.empty(4, np.int64)
-    kernels.border_segments(
-        runs.start,
-        runs.y,
-        runs.x0,
-        runs.x1,
-        box.x if box.x > 0 else -1,
-        box.y if box.y > 0 else -1,
-        box.x1 if box.x1 < canvas[0] else -1,
-        box.y1 if box.y1 < canvas[1] else -1,
-        found,
-        counts,
+    number = np.zeros(n, np.int32)
+    shared = (box.x > 0, box.y > 0, box.x1 < canvas[0], box.y1 < canvas[1])
+    closed = kernels.border_segments(y, x0, x1, component, number, box.width, box.height, shared, found, counts)
+    sides = tuple(
+        found[side, : counts[side]] + np.array([along, along, 0]) for side, along in enumerate(2 * (box.y, box.x))
     )
-    is_open = np.zeros(len(runs), np.bool_)
-    for side in range(4):
-        is_open[found[side, : counts[side], 2]] = True
-    number = np.cumsum(is_open) - 1
-    sides = []
-    for side in range(4):
-        segments = found[side, : counts[side]]
-        segments = segments[np.argsort(segments[:, 0])]
-        segments[:, 2] = number[segments[:, 2]]
-        sides.append(segments)
-    return (sides[0], sides[1], sides[2], sides[3]), is_open
+    return (sides[0], sides[1], sides[2], sides[3]), int(closed)
 
 
 def finish_cells(runs: Runs, planes: tuple[NDArray[np.uint8], ...], n_classes: int, split: SplitPixels) -> Finished:
-    """Instances of complete cell components; `planes` as in `BlockDigest`, laid out in slots."""
+    """Instances of complete cell components; flat `planes` as in `BlockDigest`."""
     if not len(runs):
         return Finished(empty_table(n_classes))
     instances = split_runs(runs, planes[2] if split.needs_landscape else None, split)

@@ -131,13 +131,12 @@ def join_pieces(
     out_y: Ints,
     out_x0: Ints,
     out_x1: Ints,
-    slot: Longs,
+    src: Longs,
 ) -> tuple[int, int]:
     """Join the pieces of runs that seams cut; `order` sorts the pieces by (group, y, x0).
 
-    Fills ``start`` (G + 1,) and the joined runs, and ``slot`` (one a piece, in sorted order): where the piece's pixels
-    go when the joined runs are laid out with a void before the first and after every run. Returns the number of
-    joined runs and of slots.
+    Fills ``start`` (G + 1,) and the joined runs with the position ``src`` of their pixels when all pieces are packed
+    in sorted order. Returns the number of joined runs and of pixels.
     """
     m = -1
     s = 0
@@ -147,27 +146,28 @@ def join_pieces(
         k = order[i]
         if group[k] != previous or out_y[m] != ys[k] or out_x1[m] != x0[k]:
             m += 1
-            s += 1
+            src[m] = s
             out_y[m] = ys[k]
             out_x0[m] = x0[k]
             previous = group[k]
             start[previous + 1] += 1
         out_x1[m] = x1[k]
-        slot[i] = s
         s += x1[k] - x0[k]
     for g in range(len(start) - 1):
         start[g + 1] += start[g]
-    return m + 1, s + 1
+    return m + 1, s
 
 
 @njit(cache=True, nogil=True)
-def copy_pieces(order: Longs, x0: Ints, x1: Ints, src: Longs, slot: Longs, plane: Bytes, out: Bytes) -> None:
-    """Copy the bytes of every piece to its slots."""
-    for i in range(len(order)):
-        k = order[i]
-        a, b = src[k], slot[i]
-        for j in range(x1[k] - x0[k]):
-            out[b + j] = plane[a + j]
+def copy_pieces(order: Longs, x0: Ints, x1: Ints, src: Longs, plane: Bytes, out: Bytes) -> None:
+    """Copy the bytes of every piece, one after the other in sorted order."""
+    at = 0
+    for k in order:
+        n = x1[k] - x0[k]
+        source, target = plane[src[k] : src[k] + n], out[at : at + n]
+        for i in range(n):
+            target[i] = source[i]
+        at += n
 
 
 @njit(cache=True, nogil=True)
@@ -199,42 +199,60 @@ def compact_bytes(nodes: Longs, byte_at: Longs, byte_count: Longs, plane: Bytes,
 
 @njit(cache=True, nogil=True)
 def border_segments(
-    start: Longs,
     ys: Ints,
     x0: Ints,
     x1: Ints,
-    left: int,
-    top: int,
-    right: int,
-    bottom: int,
+    component: Ints,
+    number: Ints,
+    width: int,
+    height: int,
+    shared: tuple[bool, bool, bool, bool],
     sides: Longs,
     counts: Longs,
-) -> None:
-    """Segments of components along the borders of a block [left, right) x [top, bottom); -1: no border to look at.
+) -> int:
+    """Segments of components along the shared borders of a block; returns how many components touch none.
 
-    ``sides`` (4, n, 3) int64 for left, top, right, bottom: first, past last canvas px along the border, component;
-    in the order of components (the caller sorts). ``counts`` (4,) gets how many.
+    Runs in raster order, block px. ``sides`` (4, n, 3) for left, top, right, bottom: first, past last px along the
+    border, number among the open components; ``counts`` (4,) how many, sorted along the border. ``component`` is
+    renumbered: closed ones 0.., then the open ones, both in their old order. ``number`` (components,) comes zeroed.
     """
     counts[:] = 0
-    for g in range(len(start) - 1):
-        for k in range(start[g], start[g + 1]):
-            y, a, b = ys[k], x0[k], x1[k]
-            for side in range(4):
-                if side == 0:
-                    touches = a == left
-                elif side == 1:
-                    touches = y == top
-                elif side == 2:
-                    touches = b == right
-                else:
-                    touches = y == bottom - 1
-                if touches:
-                    n = counts[side]
-                    along = side & 1 == 1
-                    sides[side, n, 0] = a if along else y
-                    sides[side, n, 1] = b if along else y + 1
-                    sides[side, n, 2] = g
-                    counts[side] += 1
+    for k in range(len(ys)):
+        for side in range(4):
+            if side == 0:
+                touches = x0[k] == 0
+            elif side == 1:
+                touches = ys[k] == 0
+            elif side == 2:
+                touches = x1[k] == width
+            else:
+                touches = ys[k] == height - 1
+            if touches and shared[side]:
+                n = counts[side]
+                along = side & 1 == 1
+                sides[side, n, 0] = x0[k] if along else ys[k]
+                sides[side, n, 1] = x1[k] if along else ys[k] + 1
+                sides[side, n, 2] = component[k]
+                counts[side] = n + 1
+                number[component[k]] = 1
+    closed = 0
+    for c in range(len(number)):
+        closed += number[c] == 0
+    n_closed = 0
+    n_open = closed
+    for c in range(len(number)):
+        if number[c] == 0:
+            number[c] = n_closed
+            n_closed += 1
+        else:
+            number[c] = n_open
+            n_open += 1
+    for k in range(len(component)):
+        component[k] = number[component[k]]
+    for side in range(4):
+        for i in range(counts[side]):
+            sides[side, i, 2] = number[sides[side, i, 2]] - closed
+    return closed
 
 
 @njit(cache=True, nogil=True)

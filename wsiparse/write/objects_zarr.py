@@ -2,7 +2,7 @@
 
 Layout (Zarr format 3, Zstandard with checksums, a few large chunks)::
 
-    objects.zarr/              attributes: format, version, software, engine, slide, frame, prompts, rows, columns
+    objects.zarr/              attributes: format, version, software, engine, slide, frames, prompts, rows, columns
       cells/                   one group a kind, rows in raster order of the first pixel (y, then x, then class)
         coords                 (V, 2) int32   differences, x then y, field px (see below)
         ring_offsets           (R + 1,) int64
@@ -38,7 +38,7 @@ from wsiparse.coords import Frame
 from wsiparse.errors import OutputError
 from wsiparse.types import ObjectTable, Prompt, PromptKind, PromptSet
 from wsiparse.write.parts import publish_folder
-from wsiparse.write.spool import KINDS, ObjectSpool, frame_to_json, prompts_to_json
+from wsiparse.write.spool import KINDS, ObjectSpool, frames_to_json, prompts_to_json
 from wsiparse.write.tables import raster_sorted
 
 __all__ = ["FORMAT", "VERSION", "ObjectSpool", "ObjectsReader", "write_objects", "write_table"]
@@ -191,7 +191,7 @@ def write_objects(
     tables: Mapping[PromptKind, Iterable[ObjectTable]],
     totals: Mapping[PromptKind, tuple[int, int, int, int]],
     *,
-    frame: Frame,
+    frames: Mapping[PromptKind, Frame],
     prompts: PromptSet,
     engine: str,
     slide: Mapping[str, object],
@@ -203,7 +203,7 @@ def write_objects(
     path : the folder to make (an older one is replaced)
     tables : for each kind, its objects in raster order of the first pixel
     totals : for each kind, (rows, rings, vertices, class shares per row) over all its tables
-    frame : frame of the coordinates
+    frames : for each kind, the frame of its coordinates
     prompts : what class ids mean
     engine : the words every output carries (`EngineInfo.title`)
     slide : facts of the slide as JSON values (fingerprint, size, mpp, bounds origin, ...)
@@ -226,7 +226,7 @@ def write_objects(
             "software": f"wsiparse {version('wsiparse')}",
             "engine": engine,
             "slide": dict(slide),
-            "frame": frame_to_json(frame),
+            "frames": frames_to_json(frames),
             "prompts": prompts_to_json(prompts),
             "rows": {_GROUPS[kind]: totals[kind][0] for kind in KINDS},
             "columns": columns,
@@ -260,7 +260,7 @@ def write_table(
         for kind, t in tables.items()
     }
     each = {kind: [t] for kind, t in tables.items()}
-    write_objects(path, each, totals, frame=frame, prompts=prompts, engine=engine, slide=slide)
+    write_objects(path, each, totals, frames=dict.fromkeys(KINDS, frame), prompts=prompts, engine=engine, slide=slide)
 
 
 class _ColumnReader:
@@ -324,7 +324,7 @@ class ObjectsReader:
     Attributes
     ----------
     path, attrs : the folder and its attributes (see the module)
-    frame : frame of the coordinates
+    frames : for each kind, the frame of its coordinates
     prompts : what class ids mean
     engine : the words every output carries
     slide : facts of the slide
@@ -353,7 +353,10 @@ class ObjectsReader:
                 "Use the wsiparse that wrote it, or run the slide again."
             )
         try:
-            self.frame = Frame(**{key: tuple(value) for key, value in self.attrs["frame"].items()})
+            self.frames: dict[PromptKind, Frame] = {
+                kind: Frame(**{key: tuple(value) for key, value in self.attrs["frames"][kind].items()})
+                for kind in KINDS
+            }
             self.prompts = PromptSet(tuple(Prompt(**item) for item in self.attrs["prompts"]))
             self.engine = str(self.attrs["engine"])
             self.slide: dict[str, Any] = dict(self.attrs["slide"])

@@ -4,7 +4,7 @@ The stitcher finishes objects in an order that depends on which block arrived wh
 one committed batch an `append`, in bounded memory, and hands them back in raster order of the first pixel whatever the
 order they came in. The log is one file::
 
-    header   magic, length, JSON of the frame and the prompts (a spool of another run is refused)
+    header   magic, length, JSON of the frames and the prompts (a spool of another run is refused)
     record   fixed-size head (kind, sizes, rows of first pixels, checksums) and the columns, raw little-endian
     ...      a batch is one or more records, the last of them flagged
 
@@ -40,7 +40,7 @@ from wsiparse.write.parts import output_error, output_errors
 from wsiparse.write.records import Sizes, pack, row_bytes, unpack
 from wsiparse.write.tables import raster_sorted, row_range
 
-__all__ = ["KINDS", "LOG_NAME", "ObjectSpool", "frame_to_json", "prompts_to_json"]
+__all__ = ["KINDS", "LOG_NAME", "ObjectSpool", "frames_to_json", "prompts_to_json"]
 
 #: Row order of kinds wherever both are stored.
 KINDS: Final[tuple[PromptKind, PromptKind]] = ("cell", "region")
@@ -60,9 +60,11 @@ _BAND_BYTES: Final = 10 << 20
 _INDEX_FIELDS: Final = ("start", "kind", "first", "last", *Sizes._fields)
 
 
-def frame_to_json(frame: Frame) -> dict[str, object]:
-    """A frame as JSON values; ``Frame(**{k: tuple(v) ...})`` reads it back."""
-    return {"size": list(frame.size), "downsample": list(frame.downsample), "mpp": list(frame.mpp)}
+def frames_to_json(frames: Mapping[PromptKind, Frame]) -> dict[str, dict[str, object]]:
+    """The frame of each kind as JSON values; ``Frame(**{k: tuple(v) ...})`` reads one back."""
+    return {
+        kind: {"size": list(f.size), "downsample": list(f.downsample), "mpp": list(f.mpp)} for kind, f in frames.items()
+    }
 
 
 def prompts_to_json(prompts: PromptSet) -> list[dict[str, object]]:
@@ -77,7 +79,7 @@ class ObjectSpool:
     Parameters
     ----------
     folder : where the log lies; made when absent. An existing log is continued after its last committed batch
-    frame : the frame of the objects' coordinates
+    frames : for each kind, the frame of its objects' coordinates
     prompts : what class ids mean
 
     Attributes
@@ -87,20 +89,22 @@ class ObjectSpool:
     Raises
     ------
     OutputError
-        If the folder cannot be written to, or holds the log of another frame or other prompts.
+        If the folder cannot be written to, or holds the log of other frames or other prompts.
     """
 
-    def __init__(self, folder: Path, *, frame: Frame, prompts: PromptSet) -> None:
+    def __init__(self, folder: Path, *, frames: Mapping[PromptKind, Frame], prompts: PromptSet) -> None:
         self.path = folder / LOG_NAME
-        self.frame = frame
+        self.frames = {kind: frames[kind] for kind in KINDS}
         self.prompts = prompts
         self._is_region = np.array([False] + [prompt.kind == "region" for prompt in prompts])
         self._index = {name: array("q") for name in _INDEX_FIELDS}
         self._batch_stops = array("q")  # file position after each batch
         self._batch_records = array("q")  # records up to the end of each batch
-        self._bytes_at = {kind: np.zeros(frame.size[1], np.int64) for kind in KINDS}  # bytes by row of the first pixel
+        self._bytes_at = {
+            kind: np.zeros(self.frames[kind].size[1], np.int64) for kind in KINDS
+        }  # bytes by row of the first pixel
         self._shares: dict[PromptKind, int] = {}
-        header = json.dumps({"frame": frame_to_json(frame), "prompts": prompts_to_json(prompts)}).encode()
+        header = json.dumps({"frames": frames_to_json(self.frames), "prompts": prompts_to_json(prompts)}).encode()
         self._header = _MAGIC + _CRC.pack(len(header)) + header
         with output_errors(self.path):
             folder.mkdir(parents=True, exist_ok=True)
@@ -201,7 +205,7 @@ class ObjectSpool:
             path,
             {kind: self.sorted(kind) for kind in KINDS},
             {kind: self._totals(kind) for kind in KINDS},
-            frame=self.frame,
+            frames=self.frames,
             prompts=self.prompts,
             engine=engine,
             slide=slide,
@@ -232,11 +236,13 @@ class ObjectSpool:
             return
         if int(table.class_id.min()) < 1 or int(table.class_id.max()) > len(self.prompts):
             raise ValueError(f"class ids must be 1..{len(self.prompts)}, got {sorted(set(table.class_id.tolist()))}")
-        y, x = table.first_px[:, 0], table.first_px[:, 1]
-        if min(y.min(), x.min()) < 0 or x.max() >= self.frame.size[0] or y.max() >= self.frame.size[1]:
-            raise ValueError(f"first pixels reach outside the frame of {self.frame.size[0]} x {self.frame.size[1]} px")
         region = self._is_region[table.class_id]
-        for kind, present in zip(KINDS, (not region.all(), bool(region.any())), strict=True):
+        for kind, rows in zip(KINDS, (~region, region), strict=True):
+            present = bool(rows.any())
+            if present:
+                (y, x), (width, height) = table.first_px[rows].T, self.frames[kind].size
+                if min(y.min(), x.min()) < 0 or x.max() >= width or y.max() >= height:
+                    raise ValueError(f"first pixels reach outside the frame of {width} x {height} px")
             if present and self._shares.get(kind, table.class_share.shape[1]) != table.class_share.shape[1]:
                 raise ValueError(
                     f"{kind} objects came with {self._shares[kind]} class shares before, "

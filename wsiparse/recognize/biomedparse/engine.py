@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from wsiparse.errors import WeightsError
-from wsiparse.types import EngineInfo, SplitSettings
+from wsiparse.types import EngineInfo, Prompt, PromptKind, SplitSettings
 
 __all__ = [
     "CHECKPOINT_NAMES",
@@ -16,6 +16,7 @@ __all__ = [
     "engine_info",
     "find_checkpoint",
     "operations_per_tile",
+    "scale_of",
     "sha256_of",
 ]
 
@@ -66,6 +67,20 @@ def operations_per_tile(prompts: int, tokens: int = 5, *, joint: bool = False) -
     """
     passes = 1 if joint else prompts
     return _ENCODE_OPERATIONS + passes * _DECODE_OPERATIONS + prompts * tokens * _TOKEN_OPERATIONS
+
+
+#: Prompts of a kind that name no scale: (um per px, tile edge px, halo px). Cells as in PanNuke, 64 um a tile; regions
+#: as in GlaS, 480 um a tile, with 60 um of context on every side.
+_SCALES: Final[dict[PromptKind, tuple[float, int, int]]] = {"cell": (0.25, 256, 32), "region": (0.47, 1024, 128)}
+
+
+def scale_of(prompt: Prompt, mpp: float | None = None) -> tuple[float, int, int]:
+    """(um per px, tile edge px, halo px) at which the network should see a prompt.
+
+    A prompt that names its `input_mpp` keeps the tile and halo of its kind in px; `mpp` does the same for all others.
+    """
+    own, tile, halo = _SCALES[prompt.kind]
+    return prompt.input_mpp or mpp or own, tile, halo
 
 
 def find_checkpoint(path: Path) -> Path:

@@ -7,6 +7,7 @@ their logits interpolated back.
 
 from __future__ import annotations
 
+import copy
 import logging
 import threading
 from collections.abc import Iterator
@@ -26,7 +27,7 @@ from wsiparse.recognize.biomedparse.resample import resize_like_pillow
 from wsiparse.recognize.biomedparse.tokenizer import ClipTokenizer
 from wsiparse.recognize.device import resolve_device
 from wsiparse.recognize.score import mask_statistics
-from wsiparse.types import EngineInfo, Recognition, RecognizerSpec
+from wsiparse.types import EngineInfo, PromptSet, Recognition, RecognizerSpec
 
 __all__ = ["BiomedParseRecognizer", "backbone_dtype", "load_recognizer"]
 
@@ -112,7 +113,6 @@ class BiomedParseRecognizer:
         self._exact = spec.precision == "float32" and self._device.type == "cuda"
         self._mode: PromptMode = mode
         self._network = network.to(self._device)
-        self._cells = list(spec.prompts.of_kind("cell"))
         self._limit = largest_batch or (1 if self._device.type == "cpu" else None)
         self._told = False
         # cuDNN's switches are global to the process, and two batches at once would double the memory
@@ -121,8 +121,19 @@ class BiomedParseRecognizer:
         )
         if compile_backbone:
             self._network.backbone.compile_blocks()
-        self._text = self._network.encode_text([tokenizer.encode(prompt.text) for prompt in spec.prompts])
+        self._tokenizer = tokenizer
+        self._ask(spec.prompts)
         self.info: EngineInfo = engine_info(weights_sha256)
+
+    def _ask(self, prompts: PromptSet) -> None:
+        self._cells = list(prompts.of_kind("cell"))
+        self._text = self._network.encode_text([self._tokenizer.encode(prompt.text) for prompt in prompts])
+
+    def with_prompts(self, prompts: PromptSet) -> BiomedParseRecognizer:
+        """The same network asked for other prompts."""
+        other = copy.copy(self)
+        other._ask(prompts)
+        return other
 
     def limit_threads(self) -> None:
         """Run the calling thread's network on one core: workers are threads, and each takes one."""

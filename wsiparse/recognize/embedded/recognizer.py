@@ -11,6 +11,7 @@ grey levels. It is computed here, where the tile has context, so that the splitt
 
 from __future__ import annotations
 
+import copy
 from typing import Final
 
 import numpy as np
@@ -26,7 +27,7 @@ from wsiparse.recognize.embedded.network import load_network, nucleus_maps
 from wsiparse.recognize.inflammatory import InflammatoryRule, find_inflammatory
 from wsiparse.recognize.instances import in_tile_split, measure_nuclei
 from wsiparse.recognize.prompts import check_nucleus_prompts, share_nuclei
-from wsiparse.types import EngineInfo, Recognition, RecognizerSpec
+from wsiparse.types import EngineInfo, PromptSet, Recognition, RecognizerSpec
 
 __all__ = ["CUT", "RULE", "EmbeddedRecognizer", "calibrated", "landscape_of"]
 
@@ -82,6 +83,13 @@ class EmbeddedRecognizer:
         if spec.precision == "fp16" and device == "cpu":
             raise ConfigError("precision 'fp16' needs a GPU: use float32 or bf16 with --device cpu.")
         self._network = load_network(device, _DTYPES[spec.precision])
+
+    def with_prompts(self, prompts: PromptSet) -> EmbeddedRecognizer:
+        """The same network asked for other prompts."""
+        other = copy.copy(self)
+        other._roles = check_nucleus_prompts(prompts, TITLE, MPP)
+        other._threshold = min(prompt.threshold for prompt in prompts)
+        return other
 
     def limit_threads(self) -> None:
         """Run the calling thread's network on one core: workers are threads, and each takes one."""

@@ -1,0 +1,287 @@
+"""From the words a user writes to the words BiomedParse was trained on, and what the user should be told.
+
+BiomedParse draws a mask for every text, but it was trained on few targets in pathology (`wsiparse.recognize.targets`).
+Other words for a target are replaced by its own, and a notice says so, and says what else is counted when the words
+mean only a part of it. Any other text is asked as it is, with a warning.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from typing import Final, Literal, NamedTuple
+
+from wsiparse.config import DEFAULT_PROMPTS
+from wsiparse.errors import PromptError
+from wsiparse.recognize import embedded
+from wsiparse.recognize.prompts import ANSWERED, role_of
+from wsiparse.recognize.targets import TARGETS, Dice, Target
+from wsiparse.types import PromptKind
+
+__all__ = [
+    "TARGETS",
+    "PromptFacts",
+    "Resolved",
+    "Support",
+    "describe",
+    "resolve",
+    "support",
+    "trained_target",
+]
+
+Support = Literal["trained", "untested"]
+
+#: Engines without a language model; they answer the prompts of `wsiparse.recognize.prompts` and no others.
+_WORDLESS: Final = ("embedded", "classical")
+
+#: Words that tell no target from another.
+_COMMON: Final = frozenset({"cell", "cells", "nucleus", "nuclei", "tissue", "structure", "structures"})
+
+
+class Resolved(NamedTuple):
+    """What the network is asked, and what the user should be told about it (one line) or None."""
+
+    text: str
+    notice: str | None
+
+
+class PromptFacts(NamedTuple):
+    """One line of `wsiparse prompts`.
+
+    Parameters
+    ----------
+    prompt : the words
+    support : of BiomedParse
+    engines : engine -> "trained", "untested" or "answered" (has no language model, answers these words)
+    """
+
+    prompt: str
+    support: Support
+    class_name: str
+    kind: PromptKind
+    colour: str
+    threshold: float
+    input_mpp: float
+    tile_px: int
+    tile_um: float
+    means: str
+    source: str
+    masks: int
+    dice: Dice | None
+    scored: bool
+    synonyms: tuple[str, ...]
+    mapped_with_caution: tuple[str, ...]
+    engines: dict[str, str]
+
+
+class _Match(NamedTuple):
+    """A target that words stand for, whether they are its own, how they differ, and the site or ""."""
+
+    target: Target
+    own: bool
+    caution: str
+    site: str
+
+
+def _plain(text: str) -> str:
+    """Lower case, single spaces, hyphens and underscores as spaces, no full stop."""
+    return " ".join(text.casefold().replace("-", " ").replace("_", " ").split()).rstrip(".").rstrip()
+
+
+def _match(text: str) -> _Match | None:
+    """The target of a text in the short or the long form, or None."""
+    words = " ".join(text.casefold().split()).rstrip(".").rstrip()
+    head, between, tail = words.partition(" in ")
+    site = ""
+    if between:
+        site, pathology, rest = tail.rpartition(" pathology")
+        if not pathology or rest or not site.strip():
+            return None
+    name = _plain(head)
+    for target in TARGETS:
+        if name == target.text:
+            return _Match(target, True, "", site)
+        for synonym in target.synonyms:
+            if name in synonym.texts:
+                return _Match(target, False, synonym.caution, site)
+    return None
+
+
+def trained_target(text: str) -> Target | None:
+    """The target that a prompt asks for, in its own words or a synonym's, with or without a site; None for others.
+
+    >>> trained_target("neoplastic cells in breast pathology").class_name
+    'Neoplastic'
+    >>> trained_target("mitoses") is None
+    True
+    """
+    match = _match(text)
+    return match.target if match is not None else None
+
+
+def support(text: str) -> Support:
+    """Whether BiomedParse was trained on what a text asks for.
+
+    "trained" are the targets, other spellings and words with the same meaning, and the long form with a site. Words
+    for a part of a target are "untested": the network may find that part or not.
+
+    >>> support("Inflammatory cells"), support("inflammatory cells in lung pathology"), support("plasma cells")
+    ('trained', 'trained', 'untested')
+    """
+    match = _match(text)
+    return "trained" if match is not None and not match.caution else "untested"
+
+
+def _quoted(texts: Sequence[str]) -> str:
+    return ", ".join(f"'{text}'" for text in texts)
+
+
+def _telling(text: str) -> str:
+    """A text without the words that many targets share."""
+    return " ".join(word for word in _plain(text).split() if word not in _COMMON)
+
+
+def _nearest(text: str) -> Target | None:
+    """The target whose words, or a synonym's, look most like a text or one of its words; None when none does."""
+    known = {_telling(words): target for target in TARGETS for s in target.synonyms for words in s.texts}
+    known |= {_telling(target.text): target for target in TARGETS}
+    telling = _telling(text)
+    for words, cutoff in ((telling, 0.65), *((word, 0.8) for word in telling.split())):
+        found = difflib.get_close_matches(words, known, n=1, cutoff=cutoff)
+        if found:
+            return known[found[0]]
+    return None
+
+
+def _refused(text: str, match: _Match | None) -> PromptError:
+    if match is not None:
+        why = f"the nearest trained prompt is '{match.target.text}', but {match.caution}"
+    else:
+        near = _nearest(text)
+        why = f"BiomedParse was not trained on it{f'; the nearest trained prompt is {near.text!r}' if near else ''}"
+    trained = _quoted([target.text for target in TARGETS])
+    return PromptError(
+        f"prompt {text!r}: {why}. With --strict-prompts only trained prompts are asked: {trained}. Use one of them, or "
+        "leave --strict-prompts out."
+    )
+
+
+def _notice(text: str, match: _Match | None) -> str | None:
+    """What to tell about a prompt that is asked although, or otherwise than, it was given."""
+    if match is None:
+        near = _nearest(text)
+        return (
+            f"prompt {text!r}: BiomedParse was not trained on these words for pathology; whatever it marks is "
+            f"untested. {f'The nearest trained prompt is {near.text!r}. ' if near else ''}`wsiparse prompts` lists all."
+        )
+    told = []
+    if not match.own:
+        told.append(f"asked as '{match.target.text}'" + (f": {match.caution}" if match.caution else ""))
+    if match.site and _plain(match.site) not in match.target.sites:
+        sites = match.target.sites
+        told.append(
+            f"the training set has no site '{match.site}' for '{match.target.text}' (it has {', '.join(sites)})"
+        )
+    return f"prompt {text!r}: {'; '.join(told)}." if told else None
+
+
+def resolve(prompt_texts: Sequence[str], strict: bool = False) -> list[Resolved]:
+    """What BiomedParse is asked for each prompt, and what the user should be told.
+
+    Parameters
+    ----------
+    prompt_texts : as the user wrote them
+    strict : refuse what `support` calls "untested"
+
+    Returns
+    -------
+    one entry a prompt, same order: the text for the network (a target's own words, with the site if one was given;
+    free text with its white space joined) and a notice of one line, or None for a target in its own words
+
+    Raises
+    ------
+    PromptError
+        If a text is blank, two prompts ask for the same, or `strict` and a text is untested; the message names the
+        trained prompts and the nearest of them.
+
+    Examples
+    --------
+    >>> resolve(["Neoplastic cells", "glands"])[0]
+    Resolved(text='neoplastic cells', notice=None)
+    >>> resolve(["TILs"])[0].text
+    'inflammatory cells'
+    """
+    resolved: list[Resolved] = []
+    given: dict[str, str] = {}
+    for text in prompt_texts:
+        if not text.strip():
+            raise PromptError("a prompt has no words: write what to look for, e.g. 'inflammatory cells'.")
+        match = _match(text)
+        if strict and support(text) == "untested":
+            raise _refused(text, match)
+        if match is None:
+            used = " ".join(text.split())
+        else:
+            used = match.target.text + (f" in {match.site} pathology" if match.site else "")
+        twin = given.setdefault(used.casefold(), text)
+        if len(given) == len(resolved):
+            raise PromptError(f"prompts {twin!r} and {text!r} both ask for '{used}'. Leave one of them out.")
+        resolved.append(Resolved(used, _notice(text, match)))
+    return resolved
+
+
+def _engines(text: str, biomedparse: Support) -> dict[str, str]:
+    answered = dict.fromkeys(_WORDLESS, "answered") if role_of(text) is not None else {}
+    return {"biomedparse": biomedparse, **answered}
+
+
+def describe() -> list[PromptFacts]:
+    """Every prompt that some engine is known to answer: BiomedParse's targets, then what only the others answer."""
+    rows = [
+        PromptFacts(
+            prompt=target.text,
+            support="trained",
+            class_name=target.class_name,
+            kind=target.kind,
+            colour=target.colour,
+            threshold=target.threshold,
+            input_mpp=target.input_mpp,
+            tile_px=target.tile_px,
+            tile_um=round(target.tile_um, 2),
+            means=target.means,
+            source=target.source,
+            masks=target.masks,
+            dice=target.dice,
+            scored=target.scored,
+            synonyms=tuple(text for s in target.synonyms if not s.caution for text in s.texts),
+            mapped_with_caution=tuple(text for s in target.synonyms if s.caution for text in s.texts),
+            engines=_engines(target.text, "trained"),
+        )
+        for target in TARGETS
+    ]
+    info, defaults = embedded.engine_info(), {p.text: p for p in DEFAULT_PROMPTS}
+    for role, spellings in ANSWERED.items():
+        if trained_target(role) is None:
+            default = defaults[role]
+            rows.append(
+                PromptFacts(
+                    prompt=role,
+                    support=support(role),
+                    class_name=default.class_name or role.capitalize(),
+                    kind=default.kind,
+                    colour=default.colour or "#808080",
+                    threshold=0.5,
+                    input_mpp=info.mpp,
+                    tile_px=info.tile_px,
+                    tile_um=info.tile_px * info.mpp,
+                    means="every nucleus; all but the inflammatory ones when those are asked for too",
+                    source="",
+                    masks=0,
+                    dice=None,
+                    scored=False,
+                    synonyms=tuple(text for text in spellings if text != role),
+                    mapped_with_caution=(),
+                    engines=_engines(role, support(role)),
+                )
+            )
+    return rows
