@@ -59,6 +59,7 @@ class RunConfig(_Strict):
     reader: Literal["auto", "openslide", "tiffslide"] = "auto"
     coords: Literal["qupath", "level0"] = "qupath"
     min_area_um2: float | None = Field(default=None, ge=0)
+    min_recognition: float = Field(default=0.0, ge=0, le=1)
 
     def updated(self, values: dict[str, Any]) -> RunConfig:
         """A copy in which every value that is not None replaces the file's; checked again.

@@ -29,6 +29,7 @@ from wsiparse.recognize.base import (
     check_prompts,
     load_recognizer,
     mirror_outside,
+    recognition_grid,
     scales_of,
     wants_sample,
 )
@@ -37,7 +38,16 @@ from wsiparse.slides import Slide, overview, overview_frame, require_mpp
 from wsiparse.stitch.digest import BlockDigest
 from wsiparse.stitch.stitcher import Stitcher
 from wsiparse.tiling import AnalysisArea, TilePlan, plan_tiles, read_roi, tissue_mask, whole_slide_area
-from wsiparse.types import Box, EngineInfo, ObjectTable, PromptKind, PromptSet, RecognizerSpec, Unreadable
+from wsiparse.types import (
+    Box,
+    EngineInfo,
+    ObjectTable,
+    PromptKind,
+    PromptSet,
+    RecognitionGrid,
+    RecognizerSpec,
+    Unreadable,
+)
 
 __all__ = [
     "Analysis",
@@ -48,6 +58,7 @@ __all__ = [
     "Quiet",
     "Scale",
     "analyse",
+    "judge",
     "layers_of",
     "objects_of",
     "overlay_offset",
@@ -297,6 +308,7 @@ def prepare(slide: Slide, config: RunConfig, engine: Engine, roi: Path | None = 
         ],
         "reader": slide.reader,
         "offset": offset,
+        "min_recognition": config.min_recognition,
     }
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
     return Prepared(passes, engine.prompts, engine.title, digest)
@@ -374,6 +386,11 @@ def recognise(
             yield cores, lost
 
 
+def judge(work: Pass, tiles: Sequence[tuple[int, NDArray[np.float32]]]) -> RecognitionGrid | None:
+    """Recognition scores of a pass from its tiles' indices and mask statistics; None for engines without any."""
+    return recognition_grid(work.scale.spec, work.scale.positions, work.plan.grid, tiles)
+
+
 def layers_of(work: Pass) -> list[tuple[PromptKind, int]]:
     """The layers of a pass's field: ("cell", 0) when any prompt is a cell, ("region", r) for each region prompt."""
     prompts = work.scale.spec.prompts
@@ -387,13 +404,16 @@ def objects_of(
     prompts: PromptSet,
     layer: tuple[PromptKind, int],
     *,
+    recognition: RecognitionGrid | None = None,
+    min_recognition: float = 0.0,
     block_px: int,
     workers: int,
     progress: Progress,
 ) -> Iterator[ObjectTable]:
     """Hop 4 for one layer: every object, once, as soon as its last pixel is known; field px, no promised order.
 
-    Cells outside the analysed area (by their centroid) are left out; a region is cut where the field was cut.
+    Cells outside the analysed area (by their centroid) are left out; a region is cut where the field was cut. An object
+    whose class scores below `min_recognition` in the tile that owns its first pixel is left out whole.
 
     Parameters
     ----------
@@ -417,6 +437,9 @@ def objects_of(
         return stitcher.digest(i, (regions[r] > 0) * region_class, regions[r], None)
 
     def kept(table: ObjectTable) -> ObjectTable:
+        if len(table) and recognition is not None and min_recognition > 0:
+            # a prompt without score parameters is not judged
+            table = table.take(np.flatnonzero(~(recognition.of_objects(table) < min_recognition)))
         if len(table) == 0:
             return table
         if kind == "region":
@@ -488,12 +511,15 @@ def analyse(
             tiles += cores
             lost += bad
         field = memory_field(work.plan.grid, len(work.scale.spec.prompts.of_kind("region")), tiles)
+        recognition = judge(work, [(t.index, t.statistics) for t in tiles])
         for layer in layers_of(work):
             found[layer[0]] += objects_of(
                 field,
                 work,
                 prepared.prompts,
                 layer,
+                recognition=recognition,
+                min_recognition=config.min_recognition,
                 block_px=config.block_size,
                 workers=workers,
                 progress=progress,

@@ -35,6 +35,7 @@ from wsiparse.pipeline import (
     Pass,
     Prepared,
     Progress,
+    judge,
     layers_of,
     objects_of,
     overlay_offset,
@@ -42,10 +43,10 @@ from wsiparse.pipeline import (
     recognise,
 )
 from wsiparse.report.figures import draw_overlay
-from wsiparse.report.summary import counts_csv, summarise
+from wsiparse.report.summary import LOW_SCORE, counts_csv, summarise
 from wsiparse.slides import Slide, open_slide
 from wsiparse.tiling import TilePlan
-from wsiparse.types import Box, PromptKind, SlideSummary, Unreadable
+from wsiparse.types import Box, PromptKind, RecognitionGrid, SlideSummary, Unreadable
 from wsiparse.write.geojson import write_geojson
 from wsiparse.write.manifest import done_record, drop_done, slide_folder, summary_of, write_done, write_text
 from wsiparse.write.objects_zarr import ObjectsReader
@@ -223,21 +224,25 @@ def _fill_field(site: _Site, work: Pass, chunks: list[_Chunk]) -> list[Unreadabl
     return sorted(lost_all, key=lambda u: u.index)
 
 
-def _write_objects(site: _Site, chunks: list[list[_Chunk]]) -> None:
-    """Hops 4 and 5: the parts of every pass become objects.zarr."""
-    prepared = site.prepared
+def _write_objects(site: _Site, chunks: list[list[_Chunk]]) -> list[RecognitionGrid]:
+    """Hops 4 and 5: the parts of every pass become objects.zarr; returns the recognition scores, if any."""
+    prepared, judged = site.prepared, []
     shutil.rmtree(site.work / "spool", ignore_errors=True)
     with ObjectSpool(site.work / "spool", frames=prepared.frames(), prompts=prepared.prompts) as spool:
         for work, own in zip(prepared.passes, chunks, strict=True):
             parts = [PartReader(chunk.part, work.plan.grid) for chunk in own]
             try:
                 field = parts_field(work.plan.grid, len(work.scale.spec.prompts.of_kind("region")), parts)
+                recognition = judge(work, [(i, part.statistics[k]) for part in parts for k, i in enumerate(part.tiles)])
+                judged += [recognition] if recognition is not None else []
                 for layer in layers_of(work):
                     for table in objects_of(
                         field,
                         work,
                         prepared.prompts,
                         layer,
+                        recognition=recognition,
+                        min_recognition=site.config.min_recognition,
                         block_px=site.config.block_size,
                         workers=site.workers,
                         progress=site.progress,
@@ -247,7 +252,13 @@ def _write_objects(site: _Site, chunks: list[list[_Chunk]]) -> None:
             finally:
                 for part in parts:
                     part.close()
-        spool.finish(site.folder / "objects.zarr", engine=prepared.title, slide=_slide_facts(site.slide))
+        spool.finish(
+            site.folder / "objects.zarr",
+            engine=prepared.title,
+            slide=_slide_facts(site.slide),
+            recognition=judged,
+        )
+    return judged
 
 
 def _slide_facts(slide: Slide) -> dict[str, object]:
@@ -383,7 +394,7 @@ def _compute(site: _Site) -> tuple[SlideSummary, int]:
         for work, own in zip(prepared.passes, chunks, strict=True):
             lost += [(work.plan, tile) for tile in _fill_field(site, work, own)]
         drop_done(folder)
-        _write_objects(site, chunks)
+        judged = _write_objects(site, chunks)
     except FieldError:
         shutil.rmtree(site.work, ignore_errors=True)  # a damaged part must not be met again
         raise
@@ -396,12 +407,15 @@ def _compute(site: _Site) -> tuple[SlideSummary, int]:
         engine=prepared.title,
         analysed_mm2=prepared.area_mm2 - lost_mm2,
         unreadable_mm2=lost_mm2,
+        recognition=judged,
     )
     files = _write_exports(site, summary)
     facts: dict[str, Any] = {
         "slide": _slide_facts(site.slide),
         "engine": prepared.title,
         "weights_sha256": prepared.passes[0].scale.info.weights_sha256,
+        "min_recognition": site.config.min_recognition,
+        "low_score": LOW_SCORE,
         "unreadable": [asdict(tile) | {"mpp": plan.frame.mean_mpp} for plan, tile in lost],
     }
     write_done(folder, files, prepared.digest, summary, facts)

@@ -26,6 +26,7 @@ __all__ = [
     "PromptKind",
     "PromptSet",
     "Recognition",
+    "RecognitionGrid",
     "RecognizerSpec",
     "SlideSummary",
     "SplitSettings",
@@ -446,6 +447,43 @@ class Unreadable:
     reason: str
 
 
+@dataclass(frozen=True, eq=False)
+class RecognitionGrid:
+    """How sure each tile is that a prompt is there at all.
+
+    Parameters
+    ----------
+    positions : of the P prompts in the run's prompt set
+    grid : the tiles
+    statistics : (P, rows, columns, 4) float32, see `wsiparse.recognize.score`; NaN where no tile was read
+    scores : (P, rows, columns) float32 in [0, 1]; NaN where no tile was read or a prompt has no score parameters
+    """
+
+    positions: tuple[int, ...]
+    grid: TileGrid
+    statistics: NDArray[np.float32]
+    scores: NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        shape = (len(self.positions), self.grid.rows, self.grid.columns)
+        if self.scores.shape != shape or self.statistics.shape != (*shape, 4):
+            raise ValueError(f"scores {self.scores.shape} and statistics {self.statistics.shape} are not {shape}")
+
+    def of_objects(self, table: ObjectTable) -> NDArray[np.float32]:
+        """(N,) float32: the score of each object's class in the tile that owns the object's first pixel."""
+        row, column = (table.first_px // self.grid.stride).T
+        place = np.full(MAX_PROMPTS + 1, -1)
+        place[np.asarray(self.positions) + 1] = np.arange(len(self.positions))
+        found: NDArray[np.float32] = self.scores[place[table.class_id], row, column]
+        return found
+
+    def median(self, position: int) -> float | None:
+        """Median score of a prompt over the tiles where it drew any mask, None without such a tile or a score."""
+        k = self.positions.index(position)
+        drawn = self.scores[k][(self.statistics[k, ..., 0] > 0) & np.isfinite(self.scores[k])]
+        return float(np.median(drawn)) if drawn.size else None
+
+
 @dataclass(frozen=True, slots=True)
 class ClassCount:
     """How much of one class was found.
@@ -456,12 +494,16 @@ class ClassCount:
     kind : "cell" or "region"
     n : objects
     area_um2 : their summed area
+    verdict : "found", "not found", or "low score" (found, but the masks do not look like the class)
+    recognition : median recognition score of the tiles where a mask was drawn, 0-1; None without score parameters
     """
 
     class_name: str
     kind: PromptKind
     n: int
     area_um2: float
+    verdict: str = ""
+    recognition: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
-"""Objects of a slide-sized field of touching nuclei, end to end: split, trace, stitch, GeoJSON.
+"""Objects of a slide-sized field of touching nuclei, end to end: split, trace, stitch, objects.zarr, GeoJSON.
 
     python -m tests.benchmarks.run_scale 1.2M
-    python -m tests.benchmarks.run_scale 5M --block 512 --no-geojson
+    python -m tests.benchmarks.run_scale 5M --block 1024 --order random --no-files
 
 The field is generated window by window and its time is not counted. Prints nuclei, objects, CPU seconds of each part,
 cells per second and core, the largest carry, and peak memory.
@@ -11,61 +11,118 @@ from __future__ import annotations
 
 import argparse
 import resource
+import tempfile
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 
 from tests.benchmarks.nuclei_field import NUCLEI_PER_PATCH, PATCH_PX, NucleiField
+from wsiparse.coords import Frame
 from wsiparse.objects.split import SplitPixels
 from wsiparse.stitch import Stitcher
+from wsiparse.types import ObjectTable, Prompt, PromptSet
+from wsiparse.write.geojson import write_geojson
+from wsiparse.write.objects_zarr import ObjectSpool, ObjectsReader
+
+PROMPTS = PromptSet((Prompt("nuclei", "Nucleus"), Prompt("inflammatory cells", "Inflammatory")))
 
 
 def peak_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    """Largest resident memory of this process so far."""
+    status = Path("/proc/self/status")
+    if status.exists():  # getrusage would count the parent before exec
+        return int(status.read_text().split("VmHWM:")[1].split()[0]) / 1e3
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+
+
+class Clock:
+    """CPU seconds by part."""
+
+    def __init__(self) -> None:
+        self.spent: dict[str, float] = {}
+        self._last = time.process_time()
+
+    def lap(self, part: str) -> None:
+        now = time.process_time()
+        self.spent[part] = self.spent.get(part, 0.0) + now - self._last
+        self._last = now
+
+
+def tables(
+    field: NucleiField, stitcher: Stitcher, order: list[int], clock: Clock, carry: list[int]
+) -> Iterator[ObjectTable]:
+    for i in order:
+        box = stitcher.box(i)
+        mask = field.mask(box.x, box.y, box.width, box.height)
+        confidence = mask * np.uint8(200)
+        clock.lap("field")
+        digest = stitcher.digest(i, mask, confidence)
+        clock.lap("digest")
+        table = stitcher.add(digest)
+        clock.lap("add")
+        carry[0] = max(carry[0], stitcher.carry_bytes)
+        yield table
+        clock.lap("spool")
+
+
+def run(edge: int, block_px: int, shuffled: bool, folder: Path | None) -> tuple[Stitcher, Clock, int]:
+    field = NucleiField((edge, edge))
+    stitcher = Stitcher((edge, edge), block_px, len(PROMPTS), SplitPixels())
+    order = np.arange(len(stitcher))
+    if shuffled:
+        np.random.default_rng(0).shuffle(order)
+    clock, carry = Clock(), [0]
+    found = tables(field, stitcher, order.tolist(), clock, carry)
+    if folder is None:
+        for _ in found:
+            pass
+        return stitcher, clock, carry[0]
+    frame = Frame((edge, edge), (2.0, 2.0), (0.5, 0.5))
+    with ObjectSpool(folder / "spool", frames={"cell": frame, "region": frame}, prompts=PROMPTS) as spool:
+        for table in found:
+            spool.append(table)
+        clock.lap("spool")
+        spool.finish(folder / "objects.zarr", engine="synthetic", slide={})
+        spool.remove()
+    clock.lap("zarr")
+    write_geojson(
+        folder / "cells.geojson.gz",
+        ObjectsReader(folder / "objects.zarr").batches("cell"),
+        frame=frame,
+        prompts=PROMPTS,
+        fingerprint="synthetic",
+        um2_per_px=0.25,
+        engine="synthetic",
+    )
+    clock.lap("geojson")
+    return stitcher, clock, carry[0]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("nuclei", help="e.g. 300k, 1.2M, 5M")
-    parser.add_argument("--block", type=int, default=512)
+    parser.add_argument("--block", type=int, default=1024)
     parser.add_argument("--order", choices=("raster", "random"), default="raster")
+    parser.add_argument("--no-files", action="store_true", help="stop at the object tables")
     given = parser.parse_args()
     wanted = float(given.nuclei.rstrip("kM")) * {"k": 1e3, "M": 1e6}.get(given.nuclei[-1], 1.0)
     edge = int(np.ceil(np.sqrt(wanted / NUCLEI_PER_PATCH))) * PATCH_PX
-    field = NucleiField((edge, edge))
-    split = SplitPixels()
-
-    def run(canvas: int, most: int | None = None) -> tuple[Stitcher, dict[str, float]]:
-        stitcher = Stitcher((canvas, canvas), given.block, 2, split)
-        order = np.arange(len(stitcher))
-        if given.order == "random":
-            np.random.default_rng(0).shuffle(order)
-        spent = dict.fromkeys(("digest", "add"), 0.0)
-        carry = 0
-        for i in order.tolist()[:most]:
-            box = stitcher.box(i)
-            mask = field.mask(box.x, box.y, box.width, box.height)
-            confidence = mask * np.uint8(200)
-            began = time.process_time()
-            digest = stitcher.digest(i, mask, confidence)
-            middle = time.process_time()
-            stitcher.add(digest)
-            after = time.process_time()
-            spent["digest"] += middle - began
-            spent["add"] += after - middle
-            carry = max(carry, stitcher.carry_bytes)
-        spent["carry MB"] = carry / 1e6
-        return stitcher, spent
-
-    run(4 * given.block)  # compile
-    before = peak_mb()
-    began = time.perf_counter()
-    stitcher, spent = run(edge)
-    cpu = spent["digest"] + spent["add"]
-    print(f"{field.count} nuclei on {edge} x {edge} px, blocks of {given.block} px, {given.order} order")
-    print(f"{stitcher.objects} objects, {spent['digest']:.1f} + {spent['add']:.1f} CPU-s (digest + add), ", end="")
-    print(f"{stitcher.objects / cpu:.0f} cells/s/core; {time.perf_counter() - began:.0f} s with the generator")
-    print(f"largest carry {spent['carry MB']:.1f} MB, peak memory {before:.0f} -> {peak_mb():.0f} MB")
+    with tempfile.TemporaryDirectory() as first, tempfile.TemporaryDirectory() as second:
+        run(2 * given.block, given.block, False, None if given.no_files else Path(first))  # compile
+        before = peak_mb()
+        stitcher, clock, carry = run(
+            edge, given.block, given.order == "random", None if given.no_files else Path(second)
+        )
+    parts = {name: seconds for name, seconds in clock.spent.items() if name != "field"}
+    cpu = sum(parts.values())
+    print(
+        f"{NucleiField((edge, edge)).count} nuclei on {edge} x {edge} px, blocks of {given.block}, {given.order} order"
+    )
+    print(" + ".join(f"{seconds:.1f} {name}" for name, seconds in parts.items()) + f" = {cpu:.1f} CPU-s")
+    print(f"{stitcher.objects} objects, {stitcher.objects / cpu:.0f} cells/s/core, largest carry {carry / 1e6:.1f} MB")
+    print(f"peak memory {before:.0f} -> {peak_mb():.0f} MB")
 
 
 if __name__ == "__main__":

@@ -57,6 +57,11 @@ def analysis_options(function: F) -> F:
             click.option("--precision", type=click.Choice(["auto", "float32", "bf16", "fp16"]), help="Of the network."),
             click.option("--tile-size", type=int, help="Edge of the network's input, px (default: the engine's own)."),
             click.option("--overlap", type=int, help="Overlap of neighbouring tiles, px: context, not results."),
+            click.option(
+                "--min-recognition",
+                type=float,
+                help="Drop objects in tiles whose recognition score for their class is lower (BiomedParse; default 0).",
+            ),
             click.option("--min-area-um2", type=float, help="Drop smaller cells (default: the engine's own)."),
         ]
     ):

@@ -78,14 +78,14 @@ def path_command() -> int:
         size_text,
     )
 
-    folder = default_folder()
+    folder, found = default_folder(), find_weights()
     click.echo(str(folder))
     if folder.is_dir():
         for path in sorted(path for path in folder.iterdir() if path.is_file()):
             click.echo(f"  {path.name}  {size_text(path.stat().st_size)}")
         for path in leftovers(folder):
             click.echo(f"  {path.name}  of a download that was killed or is running; remove it if none is", err=True)
-    if find_weights() is None:
+    if found is None:
         absent = [name for name in (*FILES, MANIFEST) if not (folder / name).is_file()]
         raise WeightsError(
             f"{folder}: no weights here ({', '.join(absent)} missing). `wsiparse weights fetch` downloads them; if "
@@ -96,7 +96,7 @@ def path_command() -> int:
 
 @command.command("verify")
 @click.argument("folder", required=False, type=click.Path(path_type=Path), metavar="[DIR]")
-@click.option("--load", is_flag=True, help="Also load the checkpoint, key by key, as a run does (1.5 GB of memory).")
+@click.option("--load", is_flag=True, help="Also load the checkpoint, key by key, as a run does.")
 def verify_command(folder: Path | None, load: bool) -> int:
     """Check that the files in DIR (default: see `wsiparse weights path`) are still what was fetched.
 

@@ -1,7 +1,8 @@
 """The class field as zip files of Zarr arrays: one part per chunk of tiles, read back by any box.
 
-A part is one file (one inode on a shared file system, one atomic publish) with three arrays: `tiles` (n,) int64,
-`cells` (n, 3, S, S) uint8 and `regions` (n, R, S, S) uint8, S = the grid's stride, one Zarr chunk a tile, zstd.
+A part is one file (one inode on a shared file system, one atomic publish) with four arrays: `tiles` (n,) int64,
+`cells` (n, 3, S, S) uint8 and `regions` (n, R, S, S) uint8, S = the grid's stride, one Zarr chunk a tile, zstd; and
+`statistics` (n, P, 4) float32, P = 0 where the engine has none.
 Tiles nobody wrote are background.
 """
 
@@ -41,6 +42,11 @@ def write_part(path: Path, tiles: Sequence[FieldTile], grid: TileGrid, n_regions
             "regions", shape=(n, n_regions, s, s), dtype="uint8", chunks=(1, max(n_regions, 1), s, s), compressors=zstd
         )
         index[:] = np.array([t.index for t in tiles], np.int64)
+        judged = np.stack([t.statistics for t in tiles]) if tiles else np.zeros((0, 0, 4), np.float32)
+        statistics = root.create_array(
+            "statistics", shape=judged.shape, dtype="float32", chunks=tuple(max(k, 1) for k in judged.shape)
+        )
+        statistics[:] = judged
         for k, tile in enumerate(tiles):
             full = np.zeros((3 + n_regions, s, s), np.uint8)
             _, h, w = tile.cells.shape
@@ -53,7 +59,13 @@ def write_part(path: Path, tiles: Sequence[FieldTile], grid: TileGrid, n_regions
 
 
 class PartReader:
-    """Tiles of one published part, decoded on request. Safe to use from several threads."""
+    """Tiles of one published part, decoded on request. Safe to use from several threads.
+
+    Attributes
+    ----------
+    tiles : indices of the tiles it holds
+    statistics : (n, P, 4) float32, mask statistics of these tiles
+    """
 
     def __init__(self, path: Path, grid: TileGrid) -> None:
         self._grid = grid
@@ -64,6 +76,7 @@ class PartReader:
             root = zarr.open_group(self._store, mode="r")
             self._cells, self._regions = _array(root, "cells"), _array(root, "regions")
             self.tiles = tuple(int(i) for i in np.asarray(_array(root, "tiles")[:]))
+            self.statistics = np.asarray(_array(root, "statistics")[:], np.float32)
         except (OSError, zipfile.BadZipFile, KeyError, ValueError) as err:
             raise FieldError(f"{path}: not a readable field part ({err}). Delete it and run again.") from err
         self._row = {index: k for k, index in enumerate(self.tiles)}

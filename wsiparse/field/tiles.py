@@ -8,7 +8,7 @@ tile whose core holds it; whatever needs context has happened inside the recogni
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,11 +31,13 @@ class FieldTile:
     index : tile index in its grid
     cells : (3, h, w) uint8: class id (0 background), confidence round(255 p), landscape; see `CELL_LAYERS`
     regions : (R, h, w) uint8: confidence of each region prompt in prompt order, 0 = not there
+    statistics : (P, 4) float32, mask statistics of each prompt on the whole tile; (0, 4) where the engine has none
     """
 
     index: int
     cells: NDArray[np.uint8]
     regions: NDArray[np.uint8]
+    statistics: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 4), np.float32))
 
     def __post_init__(self) -> None:
         if self.cells.ndim != 3 or self.cells.shape[0] != 3:
@@ -86,4 +88,6 @@ def core_field(
     for r, i in enumerate(region_ids):
         p = probabilities[i]
         regions[r] = np.where((p > prompts[i].threshold) & mask, np.maximum(quantise(p), 1), 0)
-    return FieldTile(tile.index, cells, regions)
+    if recognition.statistics is None:
+        return FieldTile(tile.index, cells, regions)
+    return FieldTile(tile.index, cells, regions, recognition.statistics[position])

@@ -5,6 +5,7 @@ Nothing here imports torch: facts and checks are cheap, the engine itself is imp
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, Protocol
@@ -17,7 +18,17 @@ from wsiparse.recognize import classical, embedded
 from wsiparse.recognize.biomedparse import engine as biomedparse
 from wsiparse.recognize.device import check_device_name, resolve_device
 from wsiparse.recognize.prompts import check_nucleus_prompts
-from wsiparse.types import Box, EngineInfo, PromptKind, PromptSet, Recognition, RecognizerSpec
+from wsiparse.recognize.score import load_distributions, prompt_scores
+from wsiparse.types import (
+    Box,
+    EngineInfo,
+    PromptKind,
+    PromptSet,
+    Recognition,
+    RecognitionGrid,
+    RecognizerSpec,
+    TileGrid,
+)
 
 __all__ = [
     "ENGINES",
@@ -166,6 +177,42 @@ def calibrate(spec: RecognizerSpec, sample: NDArray[np.uint8]) -> RecognizerSpec
     if wants_sample(spec) and len(sample):
         return replace(spec, calibration=classical.calibration_of(sample))
     return spec
+
+
+def recognition_grid(
+    spec: RecognizerSpec,
+    positions: tuple[int, ...],
+    grid: TileGrid,
+    tiles: Sequence[tuple[int, NDArray[np.float32]]],
+) -> RecognitionGrid | None:
+    """Scores of every tile and prompt, or None for an engine that has no such statistics.
+
+    Parameters
+    ----------
+    spec : whose prompts the statistics are of
+    positions : of these prompts in the run's prompt set
+    grid : the tiles
+    tiles : index and (P, 4) statistics of each tile that was read
+
+    Raises
+    ------
+    WeightsError
+        If the score parameters lie beside the weights but are damaged; without them all scores are NaN.
+    """
+    if spec.engine != "biomedparse":
+        return None
+    shape = (len(positions), grid.rows, grid.columns)
+    statistics = np.full((*shape, 4), np.nan, np.float32)
+    for index, values in tiles:
+        statistics[:, index // grid.columns, index % grid.columns] = values
+    path = biomedparse.find_checkpoint(Path(spec.weights)).parent / biomedparse.SCORE_FILE
+    known = load_distributions(path) if path.is_file() else {}
+    texts = [prompt.text for prompt in spec.prompts]
+    flat = np.moveaxis(statistics, 0, 2).reshape(-1, len(positions), 4)
+    scores = np.full(flat.shape[:2], np.nan, np.float32)
+    read = np.isfinite(flat).all(axis=(1, 2))
+    scores[read] = prompt_scores(flat[read], texts, known)
+    return RecognitionGrid(positions, grid, statistics, scores.T.reshape(shape))
 
 
 def mirror_outside(image: NDArray[np.uint8], box: Box, size: tuple[int, int]) -> NDArray[np.uint8]:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from wsiparse.coords import Frame, um2_per_px
-from wsiparse.types import ClassCount, ObjectTable, PromptSet, SlideSummary
+from wsiparse.types import ClassCount, ObjectTable, PromptSet, RecognitionGrid, SlideSummary
 
-__all__ = ["ALL_CELLS", "COLUMNS", "counts_csv", "safe_cell", "summarise", "summary_rows"]
+__all__ = ["ALL_CELLS", "COLUMNS", "LOW_SCORE", "counts_csv", "safe_cell", "summarise", "summary_rows"]
 
 #: Name of the row that adds up every cell class.
 ALL_CELLS = "All cells"
+
+#: A median recognition score below this says that the masks do not look like the class they were asked for.
+LOW_SCORE = 0.05
 
 COLUMNS = (
     "slide",
@@ -26,6 +29,8 @@ COLUMNS = (
     "density_per_mm2",
     "analysed_mm2",
     "unreadable_mm2",
+    "verdict",
+    "recognition_score",
     "engine",
 )
 
@@ -38,6 +43,7 @@ def summarise(
     engine: str,
     analysed_mm2: float,
     unreadable_mm2: float = 0.0,
+    recognition: Sequence[RecognitionGrid] = (),
 ) -> SlideSummary:
     """Count objects class by class, streaming.
 
@@ -45,6 +51,7 @@ def summarise(
     ----------
     layers : tables in any order and of any size, each with the frame its areas are measured in; class ids are prompt
         position + 1
+    recognition : scores of tiles and prompts, where the engine gives any
     """
     n = np.zeros(len(prompts) + 1, np.int64)
     area_px = np.zeros(len(prompts) + 1, np.int64)
@@ -53,11 +60,25 @@ def summarise(
         n += np.bincount(table.class_id, minlength=len(n))
         np.add.at(area_px, table.class_id, table.area_px)
         unit[table.class_id] = um2_per_px(frame)
+    medians = {p: grid.median(p) for grid in recognition for p in grid.positions}
     counts = tuple(
-        ClassCount(p.class_name, p.kind, int(n[i + 1]), float(area_px[i + 1] * unit[i + 1]))
+        ClassCount(
+            p.class_name,
+            p.kind,
+            int(n[i + 1]),
+            float(area_px[i + 1] * unit[i + 1]),
+            _verdict(int(n[i + 1]), medians.get(i)),
+            medians.get(i),
+        )
         for i, p in enumerate(prompts)
     )
     return SlideSummary(slide, engine, analysed_mm2, unreadable_mm2, counts)
+
+
+def _verdict(n: int, recognition: float | None) -> str:
+    if n == 0:
+        return "not found"
+    return "low score" if recognition is not None and recognition < LOW_SCORE else "found"
 
 
 def safe_cell(text: str) -> str:
@@ -85,6 +106,8 @@ def summary_rows(summary: SlideSummary) -> list[list[str]]:
                 f"{density:.2f}" if density is not None else "",
                 f"{summary.analysed_mm2:.6f}",
                 f"{summary.unreadable_mm2:.6f}",
+                c.verdict,
+                f"{c.recognition:.4f}" if c.recognition is not None else "",
                 safe_cell(summary.engine),
             ]
         )

@@ -24,7 +24,7 @@ column as stored (uncompressed, little-endian, row-major).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, cast
@@ -36,7 +36,7 @@ from zarr.codecs import ZstdCodec
 
 from wsiparse.coords import Frame
 from wsiparse.errors import OutputError
-from wsiparse.types import ObjectTable, Prompt, PromptKind, PromptSet
+from wsiparse.types import ObjectTable, Prompt, PromptKind, PromptSet, RecognitionGrid
 from wsiparse.write.parts import publish_folder
 from wsiparse.write.spool import KINDS, ObjectSpool, frames_to_json, prompts_to_json
 from wsiparse.write.tables import raster_sorted
@@ -195,6 +195,7 @@ def write_objects(
     prompts: PromptSet,
     engine: str,
     slide: Mapping[str, object],
+    recognition: Sequence[RecognitionGrid] = (),
 ) -> None:
     """Write objects.zarr from sorted tables, one at a time, and publish it in one step.
 
@@ -207,6 +208,7 @@ def write_objects(
     prompts : what class ids mean
     engine : the words every output carries (`EngineInfo.title`)
     slide : facts of the slide as JSON values (fingerprint, size, mpp, bounds origin, ...)
+    recognition : scores of tiles and prompts, one grid a scale, stored below ``recognition/``
 
     Raises
     ------
@@ -220,6 +222,20 @@ def write_objects(
         columns = {
             _GROUPS[kind]: _write_group(root.create_group(_GROUPS[kind]), tables[kind], totals[kind]) for kind in KINDS
         }
+        for k, judged in enumerate(recognition):
+            group = root.create_group(f"recognition/scale-{k}")
+            grid = judged.grid
+            group.update_attributes(
+                {
+                    "prompts": list(judged.positions),
+                    "canvas": list(grid.canvas),
+                    "tile_px": grid.tile,
+                    "halo_px": grid.halo,
+                }
+            )
+            for name, values in (("scores", judged.scores), ("statistics", judged.statistics)):
+                array = group.create_array(name, shape=values.shape, dtype="float32", chunks=values.shape)
+                array[:] = values
         attributes: dict[str, Any] = {
             "format": FORMAT,
             "version": VERSION,

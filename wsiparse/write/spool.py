@@ -23,7 +23,7 @@ import os
 import struct
 import zlib
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from io import FileIO
 from itertools import pairwise
@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 
 from wsiparse.coords import Frame
 from wsiparse.errors import OutputError
-from wsiparse.types import ObjectTable, PromptKind, PromptSet
+from wsiparse.types import ObjectTable, PromptKind, PromptSet, RecognitionGrid
 from wsiparse.write.parts import output_error, output_errors
 from wsiparse.write.records import Sizes, pack, row_bytes, unpack
 from wsiparse.write.tables import raster_sorted, row_range
@@ -194,7 +194,14 @@ class ObjectSpool:
             meets = np.flatnonzero(right & (index["first"] < y1) & (index["last"] >= y0))
             yield raster_sorted(ObjectTable.concat([self._read(int(record), y0, y1) for record in meets]))
 
-    def finish(self, path: Path, *, engine: str, slide: Mapping[str, object]) -> None:
+    def finish(
+        self,
+        path: Path,
+        *,
+        engine: str,
+        slide: Mapping[str, object],
+        recognition: Sequence[RecognitionGrid] = (),
+    ) -> None:
         """Write everything committed so far as the folder `path` (objects.zarr); the spool stays as it is.
 
         See `wsiparse.write.objects_zarr.write_objects`, whose arguments these are.
@@ -209,6 +216,7 @@ class ObjectSpool:
             prompts=self.prompts,
             engine=engine,
             slide=slide,
+            recognition=recognition,
         )
 
     def close(self) -> None:

@@ -296,6 +296,18 @@ def test_a_variable_that_names_a_file_is_refused(tmp_path: Path, monkeypatch: py
         find_weights()
 
 
+def test_a_folder_that_may_not_be_looked_into_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(path: Path) -> bool:
+        if path.name in FILES:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return False
+
+    monkeypatch.setenv("WSIPARSE_WEIGHTS", str(tmp_path))
+    monkeypatch.setattr(Path, "is_file", forbidden)
+    with pytest.raises(WeightsError, match="cannot be looked into"):
+        find_weights()
+
+
 def test_a_user_without_a_home_has_no_weights_and_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
     def no_home() -> Path:
         raise RuntimeError("Could not determine home directory.")

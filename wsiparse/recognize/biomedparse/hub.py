@@ -119,7 +119,8 @@ class HuggingFaceHub:
         self._api = HfApi(endpoint=endpoint, library_name="wsiparse")
         if not _is_address(self._api.endpoint):
             raise WeightsError(
-                f"the hub's address {self._api.endpoint!r} is not of the form https://host. Correct or unset HF_ENDPOINT."
+                f"the hub's address {self._api.endpoint!r} is not of the form https://host. Correct HF_ENDPOINT, or "
+                "unset it."
             )
         self._errors = errors
         # requests, httpx or a later client, by version: its base error is the first base of the library's own.

@@ -134,7 +134,7 @@ def default_folder() -> Path:
     chosen = os.environ.get(VARIABLE, "").strip()
     if chosen:
         folder = Path(chosen)
-        if folder.is_file():
+        if _is_file(folder):
             raise WeightsError(
                 f"{folder}: {VARIABLE} names a file. Set it to the folder, or give the file to --weights."
             )
@@ -151,13 +151,23 @@ def find_weights() -> Path | None:
     Raises
     ------
     WeightsError
-        If WSIPARSE_WEIGHTS names a file.
+        If WSIPARSE_WEIGHTS names a file, or the folder cannot be looked into.
     """
     if not os.environ.get(VARIABLE, "").strip() and _data_home(sys.platform, os.environ) is None:
         return None
     folder = default_folder()
-    has_checkpoint = any((folder / name).is_file() for name in CHECKPOINT_NAMES)
-    return folder if has_checkpoint and (folder / TOKENIZER_FILE).is_file() else None
+    has_checkpoint = any(_is_file(folder / name) for name in CHECKPOINT_NAMES)
+    return folder if has_checkpoint and _is_file(folder / TOKENIZER_FILE) else None
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError as error:  # a folder that this user may not look into
+        raise WeightsError(
+            f"{path.parent}: cannot be looked into ({error.strerror}). Ask for permission, or set {VARIABLE} to "
+            "another folder."
+        ) from error
 
 
 def size_text(size: int) -> str:
