@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from wsiparse.config import RunConfig, load_config, prompt_set
+from wsiparse.config import DEFAULT_PROMPTS, RunConfig, load_config, prompt_set
 from wsiparse.errors import ConfigError
 
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
@@ -20,7 +20,7 @@ def written(folder: Path, text: str) -> Path:
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.name)
 def test_every_shipped_config_loads_and_gives_prompts(path: Path) -> None:
     config = load_config(path)
-    assert len(prompt_set(config)) >= 1
+    assert len(prompt_set(config.prompts or DEFAULT_PROMPTS)) >= 1
     assert path.read_text(encoding="utf-8").startswith("#"), "a shipped config explains itself"
 
 
@@ -74,4 +74,4 @@ def test_command_line_values_win_over_the_file(tmp_path: Path) -> None:
 def test_two_prompts_of_one_class_name_are_refused() -> None:
     config = RunConfig.model_validate({"prompts": [{"text": "a", "class_name": "X"}, {"text": "b", "class_name": "X"}]})
     with pytest.raises(ConfigError, match="class_name given twice: X"):
-        prompt_set(config)
+        prompt_set(config.prompts)

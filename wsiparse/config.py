@@ -6,6 +6,7 @@ A file holds the keys of `RunConfig`; command-line values win over it. See ``con
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,7 +35,7 @@ class PromptConfig(_Strict):
     text: str
     class_name: str | None = None
     colour: str | None = None
-    kind: PromptKind = "cell"
+    kind: PromptKind | None = None
     threshold: float | None = Field(default=None, gt=0, lt=1)
     input_mpp: float | None = Field(default=None, ge=0.01, le=20)
 
@@ -135,20 +136,14 @@ def load_config(path: Path) -> RunConfig:
     return _validated(values, str(path))
 
 
-def prompt_set(config: RunConfig, default_threshold: float = 0.5) -> PromptSet:
-    """The prompts of a run with names, colours and thresholds filled in.
-
-    Parameters
-    ----------
-    config : without prompts, `DEFAULT_PROMPTS` are taken
-    default_threshold : for prompts that give none
+def prompt_set(asked: Sequence[PromptConfig]) -> PromptSet:
+    """Prompts with names, colours, kinds and thresholds filled in.
 
     Raises
     ------
     ConfigError
         If two prompts share a text or a class name, or a colour or class name is malformed.
     """
-    prompts = config.prompts or DEFAULT_PROMPTS
     try:
         return PromptSet(
             tuple(
@@ -156,11 +151,11 @@ def prompt_set(config: RunConfig, default_threshold: float = 0.5) -> PromptSet:
                     text=p.text,
                     class_name=p.class_name if p.class_name is not None else p.text.strip().capitalize(),
                     colour=p.colour or PALETTE[i % len(PALETTE)],
-                    kind=p.kind,
-                    threshold=p.threshold if p.threshold is not None else default_threshold,
+                    kind=p.kind or "cell",
+                    threshold=p.threshold if p.threshold is not None else 0.5,
                     input_mpp=p.input_mpp,
                 )
-                for i, p in enumerate(prompts)
+                for i, p in enumerate(asked)
             )
         )
     except ValueError as err:

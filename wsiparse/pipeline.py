@@ -17,7 +17,7 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from wsiparse.config import RunConfig, prompt_set
+from wsiparse.config import DEFAULT_PROMPTS, PromptConfig, RunConfig, prompt_set
 from wsiparse.coords import Frame, frame_at, to_level0
 from wsiparse.errors import TileReadError
 from wsiparse.field.store import Field, memory_field
@@ -33,6 +33,8 @@ from wsiparse.recognize.base import (
     scales_of,
     wants_sample,
 )
+from wsiparse.recognize.biomedparse.weights import find_weights
+from wsiparse.recognize.vocabulary import TARGETS, resolve, trained_target
 from wsiparse.schedule import map_ordered
 from wsiparse.slides import Slide, overview, overview_frame, require_mpp
 from wsiparse.stitch.digest import BlockDigest
@@ -192,6 +194,12 @@ class Engine:
     ----------
     config : run settings
 
+    Attributes
+    ----------
+    prompts : all prompts, completed
+    scales : the scales they are seen at
+    notices : lines the user should read about prompts that were mapped or are untested
+
     Raises
     ------
     PromptError, WeightsError, ConfigError
@@ -199,16 +207,20 @@ class Engine:
     """
 
     def __init__(self, config: RunConfig) -> None:
+        weights = config.weights or ""
+        if not weights and config.engine in ("auto", "biomedparse"):
+            weights = str(find_weights() or "")
         engine = config.engine
         if engine == "auto":
-            engine = "biomedparse" if config.weights else "embedded"
-        self.prompts = prompt_set(config)
+            engine = "biomedparse" if weights else "embedded"
+        asked, self.notices = _trained(config) if engine == "biomedparse" else (config.prompts or DEFAULT_PROMPTS, ())
+        self.prompts = prompt_set(asked)
         spec = RecognizerSpec(
             engine=engine,
             prompts=self.prompts,
             device=config.device,
             precision=config.precision,
-            weights=config.weights or "",
+            weights=weights,
         )
         check_prompts(spec)
         self.scales = tuple(
@@ -229,6 +241,21 @@ class Engine:
                 self._loaded.clear()
             self._loaded[spec] = load_recognizer(spec) if kin is None else kin.with_prompts(spec.prompts)
         return self._loaded[spec]
+
+
+def _trained(config: RunConfig) -> tuple[tuple[PromptConfig, ...], tuple[str, ...]]:
+    """Prompts in BiomedParse's own words, with what its vocabulary knows where the user says nothing, and notices."""
+    prompts = config.prompts or tuple(PromptConfig(text=t.text) for t in TARGETS if t.scored)
+    used = resolve([p.text for p in prompts], strict=config.strict_prompts)
+    completed = []
+    for prompt, (text, _) in zip(prompts, used, strict=True):
+        given = {k: v for k, v in prompt.model_dump().items() if v is not None} | {"text": text}
+        target = trained_target(text)
+        known = {}
+        if target is not None:
+            known = {k: getattr(target, k) for k in ("class_name", "colour", "kind", "threshold", "input_mpp")}
+        completed.append(PromptConfig(**(known | given)))
+    return tuple(completed), tuple(notice for _, notice in used if notice is not None)
 
 
 def _overridden(info: EngineInfo, config: RunConfig) -> EngineInfo:

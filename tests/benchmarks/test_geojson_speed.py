@@ -220,7 +220,9 @@ def test_objects_to_file(
 @pytest.mark.parametrize("what", ["append", "finish", "read"])
 def test_objects_to_and_from_zarr(benchmark: BenchmarkFixture, tmp_path: Path, case: Case, what: str) -> None:
     batches = [case.table.take(rows) for rows in np.array_split(np.arange(len(case.table)), 20)][::-1]
-    with ObjectSpool(tmp_path / "spool", frame=case.frame, prompts=PROMPTS) as spool:
+    with ObjectSpool(
+        tmp_path / "spool", frames=dict.fromkeys(("cell", "region"), case.frame), prompts=PROMPTS
+    ) as spool:
 
         def append() -> None:
             spool.truncate(0)
@@ -256,7 +258,7 @@ def export_everything(folder: Path, count: int) -> None:
     before = resident_peak()
     clock = [time.process_time()]
     made = 0
-    with ObjectSpool(folder / "spool", frame=frame, prompts=PROMPTS) as spool:
+    with ObjectSpool(folder / "spool", frames=dict.fromkeys(("cell", "region"), frame), prompts=PROMPTS) as spool:
         for table in tiles(count):
             spool.append(table)
             made += len(table)

@@ -2,12 +2,13 @@
 
     pytest tests/benchmarks/test_objects_speed.py --benchmark-enable --benchmark-columns=min,mean -s
 
-The figure in brackets is the ratio to the fastest of a group. Without ``--benchmark-enable`` the same code runs on
+Times are CPU time; the figure in brackets is the ratio to the fastest of a group. Without ``--benchmark-enable`` the same code runs on
 little input and only the results are compared. Slide-sized runs: `run_scale`, `run_merge`.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -63,7 +64,7 @@ def split_by_scikit_image(mask: NDArray[np.bool_]) -> Labels:
     return found
 
 
-@pytest.mark.benchmark(group="split touching nuclei")
+@pytest.mark.benchmark(group="split touching nuclei", timer=time.process_time)
 @pytest.mark.parametrize("splitter", [split_by_us, split_by_scikit_image])
 def test_splitting(
     benchmark: BenchmarkFixture, truths: list[Labels], splitter: Callable[[NDArray[np.bool_]], Labels]
@@ -105,7 +106,7 @@ def trace_by_opencv(labels: Labels, n: int) -> Any:
     return found
 
 
-@pytest.mark.benchmark(group="trace")
+@pytest.mark.benchmark(group="trace", timer=time.process_time)
 @pytest.mark.parametrize("tracer", [trace_by_us, trace_by_opencv])
 def test_tracing(benchmark: BenchmarkFixture, labels: tuple[Labels, int], tracer: Callable[[Labels, int], Any]) -> None:
     image, n = labels
@@ -153,7 +154,7 @@ def overlapping_tiles_without_merging(field: NucleiField) -> list[ObjectTable]:
     return tile_merging.tile_by_tile(field, SPLIT)
 
 
-@pytest.mark.benchmark(group="split + trace of a field")
+@pytest.mark.benchmark(group="split + trace of a field", timer=time.process_time)
 @pytest.mark.parametrize(
     "way", [stitched_512, stitched_1024, stitched_2048, overlapping_tiles_without_merging], ids=lambda way: way.__name__
 )
@@ -167,7 +168,7 @@ def test_stitching_against_overlapping_tiles(
         assert tile_merging.errors(tile_merging.polygons_of(found), truth) == (0, 0)
 
 
-@pytest.mark.benchmark(group="merge of overlapping tiles")
+@pytest.mark.benchmark(group="merge of overlapping tiles", timer=time.process_time)
 def test_merging_polygons(benchmark: BenchmarkFixture, field: NucleiField) -> None:
     tiles = overlapping_tiles_without_merging(field)
     merged = benchmark.pedantic(tile_merging.merge_tables, (tiles,), rounds=3)
@@ -213,14 +214,14 @@ def upstream_rule_pixel_by_pixel(maps: NDArray[np.float32]) -> NDArray[np.uint8]
     return reference.combine_upstream(maps)[1]
 
 
-@pytest.mark.benchmark(group="panoptic, default rule")
+@pytest.mark.benchmark(group="panoptic, default rule", timer=time.process_time)
 @pytest.mark.parametrize("rule", [default_rule_by_us, default_rule_pixel_by_pixel])
 def test_default_rule(benchmark: BenchmarkFixture, maps: NDArray[np.float32], rule: Callable[[Any], Any]) -> None:
     found = benchmark.pedantic(rule, (maps,), rounds=5, warmup_rounds=1)
     np.testing.assert_array_equal(found, default_rule_by_us(maps))
 
 
-@pytest.mark.benchmark(group="panoptic, upstream's rule")
+@pytest.mark.benchmark(group="panoptic, upstream's rule", timer=time.process_time)
 @pytest.mark.parametrize("rule", [upstream_rule_by_us, upstream_rule_pixel_by_pixel])
 def test_upstream_rule(benchmark: BenchmarkFixture, maps: NDArray[np.float32], rule: Callable[[Any], Any]) -> None:
     found = benchmark.pedantic(rule, (maps,), rounds=5, warmup_rounds=1)

@@ -76,7 +76,7 @@ def test_the_targets_make_a_prompt_set() -> None:
 def test_the_shipped_config_asks_for_every_target_as_the_table_has_it() -> None:
     config = load_config(ROOT / "configs" / "pathology_all.yaml")
     assert config.engine == "biomedparse"
-    asked = [(p.text, p.class_name, p.colour, p.kind, p.threshold, p.input_mpp) for p in prompt_set(config)]
+    asked = [(p.text, p.class_name, p.colour, p.kind, p.threshold, p.input_mpp) for p in prompt_set(config.prompts)]
     assert asked == [(t.text, t.class_name, t.colour, t.kind, t.threshold, t.input_mpp) for t in TARGETS]
 
 

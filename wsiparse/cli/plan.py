@@ -43,6 +43,8 @@ def command(
 
     config = config_from(config_file, prompts, values)
     engine = Engine(config)
+    for notice in engine.notices:
+        click.echo(f"notice: {notice}", err=True)
     paths = find_slides(slides, recursive=recursive, extensions=ext or None)
     facts, failed = [], 0
     for path in paths:

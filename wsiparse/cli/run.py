@@ -51,6 +51,8 @@ def command(
 
     config = config_from(config_file, prompts, values)
     engine = Engine(config)  # a wrong prompt is told before any slide is opened
+    for notice in engine.notices:
+        click.echo(f"notice: {notice}", err=True)
     paths = find_slides(slides, recursive=recursive, extensions=ext or None)
     check_results_folder(results_dir)
     progress = TerminalProgress()

@@ -268,7 +268,7 @@ def describe() -> list[PromptFacts]:
                     prompt=role,
                     support=support(role),
                     class_name=default.class_name or role.capitalize(),
-                    kind=default.kind,
+                    kind=default.kind or "cell",
                     colour=default.colour or "#808080",
                     threshold=0.5,
                     input_mpp=info.mpp,
