@@ -29,6 +29,12 @@ def test_downsamples_close_to_a_whole_number_become_it(mpp: float, whole: int, o
     assert frame.mpp == (mpp * whole, mpp * whole)
 
 
+@given(mpps, st.integers(2, 8), st.floats(-0.9 * SNAP, 0.9 * SNAP))
+def test_enlargements_close_to_a_whole_number_become_it(mpp: float, times: int, off: float) -> None:
+    frame = frame_at((1000, 1000), (mpp, mpp), mpp / times * (1 + off))
+    assert frame.downsample == (1 / times, 1 / times)
+
+
 def test_the_real_scanners_of_the_field_get_whole_factors() -> None:
     for mpp, factor in ((0.499, 1), (0.2527, 2), (0.2425, 2), (0.1725, 3)):
         assert frame_at((1000, 1000), (mpp, mpp), 0.5).downsample[0] == factor

@@ -52,6 +52,7 @@ class RunConfig(_Strict):
     mpp: float | None = Field(default=None, gt=0, le=20)
     slide_mpp: float | None = Field(default=None, gt=0)
     tile_size: int | None = Field(default=None, ge=16)
+    tile_um: float | None = Field(default=None, gt=0)
     overlap: int | None = Field(default=None, ge=0)
     block_size: int = Field(default=512, ge=16, le=8192)
     batch_size: int = Field(default=1, ge=1)

@@ -24,7 +24,7 @@ from wsiparse.errors import PlanError
 
 __all__ = ["SNAP", "Frame", "frame_at", "to_level0", "to_qupath", "um2_per_px", "um_to_px"]
 
-#: A downsample this close (relative) to a whole number is taken as that number: 40x scanners
+#: A downsample this close (relative) to a whole number, or to one over a whole number, is taken as it: 40x scanners
 #: differ by a few per cent (0.2425-0.2527 um/px), and whole factors keep pixels and polygons exact.
 SNAP: Final = 0.05
 
@@ -62,14 +62,18 @@ def _axis_downsample(slide_mpp: float, target_mpp: float) -> float:
     whole = round(factor)
     if whole >= 1 and abs(factor - whole) <= SNAP * whole:
         return float(whole)
+    part = round(1 / factor)
+    if part >= 2 and abs(factor * part - 1) <= SNAP:
+        return 1.0 / part
     return factor
 
 
 def frame_at(slide_size: tuple[int, int], slide_mpp: tuple[float, float], target_mpp: float) -> Frame:
     """The frame closest to `target_mpp` over a slide.
 
-    Downsamples within 5 % of a whole number become that number (see `SNAP`). The grid holds whole pixels only:
-    a last fraction of a pixel at the right or bottom edge is left out, so no object reaches past the slide.
+    Downsamples within 5 % of a whole number, or of one over a whole number, become it (see `SNAP`). The grid holds
+    whole pixels only: a last fraction of a pixel at the right or bottom edge is left out, so no object reaches past
+    the slide.
 
     Parameters
     ----------

@@ -264,7 +264,12 @@ def _overridden(info: EngineInfo, config: RunConfig) -> EngineInfo:
     if config.min_area_um2 is not None:
         split = replace(split, min_area_um2=config.min_area_um2)
     halo = info.halo_px if config.overlap is None else config.overlap // 2
-    return replace(info, split=split, halo_px=halo, tile_px=config.tile_size or info.tile_px)
+    tile = config.tile_size or info.tile_px
+    if config.tile_um is not None:
+        tile = max(1, round(config.tile_um / info.mpp / info.align_px)) * info.align_px
+    # BiomedParse resizes every tile to its own input: what a tile needs does not depend on its size
+    per_px = info.bytes_per_px * info.tile_px**2 // tile**2 if info.name == "biomedparse" else info.bytes_per_px
+    return replace(info, split=split, halo_px=halo, tile_px=tile, bytes_per_px=per_px)
 
 
 def overlay_offset(slide: Slide, config: RunConfig) -> tuple[int, int]:
@@ -345,7 +350,7 @@ def _pass_of(slide: Slide, scale: Scale, area: AnalysisArea, config: RunConfig) 
     mpp = require_mpp(slide)
     info, spec = scale.info, scale.spec
     frame = frame_at(slide.size, mpp, info.mpp)
-    if config.tile_size is None:
+    if config.tile_size is None and config.tile_um is None:
         info = replace(info, tile_px=min(info.tile_px, _tile_around(frame.size, info)))
     plan = plan_tiles(
         slide_name=slide.name,

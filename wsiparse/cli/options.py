@@ -56,6 +56,11 @@ def analysis_options(function: F) -> F:
             click.option("--device", help="auto, cpu, cuda, cuda:1, mps."),
             click.option("--precision", type=click.Choice(["auto", "float32", "bf16", "fp16"]), help="Of the network."),
             click.option("--tile-size", type=int, help="Edge of the network's input, px (default: the engine's own)."),
+            click.option(
+                "--tile-um",
+                type=float,
+                help="Edge of the network's input, um: larger is faster and less accurate (BiomedParse cells: 64).",
+            ),
             click.option("--overlap", type=int, help="Overlap of neighbouring tiles, px: context, not results."),
             click.option(
                 "--min-recognition",

@@ -62,7 +62,7 @@ def command(
             click.echo(
                 f"{fact['slide']}: {tiles}, {fact['analysed_mm2']:.3f} mm2;"
                 f" at most {fact['disk_bytes'] / 1e6:.0f} MB on disk meanwhile,"
-                f" about {fact['memory_bytes'] / 1e9:.1f} GB of memory ({fact['engine']})"
+                f" about {fact['memory_bytes'] / 1e9:.1f} GB of memory ({fact['engine']}){_effort(fact)}"
             )
     if as_json:
         click.echo(json.dumps(facts, indent=1, ensure_ascii=False))
@@ -74,8 +74,23 @@ def command(
     return 3 if failed else 0
 
 
+#: Sustained half-precision operations per second of the network on each kind of GPU: 40 % of the published peak.
+_GPUS = {"T4": 26e12, "A100": 125e12, "H100": 395e12}
+
+
+def _effort(fact: dict[str, Any]) -> str:
+    """What the network's arithmetic comes to, where it counts."""
+    total = fact["operations"]
+    if not total:
+        return ""
+    times = ", ".join(f"{total / rate:.0f} s on one {name}" for name, rate in _GPUS.items())
+    per_mm2 = f" ({fact['tiles'] / fact['analysed_mm2']:.0f} tiles/mm2)" if fact["analysed_mm2"] > 0 else ""
+    return f"; {total / 1e15:.2f} PFLOP{per_mm2}: expect {times}"
+
+
 def _facts(path: Path, config: RunConfig, engine: Engine, roi: Path | None) -> dict[str, Any]:
     from wsiparse.pipeline import prepare
+    from wsiparse.recognize.base import operations_per_tile
     from wsiparse.schedule import available_cores
     from wsiparse.slides import open_slide
     from wsiparse.tiling import estimate
@@ -108,5 +123,9 @@ def _facts(path: Path, config: RunConfig, engine: Engine, roi: Path | None) -> d
         "tiles": sum(cost.tiles for cost in costs),
         "analysed_mm2": prepared.area_mm2,
         "disk_bytes": sum(cost.disk_bytes for cost in costs),
+        "operations": sum(
+            cost.tiles * (operations_per_tile(p.scale.spec) or 0.0)
+            for p, cost in zip(prepared.passes, costs, strict=True)
+        ),
         "memory_bytes": max(cost.memory_bytes for cost in costs),
     }

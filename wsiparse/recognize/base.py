@@ -38,6 +38,9 @@ __all__ = [
     "engine_info",
     "load_recognizer",
     "mirror_outside",
+    "operations_per_tile",
+    "recognition_grid",
+    "scales_of",
     "wants_sample",
 ]
 
@@ -119,7 +122,9 @@ def scales_of(
     for scale in sorted(set(wanted)):
         positions = tuple(i for i, w in enumerate(wanted) if w == scale)
         prompts = PromptSet(tuple(spec.prompts[i] for i in positions))
-        facts = replace(info, mpp=scale[0], tile_px=scale[1], halo_px=scale[2])
+        # every tile is resized for the network: what it needs does not depend on the tile's own size
+        needed = info.bytes_per_px * info.tile_px**2 // scale[1] ** 2
+        facts = replace(info, mpp=scale[0], tile_px=scale[1], halo_px=scale[2], bytes_per_px=needed)
         parts.append((positions, replace(spec, prompts=prompts), facts))
     return tuple(parts)
 
@@ -156,6 +161,13 @@ def load_recognizer(spec: RecognizerSpec) -> Recognizer:
     from wsiparse.recognize.biomedparse.recognizer import load_recognizer as load_biomedparse
 
     return load_biomedparse(replace(spec, device=resolve_device(spec.device)))
+
+
+def operations_per_tile(spec: RecognizerSpec) -> float | None:
+    """Floating-point operations of one tile with all prompts of a spec, where the engine is heavy enough to count."""
+    if spec.engine != "biomedparse":
+        return None
+    return biomedparse.operations_per_tile(len(spec.prompts))
 
 
 def wants_sample(spec: RecognizerSpec) -> bool:
