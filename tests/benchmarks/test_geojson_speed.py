@@ -11,7 +11,6 @@ fastest. Without ``--benchmark-enable`` the same code runs on few objects and on
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -27,6 +26,7 @@ import pytest
 from numpy.typing import NDArray
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from tests.benchmarks.measuring import measuring, peak_rss_bytes
 from wsiparse.coords import Frame
 from wsiparse.objects.table import build_table
 from wsiparse.types import ObjectTable, Prompt, PromptSet
@@ -95,10 +95,6 @@ class Case:
     def formatter(self) -> FeatureText:
         style = FeatureStyle("Polygon", "detection", False, PROMPTS, METADATA)
         return FeatureText(style, self.frame, (0, 0))
-
-
-def measuring(config: pytest.Config) -> bool:
-    return bool(config.getoption("benchmark_enable") or not config.getoption("benchmark_disable"))
 
 
 @pytest.fixture(scope="module")
@@ -246,10 +242,7 @@ def test_objects_to_and_from_zarr(benchmark: BenchmarkFixture, tmp_path: Path, c
 
 def resident_peak() -> float:
     """Largest resident memory of this process so far, MB."""
-    status = Path("/proc/self/status")
-    if status.exists():  # getrusage would count the parent before exec
-        return int(status.read_text().split("VmHWM:")[1].split()[0]) / 1e3
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    return peak_rss_bytes() / 1e6
 
 
 def export_everything(folder: Path, count: int) -> None:

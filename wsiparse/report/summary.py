@@ -91,7 +91,11 @@ def summary_rows(summary: SlideSummary) -> list[list[str]]:
     counts = list(summary.counts)
     cells = [c for c in counts if c.kind == "cell"]
     if len(cells) > 1:
-        counts.append(ClassCount(ALL_CELLS, "cell", summary.n_cells, sum(c.area_um2 for c in cells)))
+        counts.append(
+            ClassCount(
+                ALL_CELLS, "cell", summary.n_cells, sum(c.area_um2 for c in cells), _verdict(summary.n_cells, None)
+            )
+        )
     rows = []
     for c in counts:
         density = summary.density(c.n)
