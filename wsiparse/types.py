@@ -289,6 +289,8 @@ class RecognizerSpec:
     weights : checkpoint file for BiomedParse, "" for the embedded weights
     calibration : what the engine learned from a sample of this slide (see `wsiparse.recognize.base.calibrate`), its
         own numbers; empty for none
+    mode : "solo" (BiomedParse is asked each prompt alone) | "joint" (all together, so that they influence each other)
+    compiled : let torch compile the network's blocks: the first tiles take minutes, the rest are faster on some GPUs
     """
 
     engine: str
@@ -297,6 +299,8 @@ class RecognizerSpec:
     precision: str = "auto"
     weights: str = ""
     calibration: tuple[float, ...] = ()
+    mode: Literal["solo", "joint"] = "solo"
+    compiled: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,14 @@ def analysis_options(function: F) -> F:
                 help="Recognizer; auto takes BiomedParse when its weights are configured, else the embedded network.",
             ),
             click.option("--weights", help="BiomedParse weights (file or folder)."),
+            click.option(
+                "--mode",
+                type=click.Choice(["solo", "joint"]),
+                help="BiomedParse: each prompt alone (default), or all in one pass, where they influence each other.",
+            ),
+            click.option(
+                "--compile", "compiled", is_flag=True, default=None, help="BiomedParse: compile the network first."
+            ),
             click.option("--mpp", type=float, help="Microns per pixel the network sees (default: the engine's own)."),
             click.option("--roi", type=click.Path(path_type=Path), help="GeoJSON of the regions to analyse."),
             click.option("--whole-slide", is_flag=True, default=None, help="Analyse everything, not only tissue."),

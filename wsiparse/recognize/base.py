@@ -160,7 +160,8 @@ def load_recognizer(spec: RecognizerSpec) -> Recognizer:
         return classical.ClassicalRecognizer(spec)
     from wsiparse.recognize.biomedparse.recognizer import load_recognizer as load_biomedparse
 
-    return load_biomedparse(replace(spec, device=resolve_device(spec.device)))
+    own = replace(spec, device=resolve_device(spec.device))
+    return load_biomedparse(own, mode=spec.mode, compile_backbone=spec.compiled)
 
 
 def operations_per_tile(spec: RecognizerSpec) -> float | None:
