@@ -1,4 +1,4 @@
-"""Splitting: the kernels against SciPy, max-tree and heap, and what makes a component's result its own."""
+"""Splitting: the kernels against SciPy, single linkage and a heap, and what makes a component's result its own."""
 
 from __future__ import annotations
 
@@ -70,6 +70,13 @@ def test_smoothing_equals_heat_flow_on_the_dense_image(mask: np.ndarray, sigma: 
     np.testing.assert_array_equal(dense(runs, values, mask.shape), expected)
 
 
+@given(masks())
+def test_distance_to_background_is_distance_out_of_the_component(mask: np.ndarray) -> None:
+    """What lets all components share one transform."""
+    apart = reference.squared_distances(reference.components(mask)[0])
+    np.testing.assert_array_equal(reference.squared_distances_at_once(mask), apart)
+
+
 def test_the_smoothing_has_the_variance_it_says() -> None:
     spread = np.zeros((81, 81), np.int64)
     spread[40, 40] = 10**9
@@ -80,7 +87,7 @@ def test_the_smoothing_has_the_variance_it_says() -> None:
 
 
 @given(cell_fields(), split_settings())
-def test_instances_equal_those_of_max_tree_and_heap(field: CellField, settings: SplitPixels) -> None:
+def test_instances_equal_those_of_single_linkage_and_heap(field: CellField, settings: SplitPixels) -> None:
     mask = field.classes > 0
     found, n = split_cells(mask, field.landscape, settings)
     expected, m = reference.split_cells(mask, field.landscape, settings)

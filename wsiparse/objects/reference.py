@@ -7,11 +7,13 @@ not the method.
 from __future__ import annotations
 
 import heapq
+from array import array
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from skimage.morphology import max_tree
+from skimage.morphology import local_maxima
+from skimage.segmentation import watershed
 
 from wsiparse.objects.split import SplitPixels, smoothing_steps
 
@@ -25,6 +27,7 @@ __all__ = [
     "smoothed",
     "split_cells",
     "squared_distances",
+    "squared_distances_at_once",
     "trace_labels",
 ]
 
@@ -59,6 +62,11 @@ def squared_distances(labels: Labels) -> Levels:
     return out
 
 
+def squared_distances_at_once(mask: NDArray[np.bool_]) -> Levels:
+    """Exact squared distance to the nearest background pixel, px^2: the same, see `kernels.squared_distances`."""
+    return np.asarray(np.rint(ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1] ** 2).astype(np.int64))
+
+
 def distance_levels(squared: Levels) -> Levels:
     """sqrt in 1/256 px, rounded down."""
     return np.asarray(np.floor(np.sqrt(squared.astype(np.float64)) * 256).astype(np.int64))
@@ -82,41 +90,63 @@ def smoothed(values: Levels, labels: Labels, smoothing_px: float) -> Levels:
 def seeds(level: Levels, mask: NDArray[np.bool_], persistence: int, relative: int) -> list[tuple[int, int]]:
     """Peaks (y, x) that rise `persistence` and `relative` / 1024 of their level above the saddle to a higher one.
 
-    Read off the max-tree (Salembier et al., 1998): every node knows its highest pixel, first in raster order on ties;
-    where a child's is not its parent's, that peak ends.
+    Read off the max-tree (Salembier et al., 1998), built by flooding from a priority queue with a stack of open nodes
+    (Wilkinson, ICIP 2011): every node knows its highest pixel, first in raster order on ties; where a child's is not
+    its parent's, that peak ends.
     """
-    image = np.where(mask, level + 1, 0).astype(np.int64)
-    image = np.pad(image, 1)  # the root is background, so components are its children
-    parent, order = max_tree(image, connectivity=1)  # type: ignore[no-untyped-call]
-    flat = image.ravel()
-    pixels = order[flat[order] > 0].tolist()
-    value, up, best = flat.tolist(), parent.ravel().tolist(), list(range(flat.size))
-    for p in reversed(pixels):
-        q = up[p]
-        if q != p and value[q] > 0:
-            a, b = best[q], best[p]
-            if value[b] > value[a] or (value[b] == value[a] and b < a):
-                best[q] = b
+    image = np.pad(np.where(mask, level + 1, 0).astype(np.int64), 1)
+    width, value = image.shape[1], image.ravel().tolist()
+    waits = [v > 0 for v in value]
     found = set()
-    width = image.shape[1]
-    for p in pixels:
-        q = up[p]
-        peak = best[p]
-        if q == p or value[q] == 0:
-            found.add(peak)
-        elif best[q] != peak:
-            height, rise = value[peak] - 1, value[peak] - value[q]
-            if rise >= persistence and rise * 1024 >= relative * height:
+
+    def close(node: tuple[int, list[int]]) -> int:
+        base, peaks = node
+        best = min(peaks, key=lambda q: (-value[q], q))
+        for peak in peaks:
+            rise = value[peak] - base
+            if peak != best and rise >= persistence and rise * 1024 >= relative * (value[peak] - 1):
                 found.add(peak)
+        return best
+
+    for start in np.flatnonzero(image).tolist():
+        if not waits[start]:
+            continue
+        waits[start] = False
+        heap = [(-value[start], start)]
+        nodes: list[tuple[int, list[int]]] = []
+        while heap:
+            key, p = heapq.heappop(heap)
+            # nothing higher waits: the nodes above this level are complete
+            while nodes and nodes[-1][0] > value[p]:
+                best = close(nodes.pop())
+                if not nodes or nodes[-1][0] < value[p]:
+                    nodes.append((value[p], []))
+                nodes[-1][1].append(best)
+            if not nodes or nodes[-1][0] < value[p]:
+                nodes.append((value[p], []))
+            nodes[-1][1].append(p)
+            for q in (p - width, p - 1, p + 1, p + width):
+                if waits[q]:
+                    waits[q] = False
+                    heapq.heappush(heap, (-value[q], q))
+                    if value[q] > value[p]:  # climb first, come back later
+                        heapq.heappush(heap, (key, p))
+                        break
+        while nodes:
+            best = close(nodes.pop())
+            if nodes:
+                nodes[-1][1].append(best)
+            else:
+                found.add(best)
     return sorted((p // width - 1, p % width - 1) for p in found)
 
 
 def flood(level: Levels, mask: NDArray[np.bool_], start: list[tuple[int, int]]) -> Labels:
     """Labels 1.. flooded from the seeds in descending level through a heap, first come first served on a level."""
     width = mask.shape[1] + 2
-    # outside the mask counts as taken
-    labels = np.pad(np.where(mask, 0, -1), 1, constant_values=-1).ravel().tolist()
-    value = np.pad(level, 1).ravel().tolist()
+    # outside the mask counts as taken; arrays of machine integers, for a canvas of lists would not fit
+    labels = array("i", np.pad(np.where(mask, 0, -1), 1, constant_values=-1).astype(np.int32).tobytes())
+    value = array("i", np.pad(level, 1).astype(np.int32).tobytes())
     heap = []
     for i, (y, x) in enumerate(start, 1):
         p = (y + 1) * width + x + 1
@@ -131,8 +161,17 @@ def flood(level: Levels, mask: NDArray[np.bool_], start: list[tuple[int, int]]) 
                 labels[q] = labels[p]
                 age += 1
                 heapq.heappush(heap, (max(key, -value[q]), age, q))
-    found = np.array(labels, np.int32).reshape(-1, width)[1:-1, 1:-1]
-    return np.maximum(found, 0)
+    return np.maximum(np.frombuffer(labels, np.int32).reshape(-1, width)[1:-1, 1:-1], 0)
+
+
+def _instances(level: Levels, mask: NDArray[np.bool_], start: list[tuple[int, int]]) -> Labels:
+    """`flood`, with components of a single seed painted at once."""
+    labels, n = components(mask)
+    owner = np.array([labels[y, x] for y, x in start], np.int64)
+    several = np.bincount(owner, minlength=n + 1) > 1
+    contested = [seed for seed, c in zip(start, owner, strict=True) if several[c]]
+    found = flood(level, mask & several[labels], contested)
+    return np.where((labels > 0) & ~several[labels], labels + len(contested), found).astype(np.int32)
 
 
 def split_cells(
@@ -147,14 +186,14 @@ def split_cells(
     unit = 16
     level = np.zeros(labels.shape, np.int64)
     if settings.landscape != "stored":
-        values = distance_levels(squared_distances(np.where(mask, labels, 0).astype(np.int32)))
+        values = distance_levels(squared_distances_at_once(mask))
         level += (smoothed(values, np.where(mask, labels, 0).astype(np.int32), settings.smoothing_px) + 8) // 16
     if settings.landscape != "distance":
         assert landscape is not None
         level += landscape
         unit, relative = 1, 0
     persistence = max(1, int(np.ceil(settings.persistence * unit - 1e-9)))
-    instances = flood(level, mask, seeds(level, mask, persistence, relative))
+    instances = _instances(level, mask, seeds(level, mask, persistence, relative))
     instances = np.where(large[labels], labels + instances.max(initial=0), instances).astype(np.int32)
     small = np.bincount(instances.ravel()) < settings.min_area_px
     small[0] = False
