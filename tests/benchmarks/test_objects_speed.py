@@ -2,8 +2,8 @@
 
     pytest tests/benchmarks/test_objects_speed.py --benchmark-enable --benchmark-columns=min,mean -s
 
-Times are CPU time; the figure in brackets is the ratio to the fastest of a group. Without ``--benchmark-enable`` the same code runs on
-little input and only the results are compared. Slide-sized runs: `run_scale`, `run_merge`.
+Times are CPU time; the figure in brackets is the ratio to the fastest of a group. Without ``--benchmark-enable`` the
+same code runs on little input and only the results are compared. Slide-sized runs: `run_scale`, `run_merge`.
 """
 
 from __future__ import annotations

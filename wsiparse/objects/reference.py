@@ -12,8 +12,6 @@ from array import array
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from skimage.morphology import local_maxima
-from skimage.segmentation import watershed
 
 from wsiparse.objects.split import SplitPixels, smoothing_steps
 
