@@ -7,9 +7,11 @@ import pytest
 import shapely
 
 from tests.exact_engine import INFO, ExactRecognizer, flat_picture
+from wsiparse import engine as engine_module
 from wsiparse import pipeline
 from wsiparse.config import RunConfig
-from wsiparse.pipeline import Engine, analyse
+from wsiparse.engine import Engine
+from wsiparse.pipeline import analyse
 from wsiparse.recognize import base
 from wsiparse.slides import MemorySlide, open_slide
 from wsiparse.slides.synthetic import write_svs
@@ -24,7 +26,7 @@ def exact(monkeypatch: pytest.MonkeyPatch) -> None:
         return ExactRecognizer(spec.prompts)
 
     monkeypatch.setattr(base, "engine_info", lambda spec: INFO)
-    monkeypatch.setattr(pipeline, "load_recognizer", load)
+    monkeypatch.setattr(engine_module, "load_recognizer", load)
 
 
 def same(a: ObjectTable, b: ObjectTable) -> bool:

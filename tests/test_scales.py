@@ -13,11 +13,13 @@ import shapely
 import zarr
 
 from tests.exact_engine import COLOURS, INFO, STROMA, ExactRecognizer
+from wsiparse import engine as engine_module
 from wsiparse import pipeline, run
 from wsiparse.config import RunConfig
 from wsiparse.coords import Frame
+from wsiparse.engine import Engine
 from wsiparse.errors import ConfigError
-from wsiparse.pipeline import Engine, Quiet, analyse
+from wsiparse.pipeline import Quiet, analyse
 from wsiparse.recognize import base
 from wsiparse.report.summary import summarise
 from wsiparse.slides import MemorySlide
@@ -87,10 +89,10 @@ def two_scales(monkeypatch: pytest.MonkeyPatch) -> None:
         scores[:, 0] += 0.9  # the first row of tiles is sure, the rest is not
         return RecognitionGrid(positions, grid, statistics, scores)
 
-    monkeypatch.setattr(pipeline, "check_prompts", lambda spec: None)
-    monkeypatch.setattr(pipeline, "scales_of", scales)
+    monkeypatch.setattr(engine_module, "check_prompts", lambda spec: None)
+    monkeypatch.setattr(engine_module, "scales_of", scales)
     monkeypatch.setattr(pipeline, "recognition_grid", judge)
-    monkeypatch.setattr(pipeline, "load_recognizer", lambda spec: Judged(spec.prompts))
+    monkeypatch.setattr(engine_module, "load_recognizer", lambda spec: Judged(spec.prompts))
 
 
 def test_each_kind_has_its_own_frame_and_exact_level0_areas() -> None:
@@ -107,7 +109,7 @@ def test_each_kind_has_its_own_frame_and_exact_level0_areas() -> None:
 
 def test_the_network_is_loaded_once_and_shared_by_scales(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = []
-    monkeypatch.setattr(pipeline, "load_recognizer", lambda spec: loaded.append(spec) or Judged(spec.prompts))
+    monkeypatch.setattr(engine_module, "load_recognizer", lambda spec: loaded.append(spec) or Judged(spec.prompts))
     engine = Engine(CONFIG)
     for _ in range(2):
         for scale in engine.scales:

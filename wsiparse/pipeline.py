@@ -17,8 +17,9 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from wsiparse.config import DEFAULT_PROMPTS, PromptConfig, RunConfig, prompt_set
+from wsiparse.config import RunConfig
 from wsiparse.coords import Frame, frame_at, to_level0
+from wsiparse.engine import Engine, Scale
 from wsiparse.errors import TileReadError
 from wsiparse.field.store import Field, memory_field
 from wsiparse.field.tiles import FieldTile, core_field
@@ -26,15 +27,10 @@ from wsiparse.objects.split import split_pixels
 from wsiparse.recognize.base import (
     Recognizer,
     calibrate,
-    check_prompts,
-    load_recognizer,
     mirror_outside,
     recognition_grid,
-    scales_of,
     wants_sample,
 )
-from wsiparse.recognize.biomedparse.weights import find_weights
-from wsiparse.recognize.vocabulary import TARGETS, resolve, trained_target
 from wsiparse.schedule import map_ordered
 from wsiparse.slides import Slide, overview, overview_frame, require_mpp
 from wsiparse.stitch.digest import BlockDigest
@@ -47,18 +43,15 @@ from wsiparse.types import (
     PromptKind,
     PromptSet,
     RecognitionGrid,
-    RecognizerSpec,
     Unreadable,
 )
 
 __all__ = [
     "Analysis",
-    "Engine",
     "Pass",
     "Prepared",
     "Progress",
     "Quiet",
-    "Scale",
     "analyse",
     "judge",
     "layers_of",
@@ -103,22 +96,6 @@ class Quiet:
     def stage(self, title: str, total: int, unit: str) -> AbstractContextManager[Stage]:
         """A stage nobody sees."""
         return nullcontext(_Silence())
-
-
-@dataclass(frozen=True, slots=True)
-class Scale:
-    """Prompts that the network sees at one scale.
-
-    Parameters
-    ----------
-    positions : of these prompts in the run's prompt set, ascending
-    spec : what workers build their recognizer from; holds these prompts only
-    info : the engine's facts at this scale, user overrides included
-    """
-
-    positions: tuple[int, ...]
-    spec: RecognizerSpec
-    info: EngineInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,93 +162,6 @@ class Analysis:
     frames: dict[PromptKind, Frame]
     prepared: Prepared
     unreadable: tuple[Unreadable, ...]
-
-
-class Engine:
-    """The recognizers of a run: facts and prompts are checked at once, weights are loaded at first use and kept.
-
-    Parameters
-    ----------
-    config : run settings
-
-    Attributes
-    ----------
-    prompts : all prompts, completed
-    scales : the scales they are seen at
-    notices : lines the user should read about prompts that were mapped or are untested
-
-    Raises
-    ------
-    PromptError, WeightsError, ConfigError
-        If the engine does not answer a prompt, has no weights, or the configuration contradicts itself.
-    """
-
-    def __init__(self, config: RunConfig) -> None:
-        weights = config.weights or ""
-        if not weights and config.engine in ("auto", "biomedparse"):
-            weights = str(find_weights() or "")
-        engine = config.engine
-        if engine == "auto":
-            engine = "biomedparse" if weights else "embedded"
-        asked, self.notices = _trained(config) if engine == "biomedparse" else (config.prompts or DEFAULT_PROMPTS, ())
-        self.prompts = prompt_set(asked)
-        spec = RecognizerSpec(
-            engine=engine,
-            prompts=self.prompts,
-            device=config.device,
-            precision=config.precision,
-            weights=weights,
-            mode=config.mode,
-            compiled=config.compiled,
-        )
-        check_prompts(spec)
-        self.scales = tuple(
-            Scale(positions, part, _overridden(info, config)) for positions, part, info in scales_of(spec, config.mpp)
-        )
-        self._loaded: dict[RecognizerSpec, Recognizer] = {}
-
-    @property
-    def title(self) -> str:
-        """The words every output carries."""
-        return self.scales[0].info.title
-
-    def recognizer(self, spec: RecognizerSpec) -> Recognizer:
-        """The recognizer of one scale; weights are shared by scales and kept from slide to slide."""
-        if spec not in self._loaded:
-            kin = next((r for s, r in self._loaded.items() if replace(s, prompts=spec.prompts) == spec), None)
-            if len(self._loaded) >= len(self.scales):  # another slide's calibration
-                self._loaded.clear()
-            self._loaded[spec] = load_recognizer(spec) if kin is None else kin.with_prompts(spec.prompts)
-        return self._loaded[spec]
-
-
-def _trained(config: RunConfig) -> tuple[tuple[PromptConfig, ...], tuple[str, ...]]:
-    """Prompts in BiomedParse's own words, with what its vocabulary knows where the user says nothing, and notices."""
-    prompts = config.prompts or tuple(PromptConfig(text=t.text) for t in TARGETS if t.scored)
-    used = resolve([p.text for p in prompts], strict=config.strict_prompts)
-    completed = []
-    for prompt, (text, _) in zip(prompts, used, strict=True):
-        given = {k: v for k, v in prompt.model_dump().items() if v is not None} | {"text": text}
-        target = trained_target(text)
-        known = {}
-        if target is not None:
-            known = {k: getattr(target, k) for k in ("class_name", "colour", "kind", "threshold", "input_mpp")}
-        completed.append(PromptConfig(**(known | given)))
-    return tuple(completed), tuple(notice for _, notice in used if notice is not None)
-
-
-def _overridden(info: EngineInfo, config: RunConfig) -> EngineInfo:
-    """The engine's facts with the user's settings; `overlap` is twice the halo."""
-    split = info.split
-    if config.min_area_um2 is not None:
-        split = replace(split, min_area_um2=config.min_area_um2)
-    halo = info.halo_px if config.overlap is None else config.overlap // 2
-    tile = config.tile_size or info.tile_px
-    if config.tile_um is not None:
-        tile = max(1, round(config.tile_um / info.mpp / info.align_px)) * info.align_px
-    # BiomedParse resizes every tile to its own input: what a tile needs does not depend on its size
-    per_px = info.bytes_per_px * info.tile_px**2 // tile**2 if info.name == "biomedparse" else info.bytes_per_px
-    return replace(info, split=split, halo_px=halo, tile_px=tile, bytes_per_px=per_px)
 
 
 def overlay_offset(slide: Slide, config: RunConfig) -> tuple[int, int]:

@@ -27,11 +27,11 @@ import shapely
 
 from wsiparse.config import RunConfig
 from wsiparse.coords import Frame, frame_at, um2_per_px
+from wsiparse.engine import Engine
 from wsiparse.errors import FieldError, OutputError, WsiparseError
 from wsiparse.field.store import PartReader, parts_field, write_part
 from wsiparse.field.tiles import FieldTile
 from wsiparse.pipeline import (
-    Engine,
     Pass,
     Prepared,
     Progress,

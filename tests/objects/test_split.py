@@ -1,4 +1,4 @@
-"""Splitting: the kernels against SciPy, single linkage and a heap, and what makes a component's result its own."""
+"""Splitting: the kernels against SciPy, a max-tree and a heap, and what makes a component's result its own."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_the_smoothing_has_the_variance_it_says() -> None:
 
 
 @given(cell_fields(), split_settings())
-def test_instances_equal_those_of_single_linkage_and_heap(field: CellField, settings: SplitPixels) -> None:
+def test_instances_equal_those_of_max_tree_and_heap(field: CellField, settings: SplitPixels) -> None:
     mask = field.classes > 0
     found, n = split_cells(mask, field.landscape, settings)
     expected, m = reference.split_cells(mask, field.landscape, settings)

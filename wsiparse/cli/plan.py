@@ -13,7 +13,7 @@ from wsiparse.errors import WsiparseError
 
 if TYPE_CHECKING:
     from wsiparse.config import RunConfig
-    from wsiparse.pipeline import Engine
+    from wsiparse.engine import Engine
 
 __all__ = ["command"]
 
@@ -38,7 +38,7 @@ def command(
 
     Example: wsiparse plan slides/ --mpp 0.5
     """
-    from wsiparse.pipeline import Engine
+    from wsiparse.engine import Engine
     from wsiparse.slides import find_slides
 
     config = config_from(config_file, prompts, values)

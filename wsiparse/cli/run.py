@@ -44,7 +44,7 @@ def command(
     Example: wsiparse run slides/ -o results --prompt "inflammatory cells" --prompt nuclei
     """
     from wsiparse.cli.progress import TerminalProgress
-    from wsiparse.pipeline import Engine
+    from wsiparse.engine import Engine
     from wsiparse.run import Job, check_results_folder, run_slides
     from wsiparse.schedule import available_cores
     from wsiparse.slides import find_slides

@@ -177,15 +177,16 @@ def split_runs(runs: Runs, landscape: NDArray[np.uint8] | None, settings: SplitP
 
 
 def _joined(parts: list[Runs]) -> Runs:
+    """The groups of all parts, one after the other."""
     if len(parts) == 1:
         return parts[0]
-    shift = np.cumsum([0] + [len(p.y) for p in parts])
-    starts = [p.start[:-1] + s for p, s in zip(parts, shift[:-1], strict=True)] + [shift[-1:]]
     if not parts:
         empty = np.zeros(0, np.int32)
         return Runs(np.zeros(1, np.int64), empty, empty, empty, np.zeros(0, np.int64))
+    ends = np.cumsum([len(p.y) for p in parts], dtype=np.int64)
+    starts = [p.start[:-1] + (end - len(p.y)) for p, end in zip(parts, ends, strict=True)]
     return Runs(
-        np.concatenate(starts).astype(np.int64),
+        np.concatenate([*starts, ends[-1:]]),
         np.concatenate([p.y for p in parts]),
         np.concatenate([p.x0 for p in parts]),
         np.concatenate([p.x1 for p in parts]),
