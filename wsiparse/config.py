@@ -56,7 +56,7 @@ class RunConfig(_Strict):
     tile_size: int | None = Field(default=None, ge=16)
     tile_um: float | None = Field(default=None, gt=0)
     overlap: int | None = Field(default=None, ge=0)
-    block_size: int = Field(default=512, ge=16, le=8192)
+    block_size: int = Field(default=2048, ge=16, le=8192)
     batch_size: int = Field(default=1, ge=1)
     num_workers: int | None = Field(default=None, ge=1)
     whole_slide: bool = False
