@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Run one class map through every way of computing its objects and compare the results.
 
     python scripts/certify_objects.py FIELD.npy [--classes cells|regions] [--blocks 333,512,777] [--orders 5]

@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """How well the engines without BiomedParse weights find annotated nuclei: one line per data set.
 
     python scripts/evaluate_embedded.py ROOT [--engine embedded|classical] [--precision float32|bf16] [--sets ...]

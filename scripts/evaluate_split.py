@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """How well touching nuclei are told apart when the mask is perfect.
 
     python scripts/evaluate_split.py ../shared/data/annotated [--tiles 10] [--sets consep,cpm15,gbm40,tcga_lgg]

@@ -10,12 +10,14 @@ from tests.exact_engine import INFO, ExactRecognizer, flat_picture
 from wsiparse import engine as engine_module
 from wsiparse import pipeline
 from wsiparse.config import RunConfig
+from wsiparse.coords import Frame
 from wsiparse.engine import Engine
+from wsiparse.errors import TileReadError
 from wsiparse.pipeline import analyse
 from wsiparse.recognize import base
 from wsiparse.slides import MemorySlide, open_slide
 from wsiparse.slides.synthetic import write_svs
-from wsiparse.types import ObjectTable, RecognizerSpec
+from wsiparse.types import Box, ObjectTable, RecognizerSpec
 
 WHOLE = RunConfig(engine="embedded", whole_slide=True)
 
@@ -117,3 +119,37 @@ def test_the_digest_changes_with_what_shapes_results_and_only_then() -> None:
     assert digest({}) == digest({"block_size": 64, "num_workers": 5})
     for change in ({"mpp": 1.0}, {"min_area_um2": 3.0}, {"tile_size": 512}, {"prompts": ({"text": "nuclei"},)}):
         assert digest(change) != digest({})
+
+
+class Scratched(MemorySlide):
+    """A slide that cannot be read where a box touches any of the given level-0 boxes."""
+
+    bad: tuple[Box, ...] = ()
+
+    def read(self, box: Box, frame: Frame) -> np.ndarray:
+        for b in self.bad:
+            if box.x < b.x1 and b.x < box.x1 and box.y < b.y1 and b.y < box.y1:
+                raise TileReadError(f"{self.name}: a scratch at {b}")
+        return super().read(box, frame)
+
+
+def test_an_unreadable_core_costs_itself_and_unreadable_context_costs_nothing() -> None:
+    image, _ = flat_picture(600, 420, seed=6)
+    config = WHOLE.updated({"tile_size": 192, "overlap": 64})  # cores of 128 px
+    whole = analyse(MemorySlide(image, 0.5), config)
+    slide = Scratched(image, 0.5)
+    slide.bad = (Box(300, 200, 10, 10),)  # inside the core of column 2, row 1, and in the context of no other
+    slide.bad += (Box(130, 130, 4, 4),)  # inside the core of column 1, row 1, and in the context of its neighbours
+    scratched = analyse(slide, config)
+    lost = {(u.core.x // 128, u.core.y // 128) for u in scratched.unreadable}
+    assert lost == {(2, 1), (1, 1)}
+
+    def outside(table: ObjectTable) -> set[tuple[int, ...]]:
+        """Objects that stay clear of the lost cores (128-384 x 128-256)."""
+        reach = 16
+        x, y = table.centroid.T
+        clear = (x < 128 - reach) | (x > 384 + reach) | (y < 128 - reach) | (y > 256 + reach)
+        return {tuple(v) for v in table.first_px[clear].tolist()}
+
+    assert outside(scratched.cells) == outside(whole.cells)
+    assert len(scratched.cells) < len(whole.cells)

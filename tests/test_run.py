@@ -6,10 +6,15 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from wsiparse import ObjectsReader
+from wsiparse.coords import Frame
+from wsiparse.errors import TileReadError
+from wsiparse.slides.synthetic import paint_he, write_svs
+from wsiparse.types import Box
 
 #: Files of a slide that must not change by a byte whatever the settings that "change no result".
 SAME = ("cells.geojson.gz", "counts.csv", "overlay.jpg", "DONE.json")
@@ -103,3 +108,28 @@ def test_a_finished_slide_with_a_damaged_file_is_done_again(
     (folder / "counts.csv").write_text("cut", encoding="ascii")
     assert ": done:" in wsiparse("run", demo_slide, "-o", tmp_path / "r").out
     assert hashes(tmp_path / "r") == before
+
+
+def test_an_unreadable_tile_is_counted_told_and_makes_the_exit_code_3(
+    wsiparse: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "torn.svs"
+    write_svs(path, paint_he(1024, 600, seed=8).image)
+    from wsiparse.slides.openslide import OpenSlideSlide
+
+    read = OpenSlideSlide.read
+
+    def torn(self: OpenSlideSlide, box: Box, frame: Frame) -> np.ndarray:
+        if frame.mean_mpp < 1 and box.x <= 500 < box.x1 and box.y <= 300 < box.y1:
+            raise TileReadError("torn.svs: a corrupt JPEG tile")
+        return read(self, box, frame)
+
+    monkeypatch.setattr(OpenSlideSlide, "read", torn)
+    said = wsiparse("run", path, "-o", tmp_path / "r", "--tile-size", "448")
+    assert said.code == 3
+    assert "1 UNREADABLE TILES" in said.out
+    [folder] = (tmp_path / "r" / "slides").iterdir()
+    done = json.loads((folder / "DONE.json").read_text(encoding="utf-8"))
+    assert [u["reason"] for u in done["unreadable"]] == ["torn.svs: a corrupt JPEG tile"]
+    assert done["summary"]["unreadable_mm2"] > 0
+    assert done["summary"]["counts"][1]["n"] > 0

@@ -43,6 +43,7 @@ from wsiparse.types import (
     PromptKind,
     PromptSet,
     RecognitionGrid,
+    Tile,
     Unreadable,
 )
 
@@ -260,6 +261,24 @@ def _pass_of(slide: Slide, scale: Scale, area: AnalysisArea, config: RunConfig) 
     return Pass(Scale(scale.positions, spec, info), plan)
 
 
+def _pixels(slide: Slide, tile: Tile, frame: Frame) -> NDArray[np.uint8]:
+    """A tile's read box, (H, W, 3) uint8, mirrored where it reaches past the canvas or where its context is unreadable.
+
+    Raises
+    ------
+    TileReadError
+        If the core itself cannot be read.
+    """
+    try:
+        return mirror_outside(slide.read(tile.box, frame), tile.box, frame.size)
+    except TileReadError as err:
+        core = slide.read(tile.core, frame)
+        log.warning("tile %d: its context is unreadable and was mirrored: %s", tile.index, err)
+        top, left = tile.core.y - tile.box.y, tile.core.x - tile.box.x
+        pads = ((top, tile.box.y1 - tile.core.y1), (left, tile.box.x1 - tile.core.x1), (0, 0))
+        return np.pad(core, pads, mode="reflect")
+
+
 def read_field(
     slide: Slide, work: Pass, recognizer: Recognizer, indices: Sequence[int]
 ) -> tuple[list[FieldTile], list[Unreadable]]:
@@ -268,7 +287,7 @@ def read_field(
     for index in indices:
         tile = plan.grid[index]
         try:
-            images.append(mirror_outside(slide.read(tile.box, plan.frame), tile.box, plan.frame.size))
+            images.append(_pixels(slide, tile, plan.frame))
             tiles.append(tile)
         except TileReadError as err:
             log.warning("tile %d unreadable: %s", index, err)

@@ -26,7 +26,7 @@ from typing import Any, Final, Literal
 import shapely
 
 from wsiparse.config import RunConfig
-from wsiparse.coords import Frame, frame_at, um2_per_px
+from wsiparse.coords import um2_per_px
 from wsiparse.engine import Engine
 from wsiparse.errors import FieldError, OutputError, WsiparseError
 from wsiparse.field.store import PartReader, parts_field, write_part
@@ -44,7 +44,7 @@ from wsiparse.pipeline import (
 )
 from wsiparse.report.figures import draw_overlay
 from wsiparse.report.summary import LOW_SCORE, counts_csv, summarise
-from wsiparse.slides import Slide, open_slide
+from wsiparse.slides import Slide, open_slide, overview
 from wsiparse.tiling import TilePlan
 from wsiparse.types import Box, PromptKind, RecognitionGrid, SlideSummary, Unreadable
 from wsiparse.write.geojson import write_geojson
@@ -274,16 +274,11 @@ def _slide_facts(slide: Slide) -> dict[str, object]:
     }
 
 
-def _overlay_frame(slide: Slide, finest: Frame) -> Frame:
-    """The finest field's frame, or a coarser one whose longest edge is `OVERLAY_PX`."""
-    assert slide.mpp is not None
-    return frame_at(slide.size, slide.mpp, finest.mean_mpp * max(1.0, max(finest.size) / OVERLAY_PX))
-
-
 def _write_overlay(path: Path, site: _Site, reader: ObjectsReader, summary: SlideSummary) -> None:
     slide, prompts = site.slide, site.prepared.prompts
-    frame = _overlay_frame(slide, min(reader.frames.values(), key=lambda f: f.mean_mpp))
-    picture = slide.read(Box(0, 0, *frame.size), frame)
+    # the finest field's scale, or a coarser one whose longest edge is OVERLAY_PX; unreadable spots stay background
+    finest = min(reader.frames.values(), key=lambda f: f.mean_mpp)
+    picture, frame = overview(slide, finest.mean_mpp * max(1.0, max(finest.size) / OVERLAY_PX))
     caption: list[tuple[str, str | None]] = [
         (f"{c.class_name}: {c.n:,}", p.colour) for c, p in zip(summary.counts, prompts, strict=True)
     ]
