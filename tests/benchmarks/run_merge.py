@@ -31,7 +31,7 @@ from wsiparse.types import ObjectTable
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("nuclei", help="e.g. 20k, 300k")
-    parser.add_argument("--block", type=int, default=1024)
+    parser.add_argument("--block", type=int, default=2048)
     given = parser.parse_args()
     wanted = float(given.nuclei.rstrip("kM")) * {"k": 1e3, "M": 1e6}.get(given.nuclei[-1], 1.0)
     edge = int(np.ceil(np.sqrt(wanted / NUCLEI_PER_PATCH))) * PATCH_PX
