@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from wsiparse.config import DEFAULT_PROMPTS, PromptConfig, RunConfig, prompt_set
-from wsiparse.recognize.base import Recognizer, check_prompts, load_recognizer, scales_of
+from wsiparse.recognize.base import Recognizer, check_prompts, load_recognizer, on_this_machine, scales_of
 from wsiparse.recognize.biomedparse.weights import find_weights
 from wsiparse.recognize.vocabulary import TARGETS, resolve, trained_target
 from wsiparse.types import EngineInfo, RecognizerSpec
@@ -67,6 +67,7 @@ class Engine:
             compiled=config.compiled,
         )
         check_prompts(spec)
+        spec = on_this_machine(spec)
         self.scales = tuple(
             Scale(positions, part, _overridden(info, config)) for positions, part, info in scales_of(spec, config.mpp)
         )

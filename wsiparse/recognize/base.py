@@ -38,6 +38,7 @@ __all__ = [
     "engine_info",
     "load_recognizer",
     "mirror_outside",
+    "on_this_machine",
     "operations_per_tile",
     "recognition_grid",
     "scales_of",
@@ -85,6 +86,18 @@ def engine_info(spec: RecognizerSpec) -> EngineInfo:
             "Run `wsiparse weights fetch`, then give the file to --weights."
         )
     return biomedparse.engine_info(biomedparse.sha256_of(checkpoint))
+
+
+def on_this_machine(spec: RecognizerSpec) -> RecognizerSpec:
+    """The spec with device "auto" replaced by the one it stands for here: results may differ in a bit between devices.
+
+    Raises
+    ------
+    ConfigError
+        If the device is not there.
+    """
+    _check_names(spec)
+    return spec if spec.engine == "classical" else replace(spec, device=resolve_device(spec.device))
 
 
 def scales_of(
