@@ -7,21 +7,10 @@ the border segments that still face a block which has not arrived, and ``px`` th
 
 from __future__ import annotations
 
-import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
-Ints = NDArray[np.int32]
-Longs = NDArray[np.int64]
-Bytes = NDArray[np.uint8]
-
-
-@njit(cache=True, nogil=True)
-def _root(parent: Longs, i: int) -> int:
-    while parent[i] != i:
-        parent[i] = parent[parent[i]]
-        i = parent[i]
-    return i
+from wsiparse.objects.kernels.types import Bytes, Ints, Longs
+from wsiparse.objects.kernels.union_find import find_root
 
 
 @njit(cache=True, nogil=True)
@@ -34,7 +23,7 @@ def unite_seam(parent: Longs, sibling: Longs, pending: Longs, px: Longs, mine: L
             j += 1
         k = j
         while k < len(theirs) and theirs[k, 0] < hi:
-            a, b = _root(parent, mine[i, 2]), _root(parent, theirs[k, 2])
+            a, b = find_root(parent, mine[i, 2]), find_root(parent, theirs[k, 2])
             if a != b:
                 if b < a:
                     a, b = b, a
@@ -49,7 +38,7 @@ def unite_seam(parent: Longs, sibling: Longs, pending: Longs, px: Longs, mine: L
 def settle(parent: Longs, pending: Longs, segments: Longs) -> None:
     """The neighbour of these segments has arrived: they wait no longer."""
     for i in range(len(segments)):
-        pending[_root(parent, segments[i, 2])] -= 1
+        pending[find_root(parent, segments[i, 2])] -= 1
 
 
 @njit(cache=True, nogil=True)
@@ -57,7 +46,7 @@ def closed_roots(parent: Longs, pending: Longs, nodes: Longs, out: Longs) -> int
     """Roots among the components of `nodes` that wait for no block any more, each once; returns how many."""
     n = 0
     for i in nodes:
-        r = _root(parent, i)
+        r = find_root(parent, i)
         if pending[r] == 0:
             pending[r] = -1  # claimed
             out[n] = r
@@ -273,4 +262,4 @@ def sum_members(roots: Longs, sibling: Longs, sums: Longs, present: Longs, out_s
 def roots_of(parent: Longs, nodes: Longs, out: Longs) -> None:
     """The root of every node."""
     for i in range(len(nodes)):
-        out[i] = _root(parent, nodes[i])
+        out[i] = find_root(parent, nodes[i])

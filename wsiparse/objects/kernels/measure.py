@@ -1,0 +1,38 @@
+"""Area, position and classes of groups of runs."""
+
+from __future__ import annotations
+
+from numba import njit
+
+from wsiparse.objects.kernels.types import Bytes, Ints, Longs
+
+
+@njit(cache=True, nogil=True)
+def measure_shape(start: Longs, ys: Ints, x0: Ints, x1: Ints, area: Longs, sum_x: Longs, sum_y: Longs) -> None:
+    """Integer sums per group: pixels, doubled x and doubled y of the pixel centres."""
+    for g in range(len(start) - 1):
+        n = 0
+        sx = 0
+        sy = 0
+        for k in range(start[g], start[g + 1]):
+            a, b = int(x0[k]), int(x1[k])
+            n += b - a
+            sx += b * b - a * a
+            sy += (b - a) * (2 * int(ys[k]) + 1)
+        area[g] = n
+        sum_x[g] = sx
+        sum_y[g] = sy
+
+
+@njit(cache=True, nogil=True)
+def measure_classes(
+    start: Longs, x0: Ints, x1: Ints, src: Longs, classes: Bytes, confidence: Bytes, sums: Longs, present: Longs
+) -> None:
+    """Confidence and pixels per class (G, P) int64, which come zeroed; class c counts in column c - 1."""
+    for g in range(len(start) - 1):
+        for k in range(start[g], start[g + 1]):
+            s = src[k]
+            for i in range(s, s + x1[k] - x0[k]):
+                c = int(classes[i]) - 1
+                sums[g, c] += int(confidence[i])
+                present[g, c] += 1
