@@ -13,8 +13,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import math
-import re
-import resource
 import sys
 import time
 import zipfile
@@ -37,6 +35,7 @@ from wsiparse.recognize.biomedparse.network import BiomedParseNetwork, PromptMas
 from wsiparse.recognize.biomedparse.recipe import recipe_array
 from wsiparse.recognize.biomedparse.text import TextEncoding
 from wsiparse.recognize.biomedparse.tokenizer import END, ClipTokenizer
+from wsiparse.schedule import peak_rss_bytes
 
 #: Image features and text embeddings: values of order 1, before any hard threshold.
 FEATURE_ATOL = 1e-3
@@ -308,16 +307,6 @@ def compare_solo(
         compare_masks(network, image, masks, queries, golden, prefix, DECODER_ATOL, report)
 
 
-def peak_rss_bytes() -> int:
-    """Most memory this process has had resident; from /proc where it is, as rusage there includes the parent's."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text(encoding="ascii"))
-        if found is not None:
-            return int(found.group(1)) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-
-
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description="Compare the BiomedParse network with stored reference outputs.",
@@ -366,7 +355,7 @@ def main(argv: list[str] | None = None) -> int:
         if options.mode in ("solo", "both"):
             compare_solo(network, encoding, text, golden, report)
 
-    peak = peak_rss_bytes() / 2**30
+    peak = (peak_rss_bytes() or 0) / 2**30
     described = {"image", "prompts", "seed"} | {name for name in golden if name.startswith("noise")}
     left = sorted(golden.keys() - report.compared - described)
     print(

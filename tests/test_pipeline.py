@@ -8,12 +8,12 @@ import shapely
 
 from tests.exact_engine import INFO, ExactRecognizer, flat_picture
 from wsiparse import engine as engine_module
-from wsiparse import pipeline
 from wsiparse.config import RunConfig
 from wsiparse.coords import Frame
 from wsiparse.engine import Engine
 from wsiparse.errors import TileReadError
 from wsiparse.pipeline import analyse
+from wsiparse.prepare import prepare
 from wsiparse.recognize import base
 from wsiparse.slides import MemorySlide, open_slide
 from wsiparse.slides.synthetic import write_svs
@@ -114,7 +114,7 @@ def test_the_digest_changes_with_what_shapes_results_and_only_then() -> None:
 
     def digest(change: dict[str, object]) -> str:
         config = WHOLE.updated(change)
-        return pipeline.prepare(slide, config, Engine(config)).digest
+        return prepare(slide, config, Engine(config)).digest
 
     assert digest({}) == digest({"block_size": 64, "num_workers": 5})
     for change in ({"mpp": 1.0}, {"min_area_um2": 3.0}, {"tile_size": 512}, {"prompts": ({"text": "nuclei"},)}):

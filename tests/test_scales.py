@@ -19,7 +19,8 @@ from wsiparse.config import RunConfig
 from wsiparse.coords import Frame
 from wsiparse.engine import Engine
 from wsiparse.errors import ConfigError
-from wsiparse.pipeline import Quiet, analyse
+from wsiparse.pipeline import analyse
+from wsiparse.progress import Quiet
 from wsiparse.recognize import base
 from wsiparse.report.summary import summarise
 from wsiparse.slides import MemorySlide

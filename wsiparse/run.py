@@ -21,49 +21,33 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import shapely
 
+from wsiparse.chunks import Chunk, chunks_of, fill_field
 from wsiparse.config import RunConfig
-from wsiparse.coords import um2_per_px
 from wsiparse.engine import Engine
 from wsiparse.errors import FieldError, OutputError, WsiparseError
-from wsiparse.field.store import PartReader, parts_field, write_part
-from wsiparse.field.tiles import FieldTile
-from wsiparse.pipeline import (
-    Pass,
-    Prepared,
-    Progress,
-    judge,
-    layers_of,
-    objects_of,
-    overlay_offset,
-    prepare,
-    recognise,
-)
-from wsiparse.report.figures import draw_overlay
+from wsiparse.exports import KINDS, write_exports
+from wsiparse.field.store import PartReader, parts_field
+from wsiparse.pipeline import judge, layers_of, objects_of
+from wsiparse.prepare import prepare
+from wsiparse.progress import Progress
 from wsiparse.report.summary import LOW_SCORE, counts_csv, summarise
-from wsiparse.slides import Slide, open_slide, overview
+from wsiparse.schedule import peak_rss_bytes
+from wsiparse.site import Site
+from wsiparse.slides import Slide, open_slide
 from wsiparse.tiling import TilePlan
-from wsiparse.types import Box, PromptKind, RecognitionGrid, SlideSummary, Unreadable
-from wsiparse.write.geojson import write_geojson
+from wsiparse.types import RecognitionGrid, SlideSummary, Unreadable
 from wsiparse.write.manifest import done_record, drop_done, slide_folder, summary_of, write_done, write_text
 from wsiparse.write.objects_zarr import ObjectsReader
-from wsiparse.write.parts import output_error, publish, sha256_file
+from wsiparse.write.parts import output_error
 from wsiparse.write.spool import ObjectSpool
 
 __all__ = ["Job", "Outcome", "check_results_folder", "run_slide", "run_slides"]
 
 log = logging.getLogger("wsiparse")
-
-#: Tiles published together in one part of the field: the unit of work that an interruption can lose.
-CHUNK_TILES: Final = 64
-
-#: Longest edge of overlay.jpg, px.
-OVERLAY_PX: Final = 4000
-
-_KINDS: Final[tuple[PromptKind, PromptKind]] = ("cell", "region")
 
 Status = Literal["done", "already done", "failed"]
 
@@ -132,99 +116,7 @@ def _slide_log(path: Path) -> Iterator[None]:
         handler.close()
 
 
-@dataclass(frozen=True, slots=True)
-class _Chunk:
-    """A run of kept tiles that is published as one part, with a sidecar that proves it whole."""
-
-    part: Path
-    indices: tuple[int, ...]
-
-    @property
-    def sidecar(self) -> Path:
-        return self.part.with_suffix(".json")
-
-    def unreadable(self) -> list[Unreadable] | None:
-        """The tiles this published part lacks, or None when the part is absent or torn."""
-        try:
-            facts = json.loads(self.sidecar.read_text(encoding="utf-8"))
-            if facts["tiles"] != list(self.indices) or facts["bytes"] != self.part.stat().st_size:
-                return None
-            if facts["sha256"] != sha256_file(self.part):
-                return None
-            return [Unreadable(u["index"], Box(**u["core"]), u["reason"]) for u in facts["unreadable"]]
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-
-
-def _chunks(work: Path, kept: Sequence[int]) -> list[_Chunk]:
-    return [
-        _Chunk(work / f"part-{k // CHUNK_TILES:06d}.zip", tuple(kept[k : k + CHUNK_TILES]))
-        for k in range(0, len(kept), CHUNK_TILES)
-    ]
-
-
-@dataclass(frozen=True, slots=True)
-class _Site:
-    """One slide at work: what is read, where it is written, and how."""
-
-    slide: Slide
-    folder: Path
-    work: Path
-    prepared: Prepared
-    engine: Engine
-    config: RunConfig
-    workers: int
-    progress: Progress
-
-
-def _fill_field(site: _Site, work: Pass, chunks: list[_Chunk]) -> list[Unreadable]:
-    """Compute and publish every chunk of a pass that is not there yet; returns the unreadable tiles of all chunks."""
-    known = {chunk.part: chunk.unreadable() for chunk in chunks}
-    missing = [chunk for chunk in chunks if known[chunk.part] is None]
-    if len(missing) < len(chunks):
-        log.info("resuming: %d of %d parts are there", len(chunks) - len(missing), len(chunks))
-    n_regions = len(work.scale.spec.prompts.of_kind("region"))
-    found = recognise(
-        site.slide,
-        work,
-        site.engine,
-        [i for chunk in missing for i in chunk.indices],
-        workers=site.workers,
-        batch=site.config.batch_size,
-        progress=site.progress,
-    )
-    lost_all: list[Unreadable] = []
-    cores: list[FieldTile] = []
-    lost: list[Unreadable] = []
-    for chunk in missing:
-        while len(cores) + len(lost) < len(chunk.indices):
-            more_cores, more_lost = next(found)
-            cores += more_cores
-            lost += more_lost
-        mine = set(chunk.indices)
-        now = [t for t in cores if t.index in mine]
-        gone = [u for u in lost if u.index in mine]
-        with publish(chunk.part) as temporary:
-            write_part(temporary, now, work.plan.grid, n_regions)
-        facts = {
-            "tiles": list(chunk.indices),
-            "bytes": chunk.part.stat().st_size,
-            "sha256": sha256_file(chunk.part),
-            "unreadable": [asdict(u) for u in gone],
-        }
-        write_text(chunk.sidecar, json.dumps(facts))
-        cores = [t for t in cores if t.index not in mine]
-        lost = [u for u in lost if u.index not in mine]
-        known[chunk.part] = gone
-    for chunk in chunks:
-        lost_all += known[chunk.part] or []
-    # close the stage of `found`
-    for _ in found:
-        raise AssertionError("more tiles came back than were asked for")
-    return sorted(lost_all, key=lambda u: u.index)
-
-
-def _write_objects(site: _Site, chunks: list[list[_Chunk]]) -> list[RecognitionGrid]:
+def _write_objects(site: Site, chunks: list[list[Chunk]]) -> list[RecognitionGrid]:
     """Hops 4 and 5: the parts of every pass become objects.zarr; returns the recognition scores, if any."""
     prepared, judged = site.prepared, []
     shutil.rmtree(site.work / "spool", ignore_errors=True)
@@ -274,49 +166,6 @@ def _slide_facts(slide: Slide) -> dict[str, object]:
     }
 
 
-def _write_overlay(path: Path, site: _Site, reader: ObjectsReader, summary: SlideSummary) -> None:
-    slide, prompts = site.slide, site.prepared.prompts
-    # the finest field's scale, or a coarser one whose longest edge is OVERLAY_PX; unreadable spots stay background
-    finest = min(reader.frames.values(), key=lambda f: f.mean_mpp)
-    picture, frame = overview(slide, finest.mean_mpp * max(1.0, max(finest.size) / OVERLAY_PX))
-    caption: list[tuple[str, str | None]] = [
-        (f"{c.class_name}: {c.n:,}", p.colour) for c, p in zip(summary.counts, prompts, strict=True)
-    ]
-    caption.append((f"{summary.slide}   {summary.engine}   research use only", None))
-    layers = ((batch, reader.frames[kind]) for kind in _KINDS[::-1] for batch in reader.batches(kind))
-    image = draw_overlay(picture, frame, layers, prompts=prompts, caption=caption)
-    with publish(path) as temporary:
-        image.save(temporary, format="JPEG", quality=88)
-
-
-def _write_exports(site: _Site, summary: SlideSummary) -> list[str]:
-    """Hop 6: everything that is a function of objects.zarr. Returns the names written."""
-    folder, prompts = site.folder, site.prepared.prompts
-    reader = ObjectsReader(folder / "objects.zarr")
-    files = ["objects.zarr"]
-    kinds: tuple[tuple[PromptKind, str], ...] = (("cell", "cells"), ("region", "regions"))
-    for kind, stem in kinds:
-        if not prompts.of_kind(kind):
-            continue
-        frame = reader.frames[kind]
-        written = write_geojson(
-            folder / f"{stem}.geojson.gz",
-            reader.batches(kind),
-            frame=frame,
-            prompts=prompts,
-            fingerprint=site.slide.fingerprint,
-            um2_per_px=um2_per_px(frame),
-            object_type="detection" if kind == "cell" else "annotation",
-            locked=kind == "region",
-            offset=overlay_offset(site.slide, site.config),
-            engine=site.prepared.title,
-        )
-        files += [path.name for path in written.paths]
-    write_text(folder / "counts.csv", counts_csv([summary]))
-    _write_overlay(folder / "overlay.jpg", site, reader, summary)
-    return [*files, "counts.csv", "overlay.jpg"]
-
-
 def run_slide(
     job: Job,
     results: Path,
@@ -355,9 +204,13 @@ def run_slide(
             log.info("mpp %s (%s)", slide.mpp, slide.mpp_source)
             for p in prepared.passes:
                 log.info("%d tiles of %d px at %.4g um/px", len(p.plan), p.plan.grid.tile, p.plan.frame.mean_mpp)
-            summary, lost = _compute(_Site(slide, folder, work, prepared, engine, config, workers, progress))
+            summary, lost = _compute(Site(slide, folder, work, prepared, engine, config, workers, progress))
             log.info(
-                "done in %.1f s: %d cells on %.4f mm2", time.monotonic() - began, summary.n_cells, summary.analysed_mm2
+                "done in %.1f s: %d cells on %.4f mm2; peak memory of the process %d MB",
+                time.monotonic() - began,
+                summary.n_cells,
+                summary.analysed_mm2,
+                (peak_rss_bytes() or 0) // 1_000_000,
             )
         shutil.rmtree(work, ignore_errors=True)
     return Outcome(job.path, folder, "done", summary, lost)
@@ -380,14 +233,14 @@ def _lost_mm2(lost: list[tuple[TilePlan, Unreadable]]) -> float:
     return replace(plan.area, roi=shapely.MultiPolygon(parts)).area_mm2(plan.slide_mpp)
 
 
-def _compute(site: _Site) -> tuple[SlideSummary, int]:
+def _compute(site: Site) -> tuple[SlideSummary, int]:
     """Field, objects and exports of one slide; its numbers and the number of unreadable tiles."""
     folder, prepared = site.folder, site.prepared
-    chunks = [_chunks(site.work / f"scale-{k}", p.plan.kept.tolist()) for k, p in enumerate(prepared.passes)]
+    chunks = [chunks_of(site.work / f"scale-{k}", p.plan.kept.tolist()) for k, p in enumerate(prepared.passes)]
     lost: list[tuple[TilePlan, Unreadable]] = []
     try:
         for work, own in zip(prepared.passes, chunks, strict=True):
-            lost += [(work.plan, tile) for tile in _fill_field(site, work, own)]
+            lost += [(work.plan, tile) for tile in fill_field(site, work, own)]
         drop_done(folder)
         judged = _write_objects(site, chunks)
     except FieldError:
@@ -396,7 +249,7 @@ def _compute(site: _Site) -> tuple[SlideSummary, int]:
     lost_mm2 = _lost_mm2(lost)
     reader = ObjectsReader(folder / "objects.zarr")
     summary = summarise(
-        ((batch, reader.frames[kind]) for kind in _KINDS for batch in reader.batches(kind)),
+        ((batch, reader.frames[kind]) for kind in KINDS for batch in reader.batches(kind)),
         prepared.prompts,
         slide=site.slide.name,
         engine=prepared.title,
@@ -404,7 +257,7 @@ def _compute(site: _Site) -> tuple[SlideSummary, int]:
         unreadable_mm2=lost_mm2,
         recognition=judged,
     )
-    files = _write_exports(site, summary)
+    files = write_exports(site, summary)
     facts: dict[str, Any] = {
         "slide": _slide_facts(site.slide),
         "engine": prepared.title,

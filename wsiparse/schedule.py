@@ -7,13 +7,15 @@ and only a bounded number of items is under way, so memory does not grow with th
 from __future__ import annotations
 
 import os
+import re
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-__all__ = ["available_cores", "map_ordered"]
+__all__ = ["available_cores", "map_ordered", "peak_rss_bytes"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -34,6 +36,24 @@ def available_cores() -> int:
     cores = len(affinity(0)) if affinity is not None else (os.cpu_count() or 1)
     quota = _cgroup_cores()
     return max(1, cores if quota is None else min(cores, int(quota + 0.5)))
+
+
+def peak_rss_bytes() -> int | None:
+    """Most memory this process has had resident since it was started; None where the system does not tell.
+
+    Linux: VmHWM. The rusage figure survives fork and exec there, so that a small child of a large process reports its
+    parent's size.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text(encoding="ascii"))
+        if found is not None:
+            return int(found.group(1)) * 1024
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def map_ordered(

@@ -10,7 +10,6 @@ cells per second and core, the largest carry, and peak memory.
 from __future__ import annotations
 
 import argparse
-import resource
 import tempfile
 import time
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ import numpy as np
 from tests.benchmarks.nuclei_field import NUCLEI_PER_PATCH, PATCH_PX, NucleiField
 from wsiparse.coords import Frame
 from wsiparse.objects.split import SplitPixels
+from wsiparse.schedule import peak_rss_bytes
 from wsiparse.stitch import Stitcher
 from wsiparse.types import ObjectTable, Prompt, PromptSet
 from wsiparse.write.geojson import write_geojson
@@ -30,11 +30,8 @@ PROMPTS = PromptSet((Prompt("nuclei", "Nucleus"), Prompt("inflammatory cells", "
 
 
 def peak_mb() -> float:
-    """Largest resident memory of this process so far."""
-    status = Path("/proc/self/status")
-    if status.exists():  # getrusage would count the parent before exec
-        return int(status.read_text().split("VmHWM:")[1].split()[0]) / 1e3
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    """Largest resident memory of this process so far, MB."""
+    return (peak_rss_bytes() or 0) / 1e6
 
 
 class Clock:

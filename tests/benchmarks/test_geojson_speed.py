@@ -26,9 +26,10 @@ import pytest
 from numpy.typing import NDArray
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from tests.benchmarks.measuring import measuring, peak_rss_bytes
+from tests.benchmarks.measuring import measuring
 from wsiparse.coords import Frame
 from wsiparse.objects.table import build_table
+from wsiparse.schedule import peak_rss_bytes
 from wsiparse.types import ObjectTable, Prompt, PromptSet
 from wsiparse.write.features import FeatureStyle, FeatureText, slices
 from wsiparse.write.geojson import write_geojson
@@ -242,7 +243,7 @@ def test_objects_to_and_from_zarr(benchmark: BenchmarkFixture, tmp_path: Path, c
 
 def resident_peak() -> float:
     """Largest resident memory of this process so far, MB."""
-    return peak_rss_bytes() / 1e6
+    return (peak_rss_bytes() or 0) / 1e6
 
 
 def export_everything(folder: Path, count: int) -> None:

@@ -22,6 +22,7 @@ from skimage.feature import peak_local_max
 from skimage.segmentation import watershed
 
 from tests.benchmarks import tile_merging
+from tests.benchmarks.measuring import measuring
 from tests.benchmarks.nuclei_field import NucleiField
 from wsiparse.objects import reference
 from wsiparse.objects.panoptic import combine_cells, combine_upstream
@@ -33,10 +34,6 @@ from wsiparse.types import ObjectTable
 
 Labels = NDArray[np.int32]
 SPLIT = SplitPixels()
-
-
-def measuring(config: pytest.Config) -> bool:
-    return bool(config.getoption("benchmark_enable") or not config.getoption("benchmark_disable"))
 
 
 # ---------------------------------------------------------------------------------------------------- split

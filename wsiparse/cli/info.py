@@ -51,7 +51,7 @@ def command(
 
 
 def _facts(path: Path, slide_mpp: float | None, reader: str) -> dict[str, Any]:
-    from wsiparse.pipeline import OVERVIEW_MPP
+    from wsiparse.prepare import OVERVIEW_MPP
     from wsiparse.slides import open_slide, overview
     from wsiparse.tiling import AnalysisArea, tissue_mask
 

@@ -89,7 +89,7 @@ def _effort(fact: dict[str, Any]) -> str:
 
 
 def _facts(path: Path, config: RunConfig, engine: Engine, roi: Path | None) -> dict[str, Any]:
-    from wsiparse.pipeline import prepare
+    from wsiparse.prepare import prepare
     from wsiparse.recognize.base import operations_per_tile
     from wsiparse.schedule import available_cores
     from wsiparse.slides import open_slide

@@ -17,7 +17,7 @@ _EVERY_S: Final = 30.0
 
 
 class TerminalProgress:
-    """Implements `wsiparse.pipeline.Progress` on standard error."""
+    """Implements `wsiparse.progress.Progress` on standard error."""
 
     def __init__(self) -> None:
         self._live = sys.stderr.isatty()

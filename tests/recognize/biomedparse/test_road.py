@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from wsiparse.config import RunConfig
 from wsiparse.coords import frame_at
 from wsiparse.engine import Engine
-from wsiparse.pipeline import Quiet
+from wsiparse.progress import Quiet
 from wsiparse.recognize.biomedparse.checkpoint import expected_shapes
 from wsiparse.recognize.biomedparse.recipe import recipe_array
 from wsiparse.run import Job, run_slide

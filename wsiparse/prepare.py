@@ -1,0 +1,184 @@
+"""Everything that is decided about a slide before its first tile is read: frames, tissue, tiles, stain, digest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsiparse.config import RunConfig
+from wsiparse.coords import Frame, frame_at
+from wsiparse.engine import Engine, Scale
+from wsiparse.errors import TileReadError
+from wsiparse.recognize.base import (
+    calibrate,
+    wants_sample,
+)
+from wsiparse.slides import Slide, overview, overview_frame, require_mpp
+from wsiparse.tiling import AnalysisArea, TilePlan, plan_tiles, read_roi, tissue_mask, whole_slide_area
+from wsiparse.types import (
+    Box,
+    EngineInfo,
+    PromptKind,
+    PromptSet,
+)
+
+__all__ = ["OVERVIEW_MPP", "Pass", "Prepared", "overlay_offset", "prepare"]
+
+log = logging.getLogger("wsiparse")
+
+#: Scale at which tissue is told from glass, um per px (dark nuclei are smaller than a pixel there).
+OVERVIEW_MPP: Final = 8.0
+
+#: Patches of tissue an engine may look at once per slide to learn its stain, and their edge in field px.
+SAMPLE_PATCHES: Final = 24
+SAMPLE_PX: Final = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """One scale of one slide: which tiles are read for it.
+
+    Parameters
+    ----------
+    scale : prompts and engine, calibrated to this slide's stain
+    plan : tiles to read, their grid, the analysed area
+    """
+
+    scale: Scale
+    plan: TilePlan
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """All decisions about one slide, before any tile is read.
+
+    Parameters
+    ----------
+    passes : one for each scale; they share the analysed area
+    prompts : all prompts of the run; class id = position + 1
+    title : of the engine
+    digest : sha256 over everything that shapes the result
+    """
+
+    passes: tuple[Pass, ...]
+    prompts: PromptSet
+    title: str
+    digest: str
+
+    @property
+    def area_mm2(self) -> float:
+        """The analysed area, mm^2."""
+        return self.passes[0].plan.area_mm2
+
+    def pass_of(self, kind: PromptKind) -> Pass | None:
+        """The pass whose frame the objects of a kind live in, or None without prompts of that kind."""
+        wanted = set(self.prompts.of_kind(kind))
+        return next((p for p in self.passes if wanted.intersection(p.scale.positions)), None)
+
+    def frames(self) -> dict[PromptKind, Frame]:
+        """Frame of each kind's coordinates; a kind without prompts takes that of the first pass."""
+        kinds: tuple[PromptKind, ...] = ("cell", "region")
+        return {kind: (self.pass_of(kind) or self.passes[0]).plan.frame for kind in kinds}
+
+
+def overlay_offset(slide: Slide, config: RunConfig) -> tuple[int, int]:
+    """Where overlays and regions of interest have their origin, level-0 px: the bounds for QuPath, else (0, 0)."""
+    return (slide.bounds.x, slide.bounds.y) if config.coords == "qupath" else (0, 0)
+
+
+def _analysis_area(slide: Slide, roi: Path | None, *, whole: bool, offset: tuple[int, int]) -> AnalysisArea:
+    geometry = read_roi(roi, slide.size, offset=offset) if roi is not None else None
+    if whole:
+        return whole_slide_area(slide.size, overview_frame(slide, OVERVIEW_MPP), geometry)
+    picture, frame = overview(slide, OVERVIEW_MPP)
+    return AnalysisArea(slide.size, frame, tissue_mask(picture, frame.mean_mpp), geometry)
+
+
+def _tile_around(canvas: tuple[int, int], info: EngineInfo) -> int:
+    """Edge of the smallest tile that holds a whole canvas with its halo: small slides need no larger one."""
+    needed = max(canvas) + 2 * info.halo_px
+    return -(-needed // info.align_px) * info.align_px
+
+
+def _sample(slide: Slide, plan: TilePlan) -> NDArray[np.uint8]:
+    """Patches of tissue (N, 256, 256, 3) uint8 at the plan's frame, the same whatever the tiling.
+
+    Centres are overview cells of tissue, evenly spaced in raster order.
+    """
+    cells = np.argwhere(plan.area.tissue)
+    if len(cells) == 0:
+        return np.zeros((0, SAMPLE_PX, SAMPLE_PX, 3), np.uint8)
+    chosen = cells[np.unique(np.linspace(0, len(cells) - 1, SAMPLE_PATCHES).astype(np.int64))]
+    scale = np.asarray(plan.area.overview.downsample) / np.asarray(plan.frame.downsample)
+    patches = []
+    for x, y in np.floor((chosen[:, ::-1] + 0.5) * scale).astype(int):
+        try:
+            patches.append(slide.read(Box(x - SAMPLE_PX // 2, y - SAMPLE_PX // 2, SAMPLE_PX, SAMPLE_PX), plan.frame))
+        except TileReadError as err:
+            log.warning("stain sample skipped: %s", err)
+    return np.stack(patches) if patches else np.zeros((0, SAMPLE_PX, SAMPLE_PX, 3), np.uint8)
+
+
+def prepare(slide: Slide, config: RunConfig, engine: Engine, roi: Path | None = None) -> Prepared:
+    """Decide everything about one slide: frames, tissue, tiles, stain.
+
+    Parameters
+    ----------
+    slide : open, with a known mpp
+    config : run settings
+    engine : made from the same settings
+    roi : GeoJSON file of the regions to analyse, level-0 px; None for all tissue
+
+    Raises
+    ------
+    MissingMppError, PlanError, RoiError, TileReadError
+    """
+    require_mpp(slide)
+    offset = overlay_offset(slide, config)
+    area = _analysis_area(slide, roi, whole=config.whole_slide, offset=offset)
+    passes = tuple(_pass_of(slide, scale, area, config) for scale in engine.scales)
+    settings = {
+        "passes": [
+            {
+                "plan": p.plan.digest(),
+                "positions": list(p.scale.positions),
+                "engine": {k: v for k, v in asdict(p.scale.info).items() if k not in ("base_bytes", "bytes_per_px")},
+                "spec": {k: v for k, v in asdict(p.scale.spec).items() if k not in ("weights", "compiled")},
+            }
+            for p in passes
+        ],
+        "reader": slide.reader,
+        "offset": offset,
+        "min_recognition": config.min_recognition,
+    }
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+    return Prepared(passes, engine.prompts, engine.title, digest)
+
+
+def _pass_of(slide: Slide, scale: Scale, area: AnalysisArea, config: RunConfig) -> Pass:
+    mpp = require_mpp(slide)
+    info, spec = scale.info, scale.spec
+    frame = frame_at(slide.size, mpp, info.mpp)
+    if config.tile_size is None and config.tile_um is None:
+        info = replace(info, tile_px=min(info.tile_px, _tile_around(frame.size, info)))
+    plan = plan_tiles(
+        slide_name=slide.name,
+        fingerprint=slide.fingerprint,
+        slide_size=slide.size,
+        slide_mpp=mpp,
+        frame=frame,
+        tile_px=info.tile_px,
+        halo_px=info.halo_px,
+        align_px=info.align_px,
+        area=area,
+    )
+    if wants_sample(spec):
+        spec = calibrate(spec, _sample(slide, plan))
+    return Pass(Scale(scale.positions, spec, info), plan)
