@@ -14,7 +14,7 @@ import zarr
 
 from tests.exact_engine import COLOURS, INFO, STROMA, ExactRecognizer
 from wsiparse import engine as engine_module
-from wsiparse import pipeline, run
+from wsiparse import pipeline
 from wsiparse.config import RunConfig
 from wsiparse.coords import Frame
 from wsiparse.engine import Engine
@@ -23,6 +23,8 @@ from wsiparse.pipeline import analyse
 from wsiparse.progress import Quiet
 from wsiparse.recognize import base
 from wsiparse.report.summary import summarise
+from wsiparse.schedule import Here
+from wsiparse.slide_job import Job, run_slide
 from wsiparse.slides import MemorySlide
 from wsiparse.slides.synthetic import write_svs
 from wsiparse.types import ObjectTable, Prompt, PromptSet, RecognitionGrid, RecognizerSpec, TileGrid
@@ -114,13 +116,13 @@ def test_the_network_is_loaded_once_and_shared_by_scales(monkeypatch: pytest.Mon
     engine = Engine(CONFIG)
     for _ in range(2):
         for scale in engine.scales:
-            engine.recognizer(scale.spec)
+            engine.recognizers.of(scale.spec)
     assert len(loaded) == 1
 
 
 def test_a_run_writes_both_kinds_and_the_scores(tmp_path: Path) -> None:
     write_svs(tmp_path / "s.svs", picture(), compression=None)
-    outcome = run.run_slide(run.Job(tmp_path / "s.svs"), tmp_path / "r", CONFIG, Engine(CONFIG), progress=Quiet())
+    outcome = run_slide(Job(tmp_path / "s.svs"), tmp_path / "r", CONFIG, Engine(CONFIG), Here(2), progress=Quiet())
     assert outcome.summary is not None
     assert [(c.class_name, c.n, c.area_um2) for c in outcome.summary.counts] == [
         ("Cells", 9, 9 * 16.0),

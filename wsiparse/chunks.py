@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import logging
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -13,14 +13,14 @@ from wsiparse.field.store import write_part
 from wsiparse.field.tiles import FieldTile
 from wsiparse.pipeline import recognise
 from wsiparse.prepare import Pass
-from wsiparse.site import Site
+from wsiparse.progress import Progress
+from wsiparse.recognize.base import Recognizer
+from wsiparse.slides import Slide
 from wsiparse.types import Box, Unreadable
 from wsiparse.write.manifest import write_text
 from wsiparse.write.parts import publish, sha256_file
 
-__all__ = ["CHUNK_TILES", "Chunk", "chunks_of", "fill_field"]
-
-log = logging.getLogger("wsiparse")
+__all__ = ["CHUNK_TILES", "Chunk", "chunks_of", "fill_chunks", "give_up_chunk"]
 
 #: Tiles published together in one part of the field: the unit of work that an interruption can lose.
 CHUNK_TILES: Final = 64
@@ -51,56 +51,63 @@ class Chunk:
             return None
 
 
-def chunks_of(work: Path, kept: Sequence[int]) -> list[Chunk]:
-    """The kept tiles of a pass cut into chunks, with their parts in the folder `work`."""
+def chunks_of(folder: Path, kept: Sequence[int]) -> list[Chunk]:
+    """The kept tiles of a pass cut into chunks, with their parts in `folder`."""
     return [
-        Chunk(work / f"part-{k // CHUNK_TILES:06d}.zip", tuple(kept[k : k + CHUNK_TILES]))
+        Chunk(folder / f"part-{k // CHUNK_TILES:06d}.zip", tuple(kept[k : k + CHUNK_TILES]))
         for k in range(0, len(kept), CHUNK_TILES)
     ]
 
 
-def fill_field(site: Site, work: Pass, chunks: list[Chunk]) -> list[Unreadable]:
-    """Compute and publish every chunk of a pass that is not there yet; returns the unreadable tiles of all chunks."""
-    known = {chunk.part: chunk.unreadable() for chunk in chunks}
-    missing = [chunk for chunk in chunks if known[chunk.part] is None]
-    if len(missing) < len(chunks):
-        log.info("resuming: %d of %d parts are there", len(chunks) - len(missing), len(chunks))
+def fill_chunks(
+    slide: Slide,
+    work: Pass,
+    recognizer: Recognizer,
+    chunks: Sequence[Chunk],
+    *,
+    workers: int,
+    batch: int,
+    progress: Progress,
+) -> Generator[tuple[Chunk, list[Unreadable]]]:
+    """Compute and publish chunks in order, yielding each with its unreadable tiles once it is on disk.
+
+    The tiles of all chunks flow through the same `workers` threads without a pause at the end of a chunk.
+    """
     n_regions = len(work.scale.spec.prompts.of_kind("region"))
-    found = recognise(
-        site.slide,
-        work,
-        site.engine,
-        [i for chunk in missing for i in chunk.indices],
-        workers=site.workers,
-        batch=site.config.batch_size,
-        progress=site.progress,
-    )
-    lost_all: list[Unreadable] = []
+    indices = [i for chunk in chunks for i in chunk.indices]
+    found = recognise(slide, work, recognizer, indices, workers=workers, batch=batch, progress=progress)
     cores: list[FieldTile] = []
     lost: list[Unreadable] = []
-    for chunk in missing:
-        while len(cores) + len(lost) < len(chunk.indices):
-            more_cores, more_lost = next(found)
-            cores += more_cores
-            lost += more_lost
-        mine = set(chunk.indices)
-        now = [t for t in cores if t.index in mine]
-        gone = [u for u in lost if u.index in mine]
-        with publish(chunk.part) as temporary:
-            write_part(temporary, now, work.plan.grid, n_regions)
+    with closing(found):
+        for chunk in chunks:
+            while len(cores) + len(lost) < len(chunk.indices):
+                more_cores, more_lost = next(found)
+                cores += more_cores
+                lost += more_lost
+            mine = set(chunk.indices)
+            gone = [u for u in lost if u.index in mine]
+            _publish(chunk, [t for t in cores if t.index in mine], gone, work, n_regions)
+            cores = [t for t in cores if t.index not in mine]
+            lost = [u for u in lost if u.index not in mine]
+            yield chunk, gone
+        for _ in found:  # closes its stage
+            raise AssertionError("more tiles came back than were asked for")
+
+
+def give_up_chunk(work: Pass, chunk: Chunk, reason: str) -> list[Unreadable]:
+    """Publish a chunk none of whose tiles could be computed; returns them."""
+    gone = [Unreadable(i, work.plan.grid[i].core, reason) for i in chunk.indices]
+    _publish(chunk, [], gone, work, len(work.scale.spec.prompts.of_kind("region")))
+    return gone
+
+
+def _publish(chunk: Chunk, tiles: list[FieldTile], lost: list[Unreadable], work: Pass, n_regions: int) -> None:
+    with publish(chunk.part) as temporary:
+        write_part(temporary, tiles, work.plan.grid, n_regions)
         facts = {
             "tiles": list(chunk.indices),
-            "bytes": chunk.part.stat().st_size,
-            "sha256": sha256_file(chunk.part),
-            "unreadable": [asdict(u) for u in gone],
+            "bytes": temporary.stat().st_size,
+            "sha256": sha256_file(temporary),
+            "unreadable": [asdict(u) for u in lost],
         }
-        write_text(chunk.sidecar, json.dumps(facts))
-        cores = [t for t in cores if t.index not in mine]
-        lost = [u for u in lost if u.index not in mine]
-        known[chunk.part] = gone
-    for chunk in chunks:
-        lost_all += known[chunk.part] or []
-    # close the stage of `found`
-    for _ in found:
-        raise AssertionError("more tiles came back than were asked for")
-    return sorted(lost_all, key=lambda u: u.index)
+    write_text(chunk.sidecar, json.dumps(facts))

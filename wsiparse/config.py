@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from wsiparse.errors import ConfigError
 from wsiparse.types import Prompt, PromptKind, PromptSet
 
-__all__ = ["DEFAULT_PROMPTS", "PromptConfig", "RunConfig", "load_config", "prompt_set"]
+__all__ = ["DEFAULT_PROMPTS", "PromptConfig", "RunConfig", "SlurmConfig", "load_config", "prompt_set"]
 
 #: Colours of classes nobody coloured, in prompt order (Okabe & Ito 2008: told apart by colour-blind readers).
 PALETTE = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7", "#999999")
@@ -40,6 +40,37 @@ class PromptConfig(_Strict):
     input_mpp: float | None = Field(default=None, ge=0.01, le=20)
 
 
+class SlurmConfig(_Strict):
+    """Jobs that ``--scheduler slurm`` asks the batch system for; each is one worker process.
+
+    Parameters
+    ----------
+    cores, memory : of a job, such as 4 and "16GB"
+    walltime : such as "04:00:00"
+    queue, account : partition and account, where the site wants them
+    job_extra_directives : further #SBATCH lines, such as "--gres=gpu:1"
+    job_script_prologue : shell lines before the worker, such as "module load cuda"
+    interface : network interface the workers use
+    python : interpreter of the workers; None for the one that runs this
+    local_directory, log_directory : of the workers
+    wait_s : how long to wait for the first worker
+    """
+
+    cores: int = Field(default=1, ge=1)
+    memory: str = "8GB"
+    walltime: str = "04:00:00"
+    queue: str | None = None
+    account: str | None = None
+    job_extra_directives: tuple[str, ...] = ()
+    job_script_prologue: tuple[str, ...] = ()
+    worker_extra_args: tuple[str, ...] = ()
+    interface: str | None = None
+    python: str | None = None
+    local_directory: str | None = None
+    log_directory: str | None = None
+    wait_s: float = Field(default=24 * 3600.0, gt=0)
+
+
 class RunConfig(_Strict):
     """Everything that shapes a run apart from the slides themselves. None means "the engine's own choice"."""
 
@@ -59,6 +90,8 @@ class RunConfig(_Strict):
     block_size: int = Field(default=2048, ge=16, le=8192)
     batch_size: int = Field(default=1, ge=1)
     num_workers: int | None = Field(default=None, ge=1)
+    scheduler: str = "auto"
+    slurm: SlurmConfig = SlurmConfig()
     whole_slide: bool = False
     reader: Literal["auto", "openslide", "tiffslide"] = "auto"
     coords: Literal["qupath", "level0"] = "qupath"
@@ -85,7 +118,8 @@ DEFAULT_PROMPTS = (
 
 
 def _known_keys(location: tuple[int | str, ...]) -> list[str]:
-    model: type[BaseModel] = PromptConfig if "prompts" in location[:-1] else RunConfig
+    homes: dict[str, type[BaseModel]] = {"prompts": PromptConfig, "slurm": SlurmConfig}
+    model = next((homes[str(part)] for part in location[:-1] if part in homes), RunConfig)
     return sorted(model.model_fields)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from wsiparse.config import DEFAULT_PROMPTS, PromptConfig, RunConfig, prompt_set
@@ -10,7 +12,7 @@ from wsiparse.recognize.biomedparse.weights import find_weights
 from wsiparse.recognize.vocabulary import TARGETS, resolve, trained_target
 from wsiparse.types import EngineInfo, RecognizerSpec
 
-__all__ = ["Engine", "Scale"]
+__all__ = ["Engine", "Recognizers", "Scale"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,18 +31,44 @@ class Scale:
     info: EngineInfo
 
 
+class Recognizers:
+    """Recognizers loaded in this process: weights are shared by scales and kept from slide to slide.
+
+    Parameters
+    ----------
+    scales : how many are used side by side; older ones (another slide's calibration) are let go
+    """
+
+    def __init__(self, scales: int = 2) -> None:
+        self._scales = scales
+        self._lock = threading.Lock()
+        self._loaded: dict[RecognizerSpec, Recognizer] = {}
+
+    def of(self, spec: RecognizerSpec) -> Recognizer:
+        """The recognizer of a spec, loaded at first use."""
+        with self._lock:
+            if spec not in self._loaded:
+                kin = next((r for s, r in self._loaded.items() if replace(s, prompts=spec.prompts) == spec), None)
+                if len(self._loaded) >= self._scales:
+                    self._loaded.clear()
+                self._loaded[spec] = load_recognizer(spec) if kin is None else kin.with_prompts(spec.prompts)
+            return self._loaded[spec]
+
+
 class Engine:
-    """The recognizers of a run: facts and prompts are checked at once, weights are loaded at first use and kept.
+    """The engine of a run: facts and prompts are checked at once, weights are loaded at first use and kept.
 
     Parameters
     ----------
     config : run settings
+    resolve : replaces "auto" by a device; asks a worker where others recognise
 
     Attributes
     ----------
     prompts : all prompts, completed
     scales : the scales they are seen at
     notices : lines the user should read about prompts that were mapped or are untested
+    recognizers : those loaded in this process
 
     Raises
     ------
@@ -48,7 +76,9 @@ class Engine:
         If the engine does not answer a prompt, has no weights, or the configuration contradicts itself.
     """
 
-    def __init__(self, config: RunConfig) -> None:
+    def __init__(
+        self, config: RunConfig, *, resolve: Callable[[RecognizerSpec], RecognizerSpec] = on_this_machine
+    ) -> None:
         weights = config.weights or ""
         if not weights and config.engine in ("auto", "biomedparse"):
             weights = str(find_weights() or "")
@@ -67,25 +97,16 @@ class Engine:
             compiled=config.compiled,
         )
         check_prompts(spec)
-        spec = on_this_machine(spec)
+        spec = resolve(spec)
         self.scales = tuple(
             Scale(positions, part, _overridden(info, config)) for positions, part, info in scales_of(spec, config.mpp)
         )
-        self._loaded: dict[RecognizerSpec, Recognizer] = {}
+        self.recognizers = Recognizers(len(self.scales))
 
     @property
     def title(self) -> str:
         """The words every output carries."""
         return self.scales[0].info.title
-
-    def recognizer(self, spec: RecognizerSpec) -> Recognizer:
-        """The recognizer of one scale; weights are shared by scales and kept from slide to slide."""
-        if spec not in self._loaded:
-            kin = next((r for s, r in self._loaded.items() if replace(s, prompts=spec.prompts) == spec), None)
-            if len(self._loaded) >= len(self.scales):  # another slide's calibration
-                self._loaded.clear()
-            self._loaded[spec] = load_recognizer(spec) if kin is None else kin.with_prompts(spec.prompts)
-        return self._loaded[spec]
 
 
 def _trained(config: RunConfig) -> tuple[tuple[PromptConfig, ...], tuple[str, ...]]:

@@ -15,7 +15,8 @@
         ├── PromptError          a prompt the chosen engine does not answer
         ├── WeightsError         network weights missing, damaged or of another model
         ├── FieldError           a stored field part that is missing or damaged
-        └── OutputError          results cannot be written or read back
+        ├── OutputError          results cannot be written or read back
+        └── SchedulerError       workers that do not come, go away or keep dying
 
 Callers who pass wrong arguments to library functions get ``ValueError``; ``assert`` marks the impossible.
 """
@@ -30,6 +31,7 @@ __all__ = [
     "PlanError",
     "PromptError",
     "RoiError",
+    "SchedulerError",
     "SlideError",
     "SlideNotFoundError",
     "TileReadError",
@@ -89,3 +91,7 @@ class FieldError(WsiparseError):
 
 class OutputError(WsiparseError):
     """Results that cannot be written or read back."""
+
+
+class SchedulerError(WsiparseError):
+    """Worker processes that do not come, go away, run another version or keep dying."""

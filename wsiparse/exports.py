@@ -41,8 +41,8 @@ def _write_overlay(path: Path, site: Site, reader: ObjectsReader, summary: Slide
 
 
 def write_exports(site: Site, summary: SlideSummary) -> list[str]:
-    """Hop 6: everything that is a function of objects.zarr. Returns the names written."""
-    folder, prompts = site.folder, site.prepared.prompts
+    """Hop 6: everything that is a function of objects.zarr, beside it on the desk. Returns the names written."""
+    folder, prompts = site.desk, site.prepared.prompts
     reader = ObjectsReader(folder / "objects.zarr")
     files = ["objects.zarr"]
     kinds: tuple[tuple[PromptKind, str], ...] = (("cell", "cells"), ("region", "regions"))

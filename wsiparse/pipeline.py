@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -33,6 +33,7 @@ from wsiparse.stitch.digest import BlockDigest
 from wsiparse.stitch.stitcher import Stitcher
 from wsiparse.tiling import TilePlan
 from wsiparse.types import (
+    Box,
     ObjectTable,
     PromptKind,
     PromptSet,
@@ -110,17 +111,16 @@ def read_field(
 def recognise(
     slide: Slide,
     work: Pass,
-    engine: Engine,
+    recognizer: Recognizer,
     indices: Sequence[int],
     *,
     workers: int,
     batch: int,
     progress: Progress,
-) -> Iterator[tuple[list[FieldTile], list[Unreadable]]]:
+) -> Generator[tuple[list[FieldTile], list[Unreadable]]]:
     """Field bytes of the given tiles, batch by batch in index order, on `workers` threads of one core each."""
     if not indices:
         return
-    recognizer = engine.recognizer(work.scale.spec)
     batches = [indices[k : k + batch] for k in range(0, len(indices), batch)]
     with progress.stage("recognise", len(indices), "tiles") as stage:
         for cores, lost in map_ordered(
@@ -156,6 +156,7 @@ def objects_of(
     block_px: int,
     workers: int,
     progress: Progress,
+    ready: Callable[[Box], None] = lambda _: None,
 ) -> Iterator[ObjectTable]:
     """Hop 4 for one layer: every object, once, as soon as its last pixel is known; field px, no promised order.
 
@@ -168,6 +169,7 @@ def objects_of(
     work : the pass
     prompts : all prompts of the run
     layer : one of `layers_of`
+    ready : called with each block before it is read, in the calling thread; returns once the field holds it
     """
     kind, r = layer
     plan, scale = work.plan, work.scale
@@ -182,6 +184,11 @@ def objects_of(
         if kind == "cell":
             return stitcher.digest(i, cells[0], cells[1], cells[2])
         return stitcher.digest(i, (regions[r] > 0) * region_class, regions[r], None)
+
+    def awaited() -> Iterator[int]:
+        for i in occupied:
+            ready(stitcher.box(i))
+            yield i
 
     def kept(table: ObjectTable) -> ObjectTable:
         if len(table) and recognition is not None and min_recognition > 0:
@@ -198,7 +205,7 @@ def objects_of(
     with progress.stage(f"objects ({kind}s)", len(occupied), "blocks") as stage:
         for i in sorted(set(range(len(stitcher))).difference(occupied)):
             yield kept(stitcher.add_empty(i))
-        for block in map_ordered(digest, occupied, workers=workers):
+        for block in map_ordered(digest, awaited(), workers=workers):
             yield kept(stitcher.add(block))
             stage.advance()
     assert stitcher.finished
@@ -249,7 +256,7 @@ def analyse(
         for cores, bad in recognise(
             slide,
             work,
-            engine,
+            engine.recognizers.of(work.scale.spec),
             work.plan.kept.tolist(),
             workers=workers,
             batch=config.batch_size,

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsiparse.errors import FieldError
-from wsiparse.field.store import PartReader, memory_field, parts_field, write_part
+from wsiparse.field.store import PartReader, PartShelf, memory_field, parts_field, write_part
 from wsiparse.field.tiles import FieldTile
 from wsiparse.types import Box, TileGrid
 
@@ -55,11 +55,26 @@ def test_published_parts_read_back_exactly(tmp_path: Path, n_regions: int) -> No
     canvas, tiles = painted(grid, n_regions, {2, 5}, 2)
     write_part(tmp_path / "a.zip", tiles[:3], grid, n_regions)
     write_part(tmp_path / "b.zip", tiles[3:], grid, n_regions)
-    parts = [PartReader(tmp_path / name, grid) for name in ("b.zip", "a.zip")]
-    cells, regions = parts_field(grid, n_regions, parts).read(Box(0, 0, 70, 45))
+    first = {tile.index for tile in tiles[:3]}
+    shelf = PartShelf(grid)
+    field = parts_field(grid, n_regions, shelf, lambda i: tmp_path / ("a.zip" if i in first else "b.zip"))
+    cells, regions = field.read(Box(0, 0, 70, 45))
     np.testing.assert_array_equal(np.concatenate([cells, regions]), canvas)
-    for part in parts:
-        part.close()
+    shelf.close()
+
+
+def test_a_shelf_keeps_few_parts_open_and_reads_them_all(tmp_path: Path) -> None:
+    grid = TileGrid((24 * 40, 24), 24, 0)
+    canvas, tiles = painted(grid, 0, set(), 3)
+    for tile in tiles:
+        write_part(tmp_path / f"{tile.index}.zip", [tile], grid, 0)
+    shelf = PartShelf(grid)
+    before = len(list(Path("/proc/self/fd").iterdir())) if Path("/proc/self/fd").is_dir() else 0
+    cells, _ = parts_field(grid, 0, shelf, lambda i: tmp_path / f"{i}.zip").read(Box(0, 0, 24 * 40, 24))
+    np.testing.assert_array_equal(cells, canvas[:3])
+    if before:
+        assert len(list(Path("/proc/self/fd").iterdir())) - before <= 20
+    shelf.close()
 
 
 def test_a_part_that_is_not_one_is_named_with_the_remedy(tmp_path: Path) -> None:

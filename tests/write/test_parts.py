@@ -15,7 +15,6 @@ from wsiparse.write.parts import (
     AtomicFile,
     publish,
     publish_folder,
-    remove_leftovers,
     sha256_file,
     sha256_tree,
 )
@@ -160,17 +159,6 @@ def test_a_folder_whose_rename_fails_brings_the_older_one_back(tmp_path: Path, m
         (folder / "new").write_text("")
     assert names_in(path) == ["old"]
     assert names_in(tmp_path) == ["objects.zarr"]
-
-
-def test_leftovers_of_a_killed_process_are_removed_and_nothing_else(tmp_path: Path) -> None:
-    (tmp_path / "DONE.json").write_text("")
-    killed = AtomicFile(tmp_path / "a")
-    killed.write(b"x")
-    (tmp_path / ".tmp-0123-objects.zarr" / "c").mkdir(parents=True)
-    assert remove_leftovers(tmp_path) == 2
-    assert names_in(tmp_path) == ["DONE.json"]
-    killed.discard()
-    assert remove_leftovers(tmp_path / "absent") == 0
 
 
 def test_checksums_of_files_and_folders_are_those_of_sha256sum(tmp_path: Path) -> None:

@@ -20,6 +20,8 @@ __all__ = ["main"]
 #: Command name -> (module below `wsiparse.cli`, one-line help); modules are imported only when their command runs.
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "run": ("run", "Analyse slides: objects, counts, overlays."),
+    "status": ("status", "Tell how far a results folder is."),
+    "merge": ("merge", "Join the shards of an array job."),
     "plan": ("plan", "Tell what a run would do: tiles, mm2, disk, memory."),
     "info": ("info", "Describe slides: size, levels, mpp, tissue."),
     "prompts": ("prompts", "List what can be looked for, and which engine answers."),
@@ -69,9 +71,9 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(err.exit_code)
     except click.Abort:
         sys.exit(130)
-    except KeyboardInterrupt:
-        print("interrupted; run the same command again to go on", file=sys.stderr)
-        sys.exit(130)
+    except KeyboardInterrupt as stop:
+        print("stopped; run the same command again to go on", file=sys.stderr)
+        sys.exit(getattr(stop, "code", 130))
     except WsiparseError as err:
         print(f"error: {err}", file=sys.stderr)
         sys.exit(1)

@@ -10,7 +10,7 @@ import click
 
 from wsiparse.config import PromptConfig, RunConfig, load_config
 
-__all__ = ["analysis_options", "config_from", "slide_options"]
+__all__ = ["analysis_options", "config_from", "shard_options", "slide_options"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -76,6 +76,28 @@ def analysis_options(function: F) -> F:
                 help="Drop objects in tiles whose recognition score for their class is lower (BiomedParse; default 0).",
             ),
             click.option("--min-area-um2", type=float, help="Drop smaller cells (default: the engine's own)."),
+        ]
+    ):
+        function = option(function)
+    return function
+
+
+def shard_options(function: F) -> F:
+    """Which share of the work is done here."""
+    for option in reversed(
+        [
+            click.option(
+                "--shard",
+                default="auto",
+                metavar="i/N|auto|none",
+                help="Do the i-th of N shares; auto reads the variables of Slurm, PBS, SGE and LSF array jobs.",
+            ),
+            click.option(
+                "--shard-by",
+                type=click.Choice(["slides", "tiles"]),
+                default="slides",
+                help="What is shared out: whole slides (longest first), or the tiles of each slide.",
+            ),
         ]
     ):
         function = option(function)

@@ -24,10 +24,13 @@ from wsiparse.errors import FieldError
 from wsiparse.field.tiles import FieldTile
 from wsiparse.types import Box, TileGrid
 
-__all__ = ["Field", "PartReader", "memory_field", "parts_field", "write_part"]
+__all__ = ["Field", "PartReader", "PartShelf", "memory_field", "parts_field", "write_part"]
 
 #: Decoded tiles a field keeps; blocks are asked for in raster order, so neighbours are enough.
 _KEEP = 16
+
+#: Parts that are open at a time: neighbours in raster order are enough, and open files are limited.
+_OPEN_PARTS = 16
 
 
 def write_part(path: Path, tiles: Sequence[FieldTile], grid: TileGrid, n_regions: int) -> None:
@@ -81,8 +84,10 @@ class PartReader:
             raise FieldError(f"{path}: not a readable field part ({err}). Delete it and run again.") from err
         self._row = {index: k for k, index in enumerate(self.tiles)}
 
-    def tile(self, index: int) -> FieldTile:
-        """The field bytes of tile `index`; KeyError when this part does not hold it."""
+    def tile(self, index: int) -> FieldTile | None:
+        """The field bytes of tile `index`, None when this part does not hold it (it could not be read)."""
+        if index not in self._row:
+            return None
         k, core = self._row[index], self._grid[index].core
         with self._lock:  # a zip file has one read position
             try:
@@ -163,15 +168,45 @@ def memory_field(grid: TileGrid, n_regions: int, tiles: Iterable[FieldTile]) -> 
     return Field(grid, n_regions, held.get)
 
 
-def parts_field(grid: TileGrid, n_regions: int, parts: Sequence[PartReader]) -> Field:
-    """A field over published parts. When two parts hold the same tile they hold the same bytes; the first is read."""
-    owner: dict[int, PartReader] = {}
-    for part in parts:
-        for index in part.tiles:
-            owner.setdefault(index, part)
+class PartShelf:
+    """Readers of many published parts, a few of them open at a time. Safe to use from several threads.
+
+    Parameters
+    ----------
+    grid : which core holds which pixel
+    """
+
+    def __init__(self, grid: TileGrid) -> None:
+        self._grid = grid
+        self._lock = threading.Lock()
+        self._open: OrderedDict[Path, PartReader] = OrderedDict()
+
+    def reader(self, path: Path) -> PartReader:
+        """The reader of a part; one that is pushed out by newer ones closes when its last user lets go of it."""
+        with self._lock:
+            reader = self._open.pop(path, None) or PartReader(path, self._grid)
+            self._open[path] = reader
+            while len(self._open) > _OPEN_PARTS:
+                self._open.popitem(last=False)
+            return reader
+
+    def close(self) -> None:
+        """Close what is open."""
+        with self._lock:
+            while self._open:
+                self._open.popitem()[1].close()
+
+
+def parts_field(grid: TileGrid, n_regions: int, shelf: PartShelf, part_of: Callable[[int], Path | None]) -> Field:
+    """A field over published parts.
+
+    Parameters
+    ----------
+    part_of : tile index -> the part that was published for it, None for a tile nobody wrote (background)
+    """
 
     def fetch(index: int) -> FieldTile | None:
-        part = owner.get(index)
-        return part.tile(index) if part is not None else None
+        path = part_of(index)
+        return None if path is None else shelf.reader(path).tile(index)
 
     return Field(grid, n_regions, fetch)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Final
 
 from wsiparse.errors import ConfigError
 
-__all__ = ["check_device_name", "resolve_device"]
+__all__ = ["check_device_name", "cuda_devices", "resolve_device"]
 
 _NAME: Final = re.compile(r"auto|cpu|mps|cuda(?::(\d+))?")
 
@@ -45,3 +46,12 @@ def resolve_device(name: str) -> str:
     if name == "mps" and not torch.backends.mps.is_available():
         raise ConfigError("device 'mps': PyTorch finds no Apple GPU here. Use --device cpu.")
     return name
+
+
+def cuda_devices() -> tuple[str, ...]:
+    """The CUDA GPUs this process may use, each as CUDA_VISIBLE_DEVICES takes it."""
+    import torch
+
+    n = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    return tuple(visible[:n]) if len(visible) >= n else tuple(str(k) for k in range(n))

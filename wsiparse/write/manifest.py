@@ -13,15 +13,18 @@ import os
 import re
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from wsiparse.types import ClassCount, SlideSummary
 from wsiparse.write.parts import output_error, publish, sha256_file, sha256_tree
 
-__all__ = ["done_record", "drop_done", "slide_folder", "summary_of", "write_done", "write_text"]
+__all__ = ["DONE", "done_record", "drop_done", "slide_folder", "summary_of", "write_done", "write_text"]
 
 #: Raised when the layout of the results changes so that older folders are not taken for finished ones.
 FORMAT = 1
+
+#: Written last; a results folder counts as finished when it is there and fits.
+DONE: Final = "DONE.json"
 
 
 def slide_folder(results: Path, slide: Path) -> Path:
@@ -64,18 +67,20 @@ def write_done(folder: Path, files: list[str], digest: str, summary: SlideSummar
         **facts,
         "files": {name: _facts(folder / name) for name in sorted(files)},
     }
-    write_text(folder / "DONE.json", json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+    write_text(folder / DONE, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
 
 
 def done_record(folder: Path, digest: str | None = None) -> dict[str, Any] | None:
     """DONE.json of a finished slide, or None when it is absent, damaged, of another digest, or a file is missing."""
     try:
-        record = json.loads((folder / "DONE.json").read_text(encoding="utf-8"))
+        record = json.loads((folder / DONE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     if not isinstance(record, dict) or record.get("format") != FORMAT or not isinstance(record.get("files"), dict):
         return None
     if digest is not None and record.get("digest") != digest:
+        return None
+    if not isinstance(record.get("unreadable"), list):
         return None
     for name, facts in record["files"].items():
         path = folder / name
@@ -87,7 +92,7 @@ def done_record(folder: Path, digest: str | None = None) -> dict[str, Any] | Non
 def drop_done(folder: Path) -> None:
     """Take back a slide's DONE.json before its files change."""
     try:
-        (folder / "DONE.json").unlink(missing_ok=True)
+        (folder / DONE).unlink(missing_ok=True)
     except OSError as err:
         raise output_error(folder, err, "replace earlier results of") from err
 

@@ -2,7 +2,7 @@
 
 Everything is first written under a temporary name in the folder it will live in (the same file system, so that the
 rename is atomic), flushed to the disk, and then renamed. Names that start with `TEMPORARY` are never results: readers
-skip them, and `remove_leftovers` clears what a killed process left behind.
+skip them, and they go with the folder they lie in.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ __all__ = [
     "output_errors",
     "publish",
     "publish_folder",
-    "remove_leftovers",
     "sha256_file",
     "sha256_tree",
+    "sync_folder",
 ]
 
 #: Names that start so are work in progress.
@@ -94,7 +94,7 @@ def _temporary(path: Path) -> Path:
     return path.with_name(f"{TEMPORARY}{secrets.token_hex(4)}-{path.name}")
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make a rename in `folder` last through a power cut, where the system offers it."""
     if os.name == "nt":
         return
@@ -120,7 +120,7 @@ def _sync_tree(folder: Path) -> None:
     # Side by side: file systems with a journal commit together what waits together.
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(_sync_file, files))
-        list(pool.map(_sync_folder, {folder, *(path.parent for path in files)}))
+        list(pool.map(sync_folder, {folder, *(path.parent for path in files)}))
 
 
 def _remove(path: Path) -> None:
@@ -166,7 +166,7 @@ class AtomicFile:
             os.fsync(self._file.fileno())
             self._file.close()
             os.replace(self.temporary, final)  # noqa: PTH105
-            _sync_folder(final.parent)
+            sync_folder(final.parent)
         except OSError as error:
             self._fail(error)
         return final
@@ -208,7 +208,7 @@ def publish(path: Path) -> Iterator[Path]:
         with output_errors(path):
             _sync_file(temporary)
             os.replace(temporary, path)  # noqa: PTH105
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
     finally:
         _remove(temporary)
 
@@ -251,23 +251,10 @@ def publish_folder(path: Path) -> Iterator[Path]:
                     raise
             else:
                 os.replace(temporary, path)  # noqa: PTH105
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
         _remove(old)
     finally:
         _remove(temporary)
-
-
-def remove_leftovers(folder: Path) -> int:
-    """Remove temporary files and folders directly in `folder`; only safe while nobody else writes there.
-
-    Returns
-    -------
-    How many were removed.
-    """
-    found = sorted(folder.glob(f"{TEMPORARY}*")) if folder.is_dir() else []
-    for path in found:
-        _remove(path)
-    return len(found)
 
 
 def sha256_file(path: Path) -> str:

@@ -19,7 +19,16 @@ from wsiparse.coords import Frame
 from wsiparse.types import ObjectTable, PromptSet
 from wsiparse.write.ids import NAMESPACE
 
-__all__ = ["canonical_ring", "features", "ids", "measure_shapes", "pixels_of", "rings_of"]
+__all__ = [
+    "canonical_ring",
+    "coarser",
+    "features",
+    "ids",
+    "label_image",
+    "measure_shapes",
+    "pixels_of",
+    "rings_of",
+]
 
 
 def rings_of(table: ObjectTable, row: int) -> list[NDArray[np.int32]]:
@@ -57,6 +66,28 @@ def pixels_of(rings: list[NDArray[np.int32]]) -> NDArray[np.bool_]:
                 crossings[min(y, v) - low[1] : max(y, v) - low[1], x - low[0] :] += 1
     inside: NDArray[np.bool_] = crossings % 2 == 1
     return inside
+
+
+def label_image(table: ObjectTable, numbers: NDArray[np.int32], size: tuple[int, int]) -> NDArray[np.int32]:
+    """(H, W) int32: each object's number on its pixels, 0 elsewhere, on a canvas of `size` (width, height) px."""
+    image = np.zeros(size[::-1], np.int32)
+    for row, number in enumerate(numbers.tolist()):
+        rings = rings_of(table, row)
+        x, y = np.concatenate(rings).min(axis=0) - 1
+        inside_y, inside_x = np.nonzero(pixels_of(rings))
+        image[inside_y + y, inside_x + x] = number
+    return image
+
+
+def coarser(image: NDArray[Any], level: int) -> NDArray[Any]:
+    """Level `level` of a pyramid over `image`, by looking each pixel up (see `wsiparse.write.ngff`)."""
+    half = 2**level // 2
+    rows, columns = (
+        np.minimum(np.arange(0, extent, 2**level) + half, extent - 1) if level else np.arange(extent)
+        for extent in image.shape
+    )
+    found: NDArray[Any] = image[np.ix_(rows, columns)]
+    return found
 
 
 def _crofton(mask: NDArray[np.bool_]) -> float:

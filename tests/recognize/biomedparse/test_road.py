@@ -18,7 +18,8 @@ from wsiparse.engine import Engine
 from wsiparse.progress import Quiet
 from wsiparse.recognize.biomedparse.checkpoint import expected_shapes
 from wsiparse.recognize.biomedparse.recipe import recipe_array
-from wsiparse.run import Job, run_slide
+from wsiparse.schedule import Here
+from wsiparse.slide_job import Job, run_slide
 from wsiparse.slides import open_slide
 from wsiparse.slides.synthetic import write_svs
 from wsiparse.types import Box
@@ -53,7 +54,7 @@ def test_a_piece_of_a_real_slide_goes_all_the_way(weights: Path, shared: Path, t
     assert engine.title == "BiomedParse v1"
     assert [p.kind for p in engine.prompts] == ["cell", "region"]
 
-    outcome = run_slide(Job(tmp_path / "piece.svs"), tmp_path / "results", config, engine, progress=Quiet())
+    outcome = run_slide(Job(tmp_path / "piece.svs"), tmp_path / "results", config, engine, Here(1), progress=Quiet())
 
     assert outcome.summary is not None
     found = {c.class_name: c for c in outcome.summary.counts}

@@ -1,0 +1,38 @@
+"""`wsiparse merge`: the shards of an array become one set of results."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+__all__ = ["command"]
+
+
+@click.command("merge")
+@click.argument("results", type=click.Path(path_type=Path))
+def command(results: Path) -> int:
+    """Join what the jobs of an array left in RESULTS: finish slides that were shared out by tiles, write the tables.
+
+    Slides shared out whole are finished already; for them this writes summary.csv and status.csv. Nothing is
+    recognised again: slides with missing parts are told (exit code 3), and the array can be submitted once more.
+
+    Example: wsiparse merge results
+    """
+    from wsiparse.cli.progress import TerminalProgress
+    from wsiparse.cli.signals import stopping
+    from wsiparse.merge import merge
+    from wsiparse.status import slide_statuses, tally
+
+    failed = finished = 0
+    with stopping():
+        for outcome in merge(results, progress=TerminalProgress()):
+            if outcome.status == "failed":
+                failed += 1
+                click.echo(f"error: {outcome.error}", err=True)
+            else:
+                finished += 1
+                click.echo(f"{outcome.path.name}: merged -> {outcome.folder}")
+    counts = tally(slide_statuses(results))
+    click.echo(f"merged {finished} slides; now " + ", ".join(f"{n} {state}" for state, n in counts.items()))
+    return 3 if failed or set(counts) - {"done"} else 0

@@ -1,0 +1,119 @@
+"""What a run says about itself: ``run-<utc>-<id>.json``, one file a run, written by nobody else.
+
+It is written at the start, so that slides nobody has begun are known, and again as outcomes come. Nothing is decided
+by it: whether a slide is done is said by its own DONE.json.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import secrets
+import socket
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+from wsiparse.config import RunConfig
+from wsiparse.machine import process_is_alive
+from wsiparse.write.manifest import slide_folder, write_text
+
+__all__ = ["Entry", "Ledger", "read_entries"]
+
+#: Seconds between writes while outcomes come: a failed slide is told soon, and many small slides cost little.
+_EVERY_S: Final = 5.0
+
+
+class Ledger:
+    """The file of one run.
+
+    Parameters
+    ----------
+    results : results folder; nothing is written before it exists
+    paths : slides of the run
+    config : settings
+    facts : anything else worth keeping (shard, scheduler)
+    """
+
+    def __init__(self, results: Path, paths: Sequence[Path], config: RunConfig, facts: dict[str, Any]) -> None:
+        now = datetime.now(UTC)
+        self.run = f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+        self.path = results / f"run-{self.run}.json"
+        self._record: dict[str, Any] = {
+            "wsiparse": version("wsiparse"),
+            "python": platform.python_version(),
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "began_utc": now.isoformat(timespec="seconds"),
+            "finished_utc": None,
+            "state": "running",
+            **facts,
+            "config": config.model_dump(mode="json"),
+            "slides": [
+                {"path": str(p.absolute()), "folder": slide_folder(results, p).name, "status": "waiting"} for p in paths
+            ],
+        }
+        self._place = {slide["path"]: slide for slide in self._record["slides"]}
+        self._written = 0.0
+        self._write()
+
+    def note(self, path: Path, status: str, *, unreadable: int = 0, error: str = "") -> None:
+        """What became of one slide."""
+        self._place[str(path.absolute())].update(status=status, unreadable_tiles=unreadable, error=error)
+        if time.monotonic() - self._written > _EVERY_S:
+            self._write()
+
+    def close(self, state: str) -> None:
+        """The end: "finished", or what stopped the run."""
+        self._record["state"] = state
+        self._record["finished_utc"] = datetime.now(UTC).isoformat(timespec="seconds")
+        self._write()
+
+    def _write(self) -> None:
+        if not self.path.parent.is_dir():
+            return
+        write_text(self.path, json.dumps(self._record, indent=1, ensure_ascii=False) + "\n")
+        self._written = time.monotonic()
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A slide as the newest run that knows it tells.
+
+    Parameters
+    ----------
+    path : slide, absolute
+    folder : name of its results folder
+    status : "waiting", or an outcome's
+    error : why it failed
+    alive : that run may still be at work
+    """
+
+    path: str
+    folder: str
+    status: str
+    error: str
+    alive: bool
+
+
+def read_entries(results: Path) -> list[Entry]:
+    """Every slide that any run of a results folder knows, by path; a later word wins, "waiting" only of a live run."""
+    found: dict[str, Entry] = {}
+    for file in sorted(results.glob("run-*.json")):
+        try:
+            record = json.loads(file.read_text(encoding="utf-8"))
+            alive = record["state"] == "running" and not (
+                record["host"] == socket.gethostname() and not process_is_alive(record["pid"])
+            )
+            for slide in record["slides"]:
+                entry = Entry(slide["path"], slide["folder"], slide["status"], slide.get("error", ""), alive)
+                if entry.status != "waiting" or alive or entry.folder not in found:
+                    found[entry.folder] = entry
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # another program's file, or one that is just being replaced
+    return sorted(found.values(), key=lambda e: e.path)

@@ -1,0 +1,146 @@
+"""What this machine lets the process have: memory, and room on a disk."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+__all__ = ["available_memory_bytes", "free_disk_bytes", "memory_limit_bytes", "process_is_alive", "publishing_fault"]
+
+_CGROUPS = Path("/sys/fs/cgroup")
+_MEMBERSHIP = Path("/proc/self/cgroup")
+
+
+def available_memory_bytes(cgroups: Path = _CGROUPS, membership: Path = _MEMBERSHIP) -> int | None:
+    """Most memory this process may use: the machine's, cut to the limits of its container or job.
+
+    Memory that others use at the moment is not taken off.
+
+    Parameters
+    ----------
+    cgroups : where the control groups are mounted
+    membership : file that tells which groups the process is in (the format of /proc/self/cgroup)
+
+    Returns
+    -------
+    bytes, or None where the system tells neither
+    """
+    limits = [n for n in (_physical_bytes(), memory_limit_bytes(cgroups, membership)) if n is not None]
+    return min(limits, default=None)
+
+
+def _physical_bytes() -> int | None:
+    if not hasattr(os, "sysconf"):  # Windows
+        return None
+    try:
+        size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError):
+        return None
+    return size if size > 0 else None
+
+
+def memory_limit_bytes(cgroups: Path = _CGROUPS, membership: Path = _MEMBERSHIP) -> int | None:
+    """The tightest memory limit of the process's control groups, bytes; None without one.
+
+    A limit binds everything below it, so every group from the process's own up to the mount counts: a batch system
+    limits the job, not the step the process runs in. Both generations are read, since systems mount them side by side:
+    `memory.max` of the unified hierarchy, `memory.limit_in_bytes` of the memory controller's own. In a container the
+    path in `membership` may be one of the host, which is not to be seen here; the mount is then the container's group.
+    """
+    own = dict(_groups(membership))
+    found = [_limits(cgroups, own.get("", "/"), "memory.max")]
+    found += [_limits(cgroups / "unified", own.get("", "/"), "memory.max")]
+    found += [_limits(cgroups / "memory", own.get("memory", "/"), "memory.limit_in_bytes")]
+    return min((limit for limits in found for limit in limits), default=None)
+
+
+def _groups(membership: Path) -> Iterator[tuple[str, str]]:
+    """(controller, path) of each group the process is in; the controller of the unified hierarchy is ""."""
+    try:
+        lines = membership.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except OSError:
+        return
+    for line in lines:
+        parts = line.split(":", 2)
+        if len(parts) == 3:
+            yield from ((controller, parts[2]) for controller in parts[1].split(","))
+
+
+def _limits(mount: Path, group: str, name: str) -> Iterator[int]:
+    """The limits set on a group and on those above it; "max" is none, and so is what is no number."""
+    own = [part for part in group.split("/") if part not in ("", ".", "..")]
+    for depth in range(len(own), -1, -1):
+        with suppress(OSError, ValueError):
+            limit = int(mount.joinpath(*own[:depth], name).read_text(encoding="ascii"))
+            if limit > 0:
+                yield limit
+
+
+def _existing(folder: Path) -> Path:
+    """The folder, or the nearest one above it that is there."""
+    absolute = folder.absolute()
+    return next((path for path in (absolute, *absolute.parents) if path.exists()), absolute)
+
+
+def free_disk_bytes(folder: Path) -> int:
+    """Bytes this user may still write below a folder, which need not be there yet.
+
+    Quotas are not seen: where they bind, writing fails earlier.
+
+    Raises
+    ------
+    OSError
+        If the disk cannot be asked.
+    """
+    return shutil.disk_usage(_existing(folder)).free
+
+
+def publishing_fault(folder: Path) -> str:
+    """Try in a folder (or the nearest one above it) what publishing results takes; leaves nothing behind.
+
+    That is: create a file, write, fsync, and put it over another one in one step.
+
+    Returns
+    -------
+    "" if all of it works, else the step that failed and why
+    """
+    trial = _existing(folder) / f".tmp-trial-{os.getpid()}-{secrets.token_hex(4)}"
+    names = (trial.with_name(trial.name + ".new"), trial.with_name(trial.name + ".old"))
+    step = "creating a file"
+    try:
+        try:
+            names[1].write_bytes(b"old")
+            with names[0].open("xb") as file:
+                step = "writing"
+                file.write(b"new" * 1000)
+                file.flush()
+                step = "fsync"
+                os.fsync(file.fileno())
+            step = "os.replace"
+            os.replace(*names)  # noqa: PTH105
+            step = "reading back"
+            if names[1].read_bytes() != b"new" * 1000:
+                return "reading back: the old content is still there"
+        finally:
+            for name in names:
+                name.unlink(missing_ok=True)
+    except OSError as error:
+        return f"{step}: {error.strerror or error}"
+    return ""
+
+
+def process_is_alive(pid: int) -> bool:
+    """Whether a process of this machine still runs; True as well where the system does not tell."""
+    if os.name == "nt":  # no way there to ask without harming it
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # another user's
+        return True
+    return True

@@ -1,0 +1,78 @@
+"""Joining the shards of an array: slides whose parts are all there become results, and the tables are made anew."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from wsiparse.config import RunConfig
+from wsiparse.engine import Engine
+from wsiparse.errors import OutputError, WsiparseError
+from wsiparse.progress import Progress
+from wsiparse.run import write_summary
+from wsiparse.schedule import Here, available_cores
+from wsiparse.slide_job import Job, Outcome, run_slide
+from wsiparse.status import UnfinishedSlide, unfinished_slide, write_status
+
+__all__ = ["merge"]
+
+
+@dataclass
+class _Engines:
+    """Engines by their settings: slides of one run share theirs."""
+
+    made: dict[str, Engine]
+
+    def of(self, config: RunConfig) -> Engine:
+        key = config.model_dump_json()
+        if key not in self.made:
+            # nothing is recognised here, so the device need not be there
+            self.made[key] = Engine(config, resolve=lambda spec: spec)
+        return self.made[key]
+
+
+def merge(results: Path, *, progress: Progress) -> Iterator[Outcome]:
+    """Finish every slide of a results folder whose parts are all there; then write summary.csv and status.csv.
+
+    Yields
+    ------
+    An outcome for each slide that was not finished: done, or failed with the reason (parts that are missing)
+
+    Raises
+    ------
+    OutputError
+        If this is no results folder, or it cannot be written to.
+    """
+    slides = results / "slides"
+    if not slides.is_dir():
+        raise OutputError(
+            f"{results}: no results folder (it has no folder 'slides'). Give the folder of `wsiparse run`."
+        )
+    engines = _Engines({})
+    for folder in sorted(slides.iterdir()):
+        slide = unfinished_slide(folder)
+        if slide is not None:
+            yield _finish(slide, results, engines, progress)
+    write_summary(results)
+    write_status(results)
+
+
+def _finish(slide: UnfinishedSlide, results: Path, engines: _Engines, progress: Progress) -> Outcome:
+    facts = json.loads((slide.work / "job.json").read_text(encoding="utf-8"))
+    path = Path(facts["slide"])
+    roi = Path(facts["roi"]) if facts["roi"] is not None else None
+    config = RunConfig.model_validate(facts["config"])
+    try:
+        return run_slide(
+            Job(path, facts["slide_mpp"], roi),
+            results,
+            config,
+            engines.of(config),
+            Here(config.num_workers or available_cores(), overlap=False),
+            compute=False,
+            progress=progress,
+        )
+    except WsiparseError as err:
+        return Outcome(path, slide.folder, "failed", error=str(err))

@@ -1,0 +1,325 @@
+"""One slide from file to results folder: plan, parts, objects, publishing. What is done stays done.
+
+A slide's results are made on a desk, a folder of this process alone, and moved into ``slides/<stem>__<hash8>/`` at the
+end; they count only when DONE.json, moved last, names them. Parts of the field lie in a work folder named after the
+digest of everything that shapes the result: an interrupted run goes on where it was, other settings never mix, and two
+runs at once on the same slide use each other's parts and publish the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+from wsiparse.arrivals import Arrivals
+from wsiparse.assemble import assemble
+from wsiparse.chunks import Chunk, chunks_of, fill_chunks
+from wsiparse.config import RunConfig
+from wsiparse.engine import Engine
+from wsiparse.errors import FieldError, OutputError
+from wsiparse.prepare import Prepared, prepare
+from wsiparse.progress import Progress
+from wsiparse.remote import FillTask, fill_on_worker
+from wsiparse.schedule import Cluster, Crew, Here, peak_rss_bytes
+from wsiparse.shards import Shard
+from wsiparse.site import Site
+from wsiparse.slides import open_slide
+from wsiparse.types import SlideSummary
+from wsiparse.write.manifest import done_record, slide_folder, summary_of, write_text
+from wsiparse.write.parts import output_error
+from wsiparse.write.publish import desk, publish_desk
+
+__all__ = ["JOB_FILE", "Job", "Outcome", "Status", "run_slide"]
+
+log = logging.getLogger("wsiparse")
+
+Status = Literal["done", "already done", "shard done", "failed"]
+
+#: In the work folder: what another process needs to finish the slide, and what is told about its progress.
+JOB_FILE = "job.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One slide to analyse.
+
+    Parameters
+    ----------
+    path : slide file; names the results
+    slide_mpp : microns per level-0 px that replaces the metadata, or None
+    roi : GeoJSON file of the regions to analyse, or None
+    """
+
+    path: Path
+    slide_mpp: float | None = None
+    roi: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one slide: its folder and numbers when done, the one-line reason when failed."""
+
+    path: Path
+    folder: Path
+    status: Status
+    summary: SlideSummary | None = None
+    unreadable: int = 0
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """What workers must know beside the site: where the slide is read, its mpp if told, the run, the slide's rank."""
+
+    source: Path
+    slide_mpp: float | None
+    run: str
+    rank: int
+
+
+@contextmanager
+def _slide_log(path: Path) -> Iterator[None]:
+    """Append what the package logs in this thread and those it starts meanwhile to a file of this slide."""
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    level = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
+        handler.close()
+
+
+def run_slide(
+    job: Job,
+    results: Path,
+    config: RunConfig,
+    engine: Engine,
+    crew: Crew,
+    *,
+    run: str = "",
+    rank: int = 0,
+    source: Path | None = None,
+    overwrite: bool = False,
+    shard: Shard | None = None,
+    compute: bool = True,
+    progress: Progress,
+) -> Outcome:
+    """Analyse one slide and publish its results.
+
+    Parameters
+    ----------
+    run : identifies the run to its workers
+    rank : of this slide in the run; earlier slides go first
+    source : where the slide is read from, when that is a copy
+    overwrite : do again what is done
+    shard : compute only this share of the parts and leave the rest to others
+    compute : False only finishes a slide all of whose parts are there
+
+    Raises
+    ------
+    WsiparseError
+        If the slide, a setting or the results folder cannot be used. Nothing half-written is left: results of an
+        earlier run stay, and finished parts of this one wait in the work folder for the next try.
+    """
+    began = time.monotonic()
+    folder = slide_folder(results, job.path)
+    slide_mpp = job.slide_mpp or config.slide_mpp
+    with open_slide(source or job.path, slide_mpp=slide_mpp, reader=config.reader) as slide:
+        prepared = prepare(slide, config, engine, job.roi)
+        record = done_record(folder, prepared.digest)
+        if record is not None and not overwrite and not (record["unreadable"] and compute):
+            return _already(job, folder, record)
+        work = folder.absolute() / f"work-{prepared.digest[:12]}"
+        if overwrite:
+            shutil.rmtree(work, ignore_errors=True)
+        arrivals = Arrivals(_open_work(work, job, config, prepared))
+        missing = _missing(arrivals, shard, again=compute)
+        call = _Call(source or job.path, slide_mpp, run, rank)
+        with _slide_log(folder / "log.txt"), desk(folder) as own:
+            site = Site(slide, folder, work, own, prepared, config, crew.workers, progress)
+            _log_begin(site, job, arrivals, missing)
+            try:
+                if shard is not None:
+                    _fill(site, engine, crew, missing, arrivals, call)
+                    return Outcome(job.path, folder, "shard done")
+                if not compute and missing:
+                    n = sum(len(own) for own in arrivals.chunks)
+                    raise OutputError(
+                        f"{folder}: {len(missing)} of {n} parts are missing. Run the slide again (or the array tasks "
+                        "that did not end) before merging."
+                    )
+                with _filling(site, engine, crew, missing, arrivals, call):
+                    if record is not None and not overwrite and _same_tiles(record, arrivals):
+                        return _already(job, folder, record)
+                    summary, lost = assemble(site, arrivals)
+                publish_desk(own, folder, prepared.digest)
+            except (FieldError, OutputError):
+                record = done_record(folder, prepared.digest)
+                if record is not None and not overwrite:  # another run was faster, and has cleaned up
+                    return _already(job, folder, record)
+                raise
+            log.info(
+                "done in %.1f s: %d cells on %.4f mm2; peak memory of the process %d MB",
+                time.monotonic() - began,
+                summary.n_cells,
+                summary.analysed_mm2,
+                (peak_rss_bytes() or 0) // 1_000_000,
+            )
+        if not lost:  # else the next run tries the unreadable tiles again and finds the rest done
+            shutil.rmtree(work, ignore_errors=True)
+    return Outcome(job.path, folder, "done", summary, lost)
+
+
+def _already(job: Job, folder: Path, record: dict[str, Any]) -> Outcome:
+    return Outcome(job.path, folder, "already done", summary_of(record), len(record["unreadable"]))
+
+
+def _open_work(work: Path, job: Job, config: RunConfig, prepared: Prepared) -> list[list[Chunk]]:
+    """The chunks of every pass, with folders for their parts, plans for workers, and what a merge needs."""
+    chunks = []
+    try:
+        for k, p in enumerate(prepared.passes):
+            (work / f"scale-{k}").mkdir(parents=True, exist_ok=True)
+            if not (work / f"scale-{k}" / "plan.json").exists():
+                write_text(work / f"scale-{k}" / "plan.json", p.plan.to_json())
+            chunks.append(chunks_of(work / f"scale-{k}", p.plan.kept.tolist()))
+    except OSError as err:
+        raise output_error(work, err) from err
+    spec = prepared.passes[0].scale.spec  # what "auto" stood for: another machine may stand for something else
+    resolved = {"engine": spec.engine, "weights": spec.weights or None, "device": spec.device}
+    facts = {
+        "wsiparse": version("wsiparse"),
+        "slide": str(job.path.absolute()),
+        "slide_mpp": job.slide_mpp,
+        "roi": str(job.roi.absolute()) if job.roi is not None else None,
+        "digest": prepared.digest,
+        "parts": [len(own) for own in chunks],
+        "tiles": [len(p.plan) for p in prepared.passes],
+        "config": config.model_dump(mode="json") | resolved,
+    }
+    if not (work / JOB_FILE).exists():
+        write_text(work / JOB_FILE, json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
+    return chunks
+
+
+def _missing(arrivals: Arrivals, shard: Shard | None, *, again: bool) -> list[tuple[int, Chunk]]:
+    """Chunks to compute, with their pass: absent or torn ones and, when `again`, those with unreadable tiles."""
+    everything = [(k, chunk) for k, own in enumerate(arrivals.chunks) for chunk in own]
+    mine = everything if shard is None else everything[shard.of(len(everything))]
+    missing = []
+    for k, chunk in mine:
+        lost = chunk.unreadable()
+        if lost is None or (lost and again):
+            missing.append((k, chunk))
+        else:
+            arrivals.announce(chunk, lost)
+    return missing
+
+
+def _log_begin(site: Site, job: Job, arrivals: Arrivals, missing: list[tuple[int, Chunk]]) -> None:
+    log.info("wsiparse %s: %s, %s", version("wsiparse"), job.path, site.prepared.title)
+    log.info("mpp %s (%s)", site.slide.mpp, site.slide.mpp_source)
+    for p in site.prepared.passes:
+        log.info("%d tiles of %d px at %.4g um/px", len(p.plan), p.plan.grid.tile, p.plan.frame.mean_mpp)
+    n = sum(len(own) for own in arrivals.chunks)
+    if len(missing) < n:
+        log.info("%d of %d parts to compute, the rest is there", len(missing), n)
+
+
+def _fill(
+    site: Site, engine: Engine, crew: Crew, missing: list[tuple[int, Chunk]], arrivals: Arrivals, call: _Call
+) -> None:
+    """Have every missing chunk computed, announcing each; returns early when nobody wants them any more."""
+    passes = site.prepared.passes
+    if isinstance(crew, Cluster):
+        tasks = _tasks(site, missing, call)
+        done = crew.unordered(fill_on_worker, tasks, priority=-call.rank, stop=arrivals.unwanted)
+        n = sum(len(task.chunk.indices) for task in tasks)
+        with closing(done), site.progress.stage("recognise", n, "tiles") as stage:
+            for task, lost in done:
+                for tile in lost:
+                    log.warning("tile %d unreadable: %s", tile.index, tile.reason)
+                arrivals.announce(task.chunk, lost)
+                stage.advance(len(task.chunk.indices))
+        return
+    for k, work in enumerate(passes):
+        own = [chunk for of, chunk in missing if of == k]
+        if not own:
+            continue
+        filled = fill_chunks(
+            site.slide,
+            work,
+            engine.recognizers.of(work.scale.spec),
+            own,
+            workers=crew.workers,
+            batch=site.config.batch_size,
+            progress=site.progress,
+        )
+        with closing(filled):
+            for chunk, lost in filled:
+                arrivals.announce(chunk, lost)
+                if arrivals.unwanted.is_set():
+                    return
+
+
+@contextmanager
+def _filling(
+    site: Site, engine: Engine, crew: Crew, missing: list[tuple[int, Chunk]], arrivals: Arrivals, call: _Call
+) -> Iterator[None]:
+    """The missing chunks are computed while the block runs (before it, for a crew that does one thing at a time)."""
+    if isinstance(crew, Here) and not crew.overlap:
+        _fill(site, engine, crew, missing, arrivals, call)
+        yield
+        return
+
+    def fill() -> None:
+        try:
+            _fill(site, engine, crew, missing, arrivals, call)
+        except BaseException as err:  # noqa: BLE001  (raised again where the chunks are awaited)
+            arrivals.fail(err)
+
+    thread = threading.Thread(target=fill, name="wsiparse-fill")
+    thread.start()
+    try:
+        yield
+    finally:
+        arrivals.unwanted.set()
+        thread.join()
+
+
+def _tasks(site: Site, missing: list[tuple[int, Chunk]], call: _Call) -> list[FillTask]:
+    passes = site.prepared.passes
+    digests = [p.plan.digest() for p in passes]
+    return [
+        FillTask(
+            source=call.source.absolute(),
+            slide_mpp=call.slide_mpp,
+            reader=site.config.reader,
+            scale=passes[k].scale,
+            plan=site.work / f"scale-{k}" / "plan.json",
+            plan_digest=digests[k],
+            chunk=chunk,
+            batch=site.config.batch_size,
+            run=call.run,
+        )
+        for k, chunk in missing
+    ]
+
+
+def _same_tiles(record: dict[str, Any], arrivals: Arrivals) -> bool:
+    """Whether just the tiles that could not be read before cannot be read now."""
+    now = [(u.index, u.core.x, u.core.y) for k in range(len(arrivals.chunks)) for u in arrivals.lost(k)]
+    return now == [(u["index"], u["core"]["x"], u["core"]["y"]) for u in record["unreadable"]]
