@@ -23,7 +23,7 @@ say "mypy --strict on the package"
 say "import contracts"
 "$bin/lint-imports" --no-cache
 say "shell scripts parse"
-for script in scripts/*.sh .ci/run; do bash -n "$script"; done
+for script in scripts/*.sh scripts/*.sbatch .ci/run; do bash -n "$script"; done
 say "kernels without the compiler"
 NUMBA_DISABLE_JIT=1 "$bin/python" -m pytest -q -m "kernels and not slow" tests
 say "pytest"

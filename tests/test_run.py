@@ -22,7 +22,9 @@ SAME = ("cells.geojson.gz", "counts.csv", "overlay.jpg", "DONE.json")
 
 def hashes(results: Path) -> dict[str, str]:
     [folder] = (results / "slides").iterdir()
-    files = [folder / name for name in SAME] + sorted(p for p in (folder / "objects.zarr").rglob("*") if p.is_file())
+    files = [folder / name for name in SAME] + sorted(
+        p for zarr in ("objects.zarr", "labels.ome.zarr") for p in (folder / zarr).rglob("*") if p.is_file()
+    )
     return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 
 
@@ -40,7 +42,16 @@ def finished(tmp_path_factory: pytest.TempPathFactory, demo_slide: Path) -> Path
 def test_a_run_writes_everything_a_slide_has(finished: Path) -> None:
     [folder] = (finished / "slides").iterdir()
     names = {p.name for p in folder.iterdir()}
-    assert names == {"DONE.json", "objects.zarr", "cells.geojson.gz", "counts.csv", "overlay.jpg", "log.txt"}
+    expected = {
+        "DONE.json",
+        "objects.zarr",
+        "labels.ome.zarr",
+        "cells.geojson.gz",
+        "counts.csv",
+        "overlay.jpg",
+        "log.txt",
+    }
+    assert names == expected
     done = json.loads((folder / "DONE.json").read_text(encoding="utf-8"))
     for name, facts in done["files"].items():
         if (folder / name).is_file():

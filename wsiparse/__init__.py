@@ -14,9 +14,11 @@ if TYPE_CHECKING:
     from wsiparse.pipeline import analyse
     from wsiparse.slides import find_slides, open_slide
     from wsiparse.types import ObjectTable, Prompt, PromptSet, RecognizerSpec
+    from wsiparse.write.objectframe import ObjectFrame, read_objects
     from wsiparse.write.objects_zarr import ObjectsReader
 
 __all__ = [
+    "ObjectFrame",
     "ObjectTable",
     "ObjectsReader",
     "Prompt",
@@ -28,9 +30,11 @@ __all__ = [
     "find_slides",
     "load_config",
     "open_slide",
+    "read_objects",
 ]
 
 _HOMES = {
+    "ObjectFrame": "write.objectframe",
     "ObjectTable": "types",
     "ObjectsReader": "write.objects_zarr",
     "Prompt": "types",
@@ -42,6 +46,7 @@ _HOMES = {
     "find_slides": "slides",
     "load_config": "config",
     "open_slide": "slides",
+    "read_objects": "write.objectframe",
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -68,10 +68,12 @@ def fill_chunks(
     workers: int,
     batch: int,
     progress: Progress,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Generator[tuple[Chunk, list[Unreadable]]]:
     """Compute and publish chunks in order, yielding each with its unreadable tiles once it is on disk.
 
-    The tiles of all chunks flow through the same `workers` threads without a pause at the end of a chunk.
+    The tiles of all chunks flow through the same `workers` threads without a pause at the end of a chunk. When `stop`
+    says so, the chunk under way is dropped.
     """
     n_regions = len(work.scale.spec.prompts.of_kind("region"))
     indices = [i for chunk in chunks for i in chunk.indices]
@@ -81,6 +83,8 @@ def fill_chunks(
     with closing(found):
         for chunk in chunks:
             while len(cores) + len(lost) < len(chunk.indices):
+                if stop():
+                    return
                 more_cores, more_lost = next(found)
                 cores += more_cores
                 lost += more_lost

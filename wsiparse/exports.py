@@ -1,4 +1,4 @@
-"""Files that are functions of objects.zarr: GeoJSON, counts and the overlay picture."""
+"""Files that are functions of objects.zarr: GeoJSON, labels, counts and the overlay picture."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from wsiparse.site import Site
 from wsiparse.slides import overview
 from wsiparse.types import PromptKind, SlideSummary
 from wsiparse.write.geojson import write_geojson
+from wsiparse.write.labels import write_labels
 from wsiparse.write.manifest import write_text
 from wsiparse.write.objects_zarr import ObjectsReader
 from wsiparse.write.parts import publish
@@ -21,6 +22,8 @@ __all__ = ["KINDS", "OVERLAY_PX", "write_exports"]
 
 #: Longest edge of overlay.jpg, px.
 OVERLAY_PX: Final = 4000
+
+LABELS: Final = "labels.ome.zarr"
 
 KINDS: Final[tuple[PromptKind, PromptKind]] = ("cell", "region")
 
@@ -63,6 +66,9 @@ def write_exports(site: Site, summary: SlideSummary) -> list[str]:
             engine=site.prepared.title,
         )
         files += [path.name for path in written.paths]
+    if site.config.labels:
+        write_labels(folder / LABELS, reader, version=site.config.ngff)
+        files.append(LABELS)
     write_text(folder / "counts.csv", counts_csv([summary]))
     _write_overlay(folder / "overlay.jpg", site, reader, summary)
     return [*files, "counts.csv", "overlay.jpg"]

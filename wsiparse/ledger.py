@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from wsiparse.config import RunConfig
 from wsiparse.machine import process_is_alive
-from wsiparse.write.manifest import slide_folder, write_text
+from wsiparse.write.manifest import full_name, slide_folder, write_text
 
 __all__ = ["Entry", "Ledger", "read_entries"]
 
@@ -40,7 +40,7 @@ class Ledger:
     facts : anything else worth keeping (shard, scheduler)
     """
 
-    def __init__(self, results: Path, paths: Sequence[Path], config: RunConfig, facts: dict[str, Any]) -> None:
+    def __init__(self, results: Path, paths: Sequence[Path | str], config: RunConfig, facts: dict[str, Any]) -> None:
         now = datetime.now(UTC)
         self.run = f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
         self.path = results / f"run-{self.run}.json"
@@ -55,16 +55,16 @@ class Ledger:
             **facts,
             "config": config.model_dump(mode="json"),
             "slides": [
-                {"path": str(p.absolute()), "folder": slide_folder(results, p).name, "status": "waiting"} for p in paths
+                {"path": full_name(p), "folder": slide_folder(results, p).name, "status": "waiting"} for p in paths
             ],
         }
         self._place = {slide["path"]: slide for slide in self._record["slides"]}
         self._written = 0.0
         self._write()
 
-    def note(self, path: Path, status: str, *, unreadable: int = 0, error: str = "") -> None:
+    def note(self, path: Path | str, status: str, *, unreadable: int = 0, error: str = "") -> None:
         """What became of one slide."""
-        self._place[str(path.absolute())].update(status=status, unreadable_tiles=unreadable, error=error)
+        self._place[full_name(path)].update(status=status, unreadable_tiles=unreadable, error=error)
         if time.monotonic() - self._written > _EVERY_S:
             self._write()
 
@@ -87,7 +87,7 @@ class Entry:
 
     Parameters
     ----------
-    path : slide, absolute
+    path : slide, absolute, or its address
     folder : name of its results folder
     status : "waiting", or an outcome's
     error : why it failed

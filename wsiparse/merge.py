@@ -14,6 +14,7 @@ from wsiparse.progress import Progress
 from wsiparse.run import write_summary
 from wsiparse.schedule import Here, available_cores
 from wsiparse.slide_job import Job, Outcome, run_slide
+from wsiparse.slides.staging import Stager
 from wsiparse.status import UnfinishedSlide, unfinished_slide, write_status
 
 __all__ = ["merge"]
@@ -61,18 +62,20 @@ def merge(results: Path, *, progress: Progress) -> Iterator[Outcome]:
 
 def _finish(slide: UnfinishedSlide, results: Path, engines: _Engines, progress: Progress) -> Outcome:
     facts = json.loads((slide.work / "job.json").read_text(encoding="utf-8"))
-    path = Path(facts["slide"])
+    path = facts["slide"] if facts["address"] else Path(facts["slide"])
     roi = Path(facts["roi"]) if facts["roi"] is not None else None
     config = RunConfig.model_validate(facts["config"])
     try:
-        return run_slide(
-            Job(path, facts["slide_mpp"], roi),
-            results,
-            config,
-            engines.of(config),
-            Here(config.num_workers or available_cores(), overlap=False),
-            compute=False,
-            progress=progress,
-        )
+        with Stager(None, [path]) as stager, stager.slide(0) as source:
+            return run_slide(
+                Job(path, facts["slide_mpp"], roi),
+                results,
+                config,
+                engines.of(config),
+                Here(config.num_workers or available_cores(), overlap=False),
+                source=source,
+                compute=False,
+                progress=progress,
+            )
     except WsiparseError as err:
         return Outcome(path, slide.folder, "failed", error=str(err))

@@ -157,6 +157,7 @@ def prepare(slide: Slide, config: RunConfig, engine: Engine, roi: Path | None = 
         "reader": slide.reader,
         "offset": offset,
         "min_recognition": config.min_recognition,
+        "labels": config.ngff if config.labels else None,
     }
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
     return Prepared(passes, engine.prompts, engine.title, digest)

@@ -85,16 +85,17 @@ def run_slides(
     ledger = Ledger(results, [job.path for job in jobs], config, facts)
     state = "stopped"
     with ExitStack() as stack:
-        stager = None
-        if stage_dir is not None:
-            ahead = crew.slides_at_once
-            stager = stack.enter_context(Stager(stage_dir, [job.path for job in jobs], ahead=ahead))
+        waiting = [rank for rank, job in enumerate(jobs) if overwrite or not _looks_done(results, job)]
+        place = {rank: k for k, rank in enumerate(waiting)}
+        stager = stack.enter_context(
+            Stager(stage_dir, [jobs[rank].path for rank in waiting], ahead=crew.slides_at_once)
+        )
 
         def one(rank: int) -> Outcome:
             job = jobs[rank]
             try:
                 with ExitStack() as own:
-                    source = own.enter_context(stager.slide(rank)) if stager is not None else None
+                    source = own.enter_context(stager.slide(place[rank])) if rank in place else None
                     return run_slide(
                         job,
                         results,
@@ -125,6 +126,11 @@ def run_slides(
             ledger.close(state)
     if not merge_later:
         write_summary(results)
+
+
+def _looks_done(results: Path, job: Job) -> bool:
+    """Whether a slide on disk has results, so that it need not be copied to be found done."""
+    return isinstance(job.path, Path) and done_record(slide_folder(results, job.path)) is not None
 
 
 def write_summary(results: Path) -> None:

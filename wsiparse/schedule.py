@@ -413,7 +413,7 @@ def _dask_cluster(
             say(f"{wanted} worker processes, one for each {'GPU' if gpus else 'group of cores'}")
         elif scheduler == "slurm":
             cluster = stack.enter_context(_slurm_cluster(dict(slurm or {})))
-            cluster.scale(jobs=workers or 1)
+            cluster.adapt(minimum_jobs=workers or 1, maximum_jobs=workers or 1)  # a job that dies is replaced
             wanted = 1
             say(f"{workers or 1} Slurm jobs asked for; waiting for the first worker")
         else:
@@ -439,7 +439,7 @@ def _dask_cluster(
         yield client
 
 
-_CONNECT_S: Final = 30.0
+_CONNECT_S: Final = 10.0
 _QUEUE_S: Final = 24 * 3600.0
 
 

@@ -70,7 +70,8 @@ def shard_from_environment(environment: Mapping[str, str]) -> Shard | None:
     """The share that a Slurm, PBS, SGE or LSF array job is, or None outside of an array.
 
     Slurm tells index, first, last and step; SGE too; LSF index, end and step; PBS only the index. A missing count is
-    taken from ``WSIPARSE_SHARD_COUNT``.
+    taken from ``WSIPARSE_SHARD_COUNT``; where that is set it wins, and indices count from 1 (from 0 if the first is 0),
+    so that single jobs of an array can be submitted again.
 
     Raises
     ------
@@ -89,8 +90,8 @@ def shard_from_environment(environment: Mapping[str, str]) -> Shard | None:
         if told:
             if not told.isdigit():
                 raise ConfigError(f"WSIPARSE_SHARD_COUNT is '{told}': expected the number of array jobs, such as 64.")
-            # without its first index an array is taken to count from 1
-            return Shard(_rank(int(index), low, stride, name), int(told), name)
+            # some jobs of an array submitted again have other first and last indices than the whole array
+            return Shard(int(index) + (low == 0), int(told), name)
         high = environment.get(last) or ""
         if not high.isdigit():
             raise ConfigError(

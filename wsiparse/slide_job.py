@@ -34,7 +34,7 @@ from wsiparse.shards import Shard
 from wsiparse.site import Site
 from wsiparse.slides import open_slide
 from wsiparse.types import SlideSummary
-from wsiparse.write.manifest import done_record, slide_folder, summary_of, write_text
+from wsiparse.write.manifest import done_record, full_name, slide_folder, summary_of, write_text
 from wsiparse.write.parts import output_error
 from wsiparse.write.publish import desk, publish_desk
 
@@ -54,12 +54,12 @@ class Job:
 
     Parameters
     ----------
-    path : slide file; names the results
+    path : slide file, or its address as text; names the results
     slide_mpp : microns per level-0 px that replaces the metadata, or None
     roi : GeoJSON file of the regions to analyse, or None
     """
 
-    path: Path
+    path: Path | str
     slide_mpp: float | None = None
     roi: Path | None = None
 
@@ -68,7 +68,7 @@ class Job:
 class Outcome:
     """What became of one slide: its folder and numbers when done, the one-line reason when failed."""
 
-    path: Path
+    path: Path | str
     folder: Path
     status: Status
     summary: SlideSummary | None = None
@@ -123,7 +123,7 @@ def run_slide(
     ----------
     run : identifies the run to its workers
     rank : of this slide in the run; earlier slides go first
-    source : where the slide is read from, when that is a copy
+    source : where the slide is read from, when that is a copy; needed for an address
     overwrite : do again what is done
     shard : compute only this share of the parts and leave the rest to others
     compute : False only finishes a slide all of whose parts are there
@@ -137,7 +137,8 @@ def run_slide(
     began = time.monotonic()
     folder = slide_folder(results, job.path)
     slide_mpp = job.slide_mpp or config.slide_mpp
-    with open_slide(source or job.path, slide_mpp=slide_mpp, reader=config.reader) as slide:
+    source = source or Path(job.path)
+    with open_slide(source, slide_mpp=slide_mpp, reader=config.reader) as slide:
         prepared = prepare(slide, config, engine, job.roi)
         record = done_record(folder, prepared.digest)
         if record is not None and not overwrite and not (record["unreadable"] and compute):
@@ -147,7 +148,7 @@ def run_slide(
             shutil.rmtree(work, ignore_errors=True)
         arrivals = Arrivals(_open_work(work, job, config, prepared))
         missing = _missing(arrivals, shard, again=compute)
-        call = _Call(source or job.path, slide_mpp, run, rank)
+        call = _Call(source, slide_mpp, run, rank)
         with _slide_log(folder / "log.txt"), desk(folder) as own:
             site = Site(slide, folder, work, own, prepared, config, crew.workers, progress)
             _log_begin(site, job, arrivals, missing)
@@ -202,7 +203,8 @@ def _open_work(work: Path, job: Job, config: RunConfig, prepared: Prepared) -> l
     resolved = {"engine": spec.engine, "weights": spec.weights or None, "device": spec.device}
     facts = {
         "wsiparse": version("wsiparse"),
-        "slide": str(job.path.absolute()),
+        "slide": full_name(job.path),
+        "address": isinstance(job.path, str),
         "slide_mpp": job.slide_mpp,
         "roi": str(job.roi.absolute()) if job.roi is not None else None,
         "digest": prepared.digest,
@@ -267,12 +269,12 @@ def _fill(
             workers=crew.workers,
             batch=site.config.batch_size,
             progress=site.progress,
+            stop=arrivals.unwanted.is_set,
         )
-        with closing(filled):
-            for chunk, lost in filled:
-                arrivals.announce(chunk, lost)
-                if arrivals.unwanted.is_set():
-                    return
+        for chunk, lost in filled:
+            arrivals.announce(chunk, lost)
+        if arrivals.unwanted.is_set():
+            return
 
 
 @contextmanager

@@ -24,6 +24,9 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "merge": ("merge", "Join the shards of an array job."),
     "plan": ("plan", "Tell what a run would do: tiles, mm2, disk, memory."),
     "info": ("info", "Describe slides: size, levels, mpp, tissue."),
+    "export": ("export", "Write results in other formats."),
+    "verify": ("verify", "Take every hash of a results folder again."),
+    "doctor": ("doctor", "Check whether this machine is ready, and say what to do."),
     "prompts": ("prompts", "List what can be looked for, and which engine answers."),
     "weights": ("weights", "Fetch, find or check the BiomedParse weights."),
 }
@@ -69,11 +72,9 @@ def main(arguments: list[str] | None = None) -> None:
     except click.ClickException as err:
         err.show()
         sys.exit(err.exit_code)
-    except click.Abort:
-        sys.exit(130)
-    except KeyboardInterrupt as stop:
+    except (click.Abort, KeyboardInterrupt) as err:  # click turns the one into the other
         print("stopped; run the same command again to go on", file=sys.stderr)
-        sys.exit(getattr(stop, "code", 130))
+        sys.exit(getattr(err.__cause__ or err, "code", 130))
     except WsiparseError as err:
         print(f"error: {err}", file=sys.stderr)
         sys.exit(1)

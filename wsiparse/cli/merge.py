@@ -23,6 +23,7 @@ def command(results: Path) -> int:
     from wsiparse.cli.signals import stopping
     from wsiparse.merge import merge
     from wsiparse.status import slide_statuses, tally
+    from wsiparse.write.manifest import file_name
 
     failed = finished = 0
     with stopping():
@@ -32,7 +33,7 @@ def command(results: Path) -> int:
                 click.echo(f"error: {outcome.error}", err=True)
             else:
                 finished += 1
-                click.echo(f"{outcome.path.name}: merged -> {outcome.folder}")
+                click.echo(f"{file_name(outcome.path)}: merged -> {outcome.folder}")
     counts = tally(slide_statuses(results))
     click.echo(f"merged {finished} slides; now " + ", ".join(f"{n} {state}" for state, n in counts.items()))
     return 3 if failed or set(counts) - {"done"} else 0

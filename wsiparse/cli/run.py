@@ -46,6 +46,8 @@ __all__ = ["command"]
     help="Node-local folder that the next slides are copied to while the current one runs.",
 )
 @click.option("--coords", type=click.Choice(["qupath", "level0"]), help="Origin of the overlays' coordinates.")
+@click.option("--labels/--no-labels", default=None, help="Write labels.ome.zarr, the objects as images (default: yes).")
+@click.option("--ngff", type=click.Choice(["0.5", "0.4"]), help="OME-Zarr version of the labels; QuPath reads 0.4.")
 @click.option("--overwrite", is_flag=True, help="Analyse again what is done already.")
 @click.option("--retry-failed", is_flag=True, help="Only slides that failed or lost tiles in an earlier run.")
 @click.option("--fail-fast", is_flag=True, help="Stop at the first slide that fails.")
@@ -65,9 +67,10 @@ def command(
     fail_fast: bool,
     **values: Any,
 ) -> int:
-    """Analyse SLIDES (files, folders, globs): every object as a polygon, counts per mm2, an overlay.
+    """Analyse SLIDES: every object as a polygon, counts per mm2, an overlay.
 
-    What is done already is skipped, what was interrupted goes on, and a slide that fails does not stop the others.
+    SLIDES are files, folders, patterns or addresses such as https://... and s3://... What is done already is skipped,
+    what was interrupted goes on, and a slide that fails does not stop the others.
     Exit code: 0 done, 1 error, 2 wrong usage, 3 some slides or tiles failed, 130 / 143 stopped by a signal.
 
     Example: wsiparse run slides/ -o results --prompt "inflammatory cells" --prompt nuclei
@@ -79,7 +82,6 @@ def command(
     from wsiparse.run import check_results_folder, run_slides
     from wsiparse.schedule import Cluster, open_crew
     from wsiparse.slide_job import Job
-    from wsiparse.slides import find_slides
 
     config = config_from(config_file, prompts, values)
     scheduler, gpus = _scheduler(config.scheduler, config.device)
@@ -92,7 +94,7 @@ def command(
         raise ConfigError(
             "--overwrite with --shard-by tiles: jobs would remove each other's parts. Remove the results."
         )
-    paths = find_slides(slides, recursive=recursive, extensions=ext or None)
+    paths = _slides(slides, recursive=recursive, extensions=ext)
     if retry_failed:
         paths = _failed(paths, results_dir)
     if share is not None and shard_by == "slides":
@@ -142,9 +144,11 @@ class _Tally:
         self._n, self._seen, self._failed, self._partial = n, 0, 0, 0
 
     def tell(self, outcome: Outcome) -> None:
+        from wsiparse.write.manifest import file_name
+
         self._seen += 1
         several = self._n > 1
-        prefix = f"[{self._seen}/{self._n}] {outcome.path.name}: " if several else f"{outcome.path.name}: "
+        prefix = f"[{self._seen}/{self._n}] {file_name(outcome.path)}: " if several else f"{file_name(outcome.path)}: "
         if outcome.status == "failed":
             self._failed += 1
             click.echo(f"{prefix if several else ''}error: {outcome.error}", err=True)
@@ -194,15 +198,29 @@ def _shard(text: str) -> Shard | None:
     return share
 
 
-def _own_slides(paths: list[Path], share: Shard) -> list[Path]:
+def _slides(given: tuple[str, ...], *, recursive: bool, extensions: tuple[str, ...]) -> list[Path | str]:
+    """Slides on disk in natural order, then those at addresses as given."""
+    from wsiparse.slides import find_slides
+    from wsiparse.slides.staging import is_url
+
+    local = [text for text in given if not is_url(text)]
+    found: list[Path | str] = []
+    if local:
+        found += find_slides(local, recursive=recursive, extensions=extensions or None)
+    return found + list(dict.fromkeys(text for text in given if is_url(text)))
+
+
+def _own_slides(paths: list[Path | str], share: Shard) -> list[Path | str]:
     from wsiparse.shards import longest_first
     from wsiparse.slides.size import slide_bytes
 
-    own = longest_first([slide_bytes(path) for path in paths], share.count)[share.index - 1]
+    own = longest_first([slide_bytes(path) if isinstance(path, Path) else 0 for path in paths], share.count)[
+        share.index - 1
+    ]
     return [paths[i] for i in own]
 
 
-def _failed(paths: list[Path], results: Path) -> list[Path]:
+def _failed(paths: list[Path | str], results: Path) -> list[Path | str]:
     """Slides that are not done and failed when last tried, or are done but for some tiles."""
     from wsiparse.ledger import read_entries
     from wsiparse.write.manifest import done_record, slide_folder

@@ -108,6 +108,8 @@ def open_filesystem(url: str) -> tuple[Any, str]:
         # the library's own limit is five minutes for the whole of a file, and it ignores HTTPS_PROXY
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S, sock_read=_SILENCE_S)
         options = {"client_kwargs": {"timeout": timeout, "trust_env": True}, "simple_links": False}
+        # bytes as they are stored: a size told before compression would not match what arrives
+        options["headers"] = {"Accept-Encoding": "identity"}
     filesystem, path = fsspec.core.url_to_fs(url, **options)
     return filesystem, str(path)
 

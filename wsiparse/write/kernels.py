@@ -1,4 +1,4 @@
-"""Compiled inner loops of the writers; the only Numba import of this folder. Slow twins: `wsiparse.write.reference`.
+"""Compiled inner loops of measurements, ids and GeoJSON. Slow twins: `wsiparse.write.reference`.
 
 Compiled code has no bounds check: every function here trusts its arguments, and the callers in `ids` and `geojson`
 check them once (`wsiparse.write.tables.checked`). Plain integers and floats throughout, so that all of it also runs

@@ -12,13 +12,24 @@ import json
 import os
 import re
 from dataclasses import asdict
-from pathlib import Path
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Any, Final
+from urllib.parse import unquote, urlsplit
 
 from wsiparse.types import ClassCount, SlideSummary
 from wsiparse.write.parts import output_error, publish, sha256_file, sha256_tree
 
-__all__ = ["DONE", "done_record", "drop_done", "slide_folder", "summary_of", "write_done", "write_text"]
+__all__ = [
+    "DONE",
+    "done_record",
+    "drop_done",
+    "file_name",
+    "full_name",
+    "slide_folder",
+    "summary_of",
+    "write_done",
+    "write_text",
+]
 
 #: Raised when the layout of the results changes so that older folders are not taken for finished ones.
 FORMAT = 1
@@ -27,13 +38,23 @@ FORMAT = 1
 DONE: Final = "DONE.json"
 
 
-def slide_folder(results: Path, slide: Path) -> Path:
-    """The folder of one slide's results: its stem, made safe for every file system, and a hash of its full path."""
-    full = os.path.abspath(slide)  # noqa: PTH100  (no symlink is followed: two names are two slides)
-    stem = re.sub(r"[^\w.-]+", "_", slide.stem, flags=re.UNICODE).strip("._") or "slide"
-    return (
-        results / "slides" / f"{stem[:80]}__{hashlib.sha256(full.encode('utf-8', 'surrogateescape')).hexdigest()[:8]}"
-    )
+def full_name(slide: Path | str) -> str:
+    """What identifies a slide: its full path, or its address."""
+    if isinstance(slide, str):
+        return slide
+    return os.path.abspath(slide)  # noqa: PTH100  (no symlink is followed: two names are two slides)
+
+
+def file_name(slide: Path | str) -> str:
+    """The last part of a slide's path or address."""
+    return slide.name if isinstance(slide, Path) else PurePosixPath(unquote(urlsplit(slide).path)).name
+
+
+def slide_folder(results: Path, slide: Path | str) -> Path:
+    """The folder of one slide's results: its stem, made safe for every file system, and a hash of its full name."""
+    stem = re.sub(r"[^\w.-]+", "_", PurePath(file_name(slide)).stem, flags=re.UNICODE).strip("._") or "slide"
+    digest = hashlib.sha256(full_name(slide).encode("utf-8", "surrogateescape")).hexdigest()
+    return results / "slides" / f"{stem[:80]}__{digest[:8]}"
 
 
 def write_text(path: Path, text: str) -> None:

@@ -20,9 +20,12 @@ from wsiparse.machine import process_is_alive
 from wsiparse.write.manifest import DONE, done_record, drop_done
 from wsiparse.write.parts import TEMPORARY, output_errors, sync_folder
 
-__all__ = ["desk", "publish_desk"]
+__all__ = ["EXPORTS", "desk", "publish_desk"]
 
 _DESK: Final = "desk"
+
+#: Folder of `wsiparse export` beside the results.
+EXPORTS: Final = "exports"
 
 
 @contextmanager
@@ -52,8 +55,8 @@ def desk(folder: Path) -> Iterator[Path]:
 def publish_desk(own: Path, folder: Path, digest: str) -> None:
     """Move finished results from the desk into the results folder.
 
-    Files that only the replaced results had are removed. A process killed in between leaves a folder without
-    DONE.json, which the next run makes anew from the parts.
+    Files that only the replaced results had are removed, and so are exports made of them. A process
+    killed in between leaves a folder without DONE.json, which the next run makes anew from the parts.
 
     Raises
     ------
@@ -68,7 +71,7 @@ def publish_desk(own: Path, folder: Path, digest: str) -> None:
     with output_errors(folder):
         for name in names:
             _move(own / name, folder / name, own / f"old-{name}")
-        for name in old.difference(names):
+        for name in (*old.difference(names), EXPORTS):
             _remove(folder / name)
         sync_folder(folder)
         os.replace(own / DONE, folder / DONE)  # noqa: PTH105

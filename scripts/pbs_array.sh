@@ -1,0 +1,124 @@
+#!/usr/bin/env bash
+#PBS -N wsiparse
+#PBS -S /bin/bash
+#PBS -l select=1:ncpus=4:mem=16gb
+#PBS -l walltime=12:00:00
+#PBS -r y
+#PBS -j oe
+#PBS -V
+# Slides on PBS Pro or OpenPBS: an array of tasks, each with its share of the slides, then one job that joins them.
+#
+#   scripts/pbs_array.sh submit TASKS [QSUB OPTIONS] -- SLIDES... -o RESULTS [OPTIONS of wsiparse run]
+#
+#   scripts/pbs_array.sh submit 64 -q gpu -l select=1:ncpus=8:ngpus=1:mem=32gb -- slides/ -o results --prompt nuclei
+#
+# submits both from the folder it is called in and prints their numbers; the logs go to RESULTS/logs. What the options
+# do not say is taken from the #PBS lines above. By hand, because PBS tells a task its number but not how many there are
+# and hands a script no arguments:
+#
+#   qsub -J 1-64 -v WSIPARSE_SHARD_COUNT=64,WSIPARSE_ARGUMENTS="slides/ -o results" scripts/pbs_array.sh
+#   qsub -W depend=afterany:JOB -v WSIPARSE_ARGUMENTS="join results" scripts/pbs_array.sh
+#
+# A task that loses its node or is rerun starts again and goes on from what it had published. At its time limit a task
+# gets SIGTERM and a few seconds (kill_delay of the queue): it publishes what is finished and ends with exit code 143;
+# submit the same command again and it goes on. Exit code 3 says that some slides failed: nothing tries them again.
+#
+# Environment, all optional: WSIPARSE (the command, "apptainer exec --nv wsiparse.sif wsiparse" for one; default
+# wsiparse), WSIPARSE_LOCAL (node-local folder; default TMPDIR or /tmp), WSIPARSE_STAGE=no (read slides where they
+# are), WSIPARSE_JOIN_OPTIONS (qsub options of the second job, after those of the array).
+set -euo pipefail
+
+read -ra wsiparse <<<"${WSIPARSE:-wsiparse}"
+usage() { sed -n '/^# Slides on/,/^set -/s/^# \{0,1\}//p' "$0"; exit "$1"; }
+die() { printf 'error: %s\n' "$*" >&2; exit 2; }
+
+results_of() { # the value of -o among the arguments of `wsiparse run`
+  local found=""
+  while [ $# -gt 0 ]; do
+    case "$1" in
+      -o | --results-dir) found="${2:-}" ;;
+      -o?*) found="${1#-o}" ;;
+      --results-dir=*) found="${1#*=}" ;;
+    esac
+    shift
+  done
+  [ -n "$found" ] || die "no results folder: give -o RESULTS after --"
+  printf '%s' "$found"
+}
+
+submit() {
+  local tasks="${1:-}" results array join options=() join_options=()
+  [[ "$tasks" =~ ^[1-9][0-9]*$ ]] || die "submit TASKS: a number such as 64, not '$tasks'"
+  shift
+  while [ $# -gt 0 ] && [ "$1" != -- ]; do options+=("$1"); shift; done
+  [ $# -gt 1 ] || die "nothing to analyse: submit TASKS [QSUB OPTIONS] -- SLIDES... -o RESULTS"
+  shift
+  results="$(results_of "$@")"
+  read -ra join_options <<<"${WSIPARSE_JOIN_OPTIONS:-}"
+  # the environment of this checkout, where none is active
+  command -v "${wsiparse[0]}" >/dev/null 2>&1 || PATH="$PATH:$(cd "$(dirname "$0")/.." && pwd)/.venv/bin"
+  export PATH WSIPARSE_SHARD_COUNT="$tasks" WSIPARSE_ARGUMENTS
+  WSIPARSE_ARGUMENTS="$(printf '%q ' "$@")"
+  mkdir -p "$results/logs"
+  local range=(-J "1-$tasks")
+  [ "$tasks" -gt 1 ] || range=() # PBS refuses an array of one
+  array="$(qsub ${range[@]+"${range[@]}"} -o "$results/logs/" ${options[@]+"${options[@]}"} "$0")"
+  WSIPARSE_ARGUMENTS="$(printf '%q ' join "$results")"
+  # afterany: what has become of the tasks is for the joining job to tell
+  join="$(qsub -W "depend=afterany:$array" -o "$results/logs/" \
+    ${options[@]+"${options[@]}"} ${join_options[@]+"${join_options[@]}"} "$0")"
+  printf 'array job %s (%s tasks), then job %s joins %s; look with: %s status %s\n' \
+    "$array" "$tasks" "$join" "$results" "${wsiparse[*]}" "$results"
+}
+
+join() { # merge, and the report unless the merge failed altogether; the worse exit code of the two
+  local code=0
+  "${wsiparse[@]}" merge "$1" || code=$?
+  if { [ "$code" -eq 0 ] || [ "$code" -eq 3 ]; } && "${wsiparse[@]}" report --help >/dev/null 2>&1; then
+    "${wsiparse[@]}" report "$1" || code=$?
+  fi
+  exit "$code"
+}
+
+local_disk() { # a folder on this node that can be written to
+  local disk
+  for disk in "${WSIPARSE_LOCAL:-}" "${TMPDIR:-}" /tmp; do
+    if [ -d "$disk" ] && [ -w "$disk" ]; then break; fi
+  done
+  printf '%s' "$disk"
+}
+
+numba_cache() { # compiled code is loaded from it: a folder that nobody else can write to, kept for the next task
+  local own
+  own="$1/wsiparse-numba-$(id -u)"
+  mkdir -m 700 "$own" 2>/dev/null || true
+  if [ -O "$own" ] && [ ! -L "$own" ]; then printf '%s' "$own"; else mktemp -d -p "$1"; fi
+}
+
+work() {
+  [ -n "${PBS_JOBID:-}" ] || usage 2
+  local disk options=(--shard auto)
+  disk="$(local_disk)"
+  # one thread a core asked for; the libraries below would each start one per core of the node
+  [ -z "${NCPUS:-}" ] || options+=(--num-workers "$NCPUS")
+  export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
+  export HF_HUB_OFFLINE=1 PYTHONUNBUFFERED=1
+  NUMBA_CACHE_DIR="$(numba_cache "$disk")"
+  export NUMBA_CACHE_DIR
+  [ "${WSIPARSE_STAGE:-yes}" = no ] || options+=(--stage-dir "$disk")
+  printf '%s: task %s of job %s on %s\n' "$(date -u +%FT%TZ)" "${PBS_ARRAY_INDEX:--}" "$PBS_JOBID" "$(hostname)"
+  # exec: the signals of PBS reach wsiparse, and its exit code is the task's. Arguments of the caller come last, so
+  # that they win.
+  exec "${wsiparse[@]}" run "${options[@]}" "$@"
+}
+
+if [ -n "${PBS_JOBID:-}" ] && [ $# -eq 0 ]; then
+  cd "${PBS_O_WORKDIR:-.}"
+  eval "set -- ${WSIPARSE_ARGUMENTS:-}" # quoted by printf %q in submit
+fi
+case "${1:-}" in
+  "" | -h | --help) usage 0 ;;
+  submit) shift; submit "$@" ;;
+  join) [ $# -eq 2 ] || die "join RESULTS"; join "$2" ;;
+  *) work "$@" ;;
+esac

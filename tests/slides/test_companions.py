@@ -1,0 +1,83 @@
+"""Slides of several files travel with all of them, or stay where they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.slides.stage import VMS, contents, dicom
+from wsiparse.slides.files import file_fingerprint
+from wsiparse.slides.staging import Stager
+
+
+def test_a_mirax_slide_travels_with_its_folder(tmp_path: Path) -> None:
+    far = tmp_path / "far"
+    (far / "case 1" / "deeper").mkdir(parents=True)
+    (far / "case 1.mrxs").write_bytes(b"mrxs")
+    for name in ("Slidedat.ini", "Index.dat", "Data0000.dat", "deeper/more.dat"):
+        (far / "case 1" / name).write_text(name, encoding="ascii")
+    (far / "case 2.mrxs").write_bytes(b"another slide")
+    with Stager(tmp_path / "stage", [far / "case 1.mrxs"]) as stager, stager.slide(0) as local:
+        assert contents(local.parent) == [
+            "case 1.mrxs",
+            "case 1/Data0000.dat",
+            "case 1/Index.dat",
+            "case 1/Slidedat.ini",
+            "case 1/deeper/more.dat",
+        ]
+        assert file_fingerprint(local) == file_fingerprint(far / "case 1.mrxs")
+
+
+def test_a_mirax_slide_without_its_folder_is_read_in_place(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "a.mrxs"
+    path.write_bytes(b"mrxs")
+    with Stager(tmp_path / "stage", [path]) as stager, stager.slide(0) as local:
+        assert local == path
+    assert "the folder a " in caplog.text
+
+
+@pytest.mark.parametrize("suffix", ["vms", "VMU"])
+def test_a_hamamatsu_slide_travels_with_the_files_it_names(suffix: str, tmp_path: Path) -> None:
+    far = tmp_path / "far"
+    far.mkdir()
+    (far / f"a.{suffix}").write_text(VMS, encoding="ascii")
+    for name in ("scan.jpg", "scan with space.jpg", "map.jpg", "scan.opt", "commented.jpg", "other.jpg"):
+        (far / name).write_text(name, encoding="ascii")
+    with Stager(tmp_path / "stage", [far / f"a.{suffix}"]) as stager, stager.slide(0) as local:
+        assert contents(local.parent) == sorted(
+            [f"a.{suffix}", "map.jpg", "scan with space.jpg", "scan.jpg", "scan.opt"]
+        )
+
+
+def test_a_slide_that_names_files_elsewhere_is_read_in_place(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "elsewhere.jpg").write_bytes(b"x")
+    path = tmp_path / "far" / "a.vms"
+    path.parent.mkdir()
+    path.write_text("[Virtual Microscope Specimen]\nImageFile=../elsewhere.jpg\n", encoding="ascii")
+    with Stager(tmp_path / "stage", [path]) as stager, stager.slide(0) as local:
+        assert local == path
+    assert "not in its own folder" in caplog.text
+
+
+@pytest.mark.parametrize("explicit", [True, False])
+def test_a_dicom_slide_travels_with_the_files_of_its_series(explicit: bool, tmp_path: Path) -> None:
+    far = tmp_path / "far"
+    far.mkdir()
+    for name, series in (("a.dcm", "1.2.3.4"), ("b.dcm", "1.2.3.4"), ("c", "1.2.3.4"), ("other.dcm", "1.2.3.5")):
+        (far / name).write_bytes(dicom(series, explicit=explicit))
+    (far / "notes.txt").write_text("no DICOM", encoding="ascii")
+    (far / "folder").mkdir()
+    with Stager(tmp_path / "stage", [far / "a.dcm"]) as stager, stager.slide(0) as local:
+        assert contents(local.parent) == ["a.dcm", "b.dcm", "c"]
+
+
+@pytest.mark.parametrize("data", [dicom(None), dicom("1.2.3.4")[:150]], ids=["none", "cut off"])
+def test_a_dicom_slide_of_unknown_series_is_read_in_place(
+    data: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "a.dcm"
+    path.write_bytes(data)
+    with Stager(tmp_path / "stage", [path]) as stager, stager.slide(0) as local:
+        assert local == path
+    assert "does not tell its series" in caplog.text

@@ -1,0 +1,52 @@
+"""Results of a run without a run: objects.zarr with cells and regions, a slide's folder that counts as finished."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.write.tables import ENGINE, FRAME, PROMPTS, blobs, regions
+from wsiparse.coords import Frame
+from wsiparse.types import ObjectTable, PromptSet, SlideSummary
+from wsiparse.write.manifest import write_done
+from wsiparse.write.objects_zarr import ObjectSpool, ObjectsReader
+
+CELLS = blobs()
+REGIONS = regions()
+SLIDE: dict[str, Any] = {
+    "name": "S 1",
+    "fingerprint": "0f1e",
+    "size": [8192, 8192],
+    "mpp": [0.25, 0.25],
+    "bounds": [100, 40, 8000, 8100],
+}
+
+
+def objects_at(
+    path: Path,
+    tables: Sequence[ObjectTable] = (CELLS, REGIONS),
+    *,
+    frame: Frame = FRAME,
+    prompts: PromptSet = PROMPTS,
+    slide: dict[str, Any] = SLIDE,
+) -> ObjectsReader:
+    """objects.zarr of these tables at `path`, opened."""
+    spool_folder = path.with_name("spool-of-test")
+    with ObjectSpool(spool_folder, frames={"cell": frame, "region": frame}, prompts=prompts) as spool:
+        for table in tables:
+            spool.append(table)
+        spool.finish(path, engine=ENGINE, slide=slide)
+        spool.remove()
+    return ObjectsReader(path)
+
+
+def finished_slide(folder: Path, **changes: Any) -> Path:
+    """A slide's results folder with DONE.json; returns it."""
+    folder.mkdir(parents=True)
+    objects_at(folder / "objects.zarr", **changes)
+    (folder / "counts.csv").write_text("slide\n")
+    write_done(
+        folder, ["objects.zarr", "counts.csv"], "digest", SlideSummary("S 1", ENGINE, 1.0, 0.0, ()), {"unreadable": []}
+    )
+    return folder

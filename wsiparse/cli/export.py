@@ -1,0 +1,86 @@
+"""`wsiparse export`: finished results as files for other programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from wsiparse.errors import WsiparseError
+
+__all__ = ["command"]
+
+#: As in `wsiparse.formats`, which is imported only when the command runs.
+NAMES = ("geojson", "centroids", "csv", "parquet", "geoparquet", "ome-zarr", "anndata", "spatialdata", "coco")
+
+
+@click.command("export")
+@click.argument("results", type=click.Path(path_type=Path))
+@click.option(
+    "-f", "--format", "formats", type=click.Choice(NAMES), multiple=True, required=True, help="See above (repeatable)."
+)
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Put files into OUT/<name of the slide's folder>/ instead of exports/ in the slide's folder.",
+)
+@click.option("--kind", type=click.Choice(["cell", "region", "both"]), help="Which objects (default: both).")
+@click.option(
+    "--coords",
+    type=click.Choice(["qupath", "level0"]),
+    help="Origin of coordinates: the slide's bounds, where QuPath has it (default of geojson and centroids), or that of"
+    " level 0 (default of the others).",
+)
+@click.option("--simplify", is_flag=True, default=None, help="Drop corners that move an outline by half a pixel.")
+@click.option("--ngff", type=click.Choice(["0.4", "0.5"]), help="Version of OME-NGFF (default: 0.5).")
+def command(results: Path, formats: tuple[str, ...], out: Path | None, **given: Any) -> int:
+    """Write the objects of RESULTS (a results folder, one slide's folder in it, or objects.zarr) for other programs.
+
+    \b
+    geojson      polygons with measurements, for QuPath
+    centroids    a point an object, for QuPath
+    csv          a line an object
+    parquet      the same table, full precision
+    geoparquet   the table with polygons
+    ome-zarr     label images (OME-NGFF)
+    anndata      .h5ad for scanpy and squidpy
+    spatialdata  shapes, points and tables, in pixels and microns
+    coco         COCO instances
+
+    The slides are not needed. Files go to a folder exports/ in each slide's folder, where no file of the run lies, so
+    that none is replaced. One slide that fails does not stop the others. Exit code: 0 done, 1 error, 2 wrong usage,
+    3 some slides failed.
+
+    Example: wsiparse export results --format csv --format geojson
+    """
+    from wsiparse.formats import FORMATS, ExportOptions, check_installed, export, find_objects
+
+    options = {name: value for name, value in given.items() if value is not None}
+    for name in options:
+        if not any(name in FORMATS[form].options for form in formats):
+            takers = ", ".join(form for form, entry in FORMATS.items() if name in entry.options)
+            raise click.UsageError(f"--{name} is for the formats {takers}.")
+    for form in formats:
+        check_installed(form)
+    found = find_objects(results)
+    for folder in found.unfinished:
+        click.echo(f"notice: {folder}: not finished, left out", err=True)
+    failed = 0
+    for source in found.ready:
+        slide = source.absolute().parent.name
+        try:
+            for form in dict.fromkeys(formats):
+                own = {name: value for name, value in options.items() if name in FORMATS[form].options}
+                done = export(source, form, out, ExportOptions(**own))
+                count = f"{done.objects} objects" if done.objects is not None else "labels"
+                lost = f", {done.dropped} dropped (nothing valid left after rounding)" if done.dropped else ""
+                places = " ".join(str(path) for path in done.paths)
+                click.echo(f"{slide}: {form}: {count}{lost} -> {places}")
+        except WsiparseError as err:
+            failed += 1
+            click.echo(f"error: {err}", err=True)
+    if failed == len(found.ready) == 1:
+        return 1
+    return 3 if failed else 0

@@ -1,0 +1,208 @@
+"""Whether results are still what was written: every hash that every DONE.json names, taken again.
+
+The columns of objects.zarr carry digests of their own. Where the folder's digest holds they hold too; where it does
+not, they tell which column is damaged.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Final, Literal
+
+from wsiparse.errors import OutputError
+from wsiparse.write.manifest import FORMAT
+from wsiparse.write.parts import TEMPORARY, sha256_file, sha256_tree
+
+__all__ = ["Finding", "Verified", "slide_folders", "verify"]
+
+Kind = Literal["missing", "changed", "unreadable", "damaged", "unfinished", "leftover"]
+
+_FOLDER: Final = re.compile(r".*__[0-9a-f]{8}")
+_DONE: Final = "DONE.json"
+_OBJECTS: Final = "objects.zarr"
+
+_AGAIN: Final = "Run the slide again: wsiparse run SLIDE -o RESULTS"
+_OVERWRITE: Final = f"{_AGAIN} --overwrite"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that is not as it should be.
+
+    Parameters
+    ----------
+    kind : "missing", "changed", "unreadable" (the disk gives an error), "damaged" (DONE.json itself), "unfinished" (no
+        DONE.json), or "leftover" (of a run that was interrupted; harmless)
+    path : what it is about
+    text : what was found and what to do, one line
+    """
+
+    kind: Kind
+    path: Path
+    text: str
+
+    @property
+    def wrong(self) -> bool:
+        """Whether the results are not complete and unchanged."""
+        return self.kind != "leftover"
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What was found in one slide's folder.
+
+    Parameters
+    ----------
+    folder : of the slide
+    files : how many entries of DONE.json were compared
+    n_bytes : their size as recorded
+    findings : in the order of DONE.json's names, leftovers last; empty when all is well
+    """
+
+    folder: Path
+    files: int
+    n_bytes: int
+    findings: tuple[Finding, ...]
+
+    @property
+    def good(self) -> bool:
+        """Whether everything is as it was written."""
+        return not any(finding.wrong for finding in self.findings)
+
+
+def slide_folders(results: Path) -> list[Path]:
+    """The slide folders of a results folder, by name; or `results` itself if it is one.
+
+    Raises
+    ------
+    OutputError
+        If it is neither, or holds no slide.
+    """
+    try:
+        if (results / _DONE).is_file() or (_FOLDER.fullmatch(results.absolute().name) and results.is_dir()):
+            return [results]
+        if not (results / "slides").is_dir():
+            what = "no results folder (it has no slides/)" if results.is_dir() else "no such folder"
+            raise OutputError(f"{results}: {what}. Give the folder that `wsiparse run -o` wrote, or one slide's in it.")
+        found = sorted(path for path in (results / "slides").iterdir() if _FOLDER.fullmatch(path.name))
+    except OSError as error:
+        raise OutputError(f"{results}: cannot be looked into ({error.strerror or error}). Ask its owner.") from error
+    if not found:
+        raise OutputError(f"{results}: no slide has been begun here. Run wsiparse run first.")
+    return found
+
+
+def verify(folders: Sequence[Path], *, workers: int = 1) -> Iterator[Verified]:
+    """Take every recorded hash again.
+
+    Parameters
+    ----------
+    folders : of slides
+    workers : threads, >= 1; hashing runs side by side, files of one slide included
+
+    Yields
+    ------
+    one result a folder, in order
+    """
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="wsiparse-verify")
+    under_way: deque[tuple[Path, dict[str, int], list[Finding], list[Future[Finding | None]]]] = deque()
+    try:
+        for folder in folders:
+            files, findings = _recorded(folder)
+            checks = [pool.submit(_check, folder, name, facts) for name, facts in files.items()]
+            sizes = {name: int(facts.get("bytes", 0)) for name, facts in files.items()}
+            under_way.append((folder, sizes, findings, checks))
+            if len(under_way) > 2 * workers:
+                yield _collected(*under_way.popleft())
+        while under_way:
+            yield _collected(*under_way.popleft())
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _collected(
+    folder: Path, sizes: dict[str, int], findings: list[Finding], checks: list[Future[Finding | None]]
+) -> Verified:
+    found = [finding for check in checks if (finding := check.result()) is not None]
+    return Verified(folder, len(sizes), sum(sizes.values()), (*findings, *found, *_leftovers(folder)))
+
+
+def _recorded(folder: Path) -> tuple[dict[str, dict[str, Any]], list[Finding]]:
+    """The files that DONE.json names, with size and hash; or what is wrong with it."""
+    path = folder / _DONE
+    try:
+        record: Any = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        text = f"not finished: no {_DONE}. {_AGAIN}; it goes on where it was. If one is at work now, wait for it."
+        return {}, [Finding("unfinished", folder, text)]
+    except OSError as error:
+        return {}, [Finding("unreadable", path, f"cannot be read ({error.strerror or error}). Check the disk.")]
+    except ValueError:
+        return {}, [Finding("damaged", path, f"damaged: not JSON. {_OVERWRITE}")]
+    if not isinstance(record, dict) or record.get("format") != FORMAT:
+        version = record.get("format") if isinstance(record, dict) else None
+        return {}, [Finding("damaged", path, f"of format {version!r}, this program reads {FORMAT}. {_OVERWRITE}")]
+    files = record.get("files")
+    if not isinstance(files, dict) or not all(_is_entry(name, facts) for name, facts in files.items()):
+        return {}, [Finding("damaged", path, f"damaged: its list of files is not one. {_OVERWRITE}")]
+    return files, []
+
+
+def _is_entry(name: str, facts: Any) -> bool:
+    path = PurePosixPath(name)
+    return (
+        isinstance(facts, dict)
+        and isinstance(facts.get("bytes"), int)
+        and isinstance(facts.get("sha256"), str)
+        and bool(path.parts)
+        and not path.is_absolute()
+        and ".." not in path.parts
+    )
+
+
+def _check(folder: Path, name: str, facts: dict[str, Any]) -> Finding | None:
+    path = folder / name
+    try:
+        if not path.exists():
+            return Finding("missing", path, f"missing. {_AGAIN}")
+        size = None if path.is_dir() else path.stat().st_size
+        if size is not None and size != facts["bytes"]:
+            return Finding("changed", path, f"changed: {size} bytes instead of {facts['bytes']}. {_OVERWRITE}")
+        digest = sha256_tree(path) if path.is_dir() else sha256_file(path)
+    except OSError as error:
+        return Finding("unreadable", path, f"cannot be read ({error.strerror or error}). Check the disk. {_OVERWRITE}")
+    except OutputError as error:
+        reason = str(error).partition(": cannot read: ")[2] or str(error)
+        return Finding("unreadable", path, f"cannot be read ({reason.rstrip('.')}). Check the disk. {_OVERWRITE}")
+    if digest == facts["sha256"]:
+        return None
+    where = _damaged_column(path) if name == _OBJECTS and path.is_dir() else ""
+    return Finding("changed", path, f"changed: other content than was written (SHA-256){where}. {_OVERWRITE}")
+
+
+def _damaged_column(path: Path) -> str:
+    """Which part of an objects.zarr is damaged, as its own checksums tell."""
+    from wsiparse.write.objects_zarr import ObjectsReader
+
+    try:
+        ObjectsReader(path).verify()
+    except OutputError as error:
+        found = str(error).removeprefix(f"{path}: ").partition(". ")[0].rstrip(".")
+        return f": {found}"
+    return ": its objects are whole, other files in it are not as written"
+
+
+def _leftovers(folder: Path) -> Iterator[Finding]:
+    """Temporary files and work folders beside a finished slide; they are part of an unfinished one."""
+    if not (folder / _DONE).exists():
+        return
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(TEMPORARY) or (path.name.startswith("work-") and path.is_dir()):
+            text = "left by a run that was interrupted; harmless. Remove it, unless a run is at work here now."
+            yield Finding("leftover", path, text)
