@@ -48,6 +48,17 @@ def test_shares_of_a_row_are_all_of_it_in_order_and_even(n: int, count: int) -> 
     assert max(map(len, rows)) - min(map(len, rows)) <= 1
 
 
+@given(st.text(max_size=10), st.integers(0, 300), st.integers(1, 40))
+def test_shares_of_a_slide_are_all_of_its_parts_whichever_way_they_are_turned(name: str, n: int, count: int) -> None:
+    parts = sorted(k for i in range(1, count + 1) for k in range(n)[Shard(i, count).of_slide(name).of(n)])
+    assert parts == list(range(n))
+
+
+def test_slides_of_one_part_go_to_different_shards() -> None:
+    owners = {i for k in range(200) for i in range(1, 9) if range(1)[Shard(i, 8).of_slide(f"slide{k}").of(1)]}
+    assert owners == set(range(1, 9))
+
+
 def test_imbalance_is_the_largest_over_the_mean_and_the_idle_part() -> None:
     assert imbalance([4, 2, 2], [[0], [1], [2]]) == (1.5, pytest.approx(1 / 3))
     assert imbalance([], [[], []]) == (1.0, 0.0)

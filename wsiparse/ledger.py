@@ -42,7 +42,7 @@ class Ledger:
 
     def __init__(self, results: Path, paths: Sequence[Path | str], config: RunConfig, facts: dict[str, Any]) -> None:
         now = datetime.now(UTC)
-        self.run = f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+        self.run = f"{now:%Y%m%dT%H%M%S}.{now.microsecond:06d}Z-{secrets.token_hex(3)}"
         self.path = results / f"run-{self.run}.json"
         self._record: dict[str, Any] = {
             "wsiparse": version("wsiparse"),

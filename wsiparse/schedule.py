@@ -10,6 +10,7 @@ about published files; pixels never travel.
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 import queue
@@ -517,10 +518,29 @@ def _state_plugin(name: str, make_state: Callable[[], Any]) -> Any:
             self.name = name
 
         def setup(self, worker: Any) -> None:
+            _keep_large_blocks()
             self.state = make_state()
             self.threads = worker.state.nthreads if RESOURCE in worker.state.total_resources else 1
 
     return State()
+
+
+def _keep_large_blocks() -> None:
+    """Let glibc keep freed memory for the next tile, as it does by itself where nobody sets a limit.
+
+    Dask's nanny sets MALLOC_TRIM_THRESHOLD_, which also pins the size from which blocks are mapped one by one: large
+    arrays of a network then cost page faults at every layer, and up to twice the CPU time.
+    """
+    if sys.platform != "linux":
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:  # musl has none, and no such setting
+        mallopt(_M_MMAP_THRESHOLD, 32 << 20)  # the largest glibc takes
+        mallopt(_M_TRIM_THRESHOLD, 256 << 20)
+
+
+_M_TRIM_THRESHOLD: Final = -1
+_M_MMAP_THRESHOLD: Final = -3
 
 
 def _on_worker(name: str, function: Callable[[Any, T, int], R], item: T) -> R:

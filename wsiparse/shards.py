@@ -7,8 +7,9 @@ is shared. Whole slides are split by size, longest first; one huge slide is spli
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -42,6 +43,10 @@ class Shard:
     def of(self, n: int) -> slice:
         """This share of n things in a row; all shares together are all of them, sizes differ by at most one."""
         return slice((self.index - 1) * n // self.count, self.index * n // self.count)
+
+    def of_slide(self, name: str) -> Shard:
+        """This job's share of one slide's parts: turned by the slide's name, or the last would get all small slides."""
+        return replace(self, index=(self.index - 1 + zlib.crc32(name.encode())) % self.count + 1)
 
     def __str__(self) -> str:
         return f"{self.index}/{self.count}"

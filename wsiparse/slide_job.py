@@ -147,7 +147,7 @@ def run_slide(
         if overwrite:
             shutil.rmtree(work, ignore_errors=True)
         arrivals = Arrivals(_open_work(work, job, config, prepared))
-        missing = _missing(arrivals, shard, again=compute)
+        missing = _missing(arrivals, shard and shard.of_slide(folder.name), again=compute)
         call = _Call(source, slide_mpp, run, rank)
         with _slide_log(folder / "log.txt"), desk(folder) as own:
             site = Site(slide, folder, work, own, prepared, config, crew.workers, progress)

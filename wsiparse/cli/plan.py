@@ -23,6 +23,11 @@ __all__ = ["command"]
 @analysis_options
 @click.option("-b", "--batch-size", type=int, help="Tiles the network sees at once.")
 @click.option("-n", "--num-workers", type=int, help="Threads (default: every core).")
+@click.option(
+    "--shards",
+    type=click.IntRange(min=1),
+    help="Tell how N jobs of an array would share the slides, and who would wait.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON array instead of text.")
 def command(
     slides: tuple[str, ...],
@@ -31,10 +36,13 @@ def command(
     config_file: Path | None,
     prompts: tuple[str, ...],
     roi: Path | None,
+    shards: int | None,
     as_json: bool,
     **values: Any,
 ) -> int:
     """Tell what `wsiparse run` would do with SLIDES: tiles, mm2, disk and memory. Writes nothing.
+
+    --shards N takes the split that `wsiparse run --shard i/N` takes (by file size) and adds up the tiles of each share.
 
     Example: wsiparse plan slides/ --mpp 0.5
     """
@@ -67,6 +75,8 @@ def command(
     if as_json:
         click.echo(json.dumps(facts, indent=1, ensure_ascii=False))
     elif len(facts) > 1:
+        if shards is not None:
+            click.echo(_sharing(facts, shards))
         tiles, mm2 = sum(f["tiles"] for f in facts), sum(f["analysed_mm2"] for f in facts)
         click.echo(f"all {len(facts)} slides: {tiles} tiles, {mm2:.3f} mm2")
     if failed == len(paths) == 1:
@@ -86,6 +96,29 @@ def _effort(fact: dict[str, Any]) -> str:
     times = ", ".join(f"{total / rate:.0f} s on one {name}" for name, rate in _GPUS.items())
     per_mm2 = f" ({fact['tiles'] / fact['analysed_mm2']:.0f} tiles/mm2)" if fact["analysed_mm2"] > 0 else ""
     return f"; {total / 1e15:.2f} PFLOP{per_mm2}: expect {times}"
+
+
+def _sharing(facts: list[dict[str, Any]], shards: int) -> str:
+    """How even the shares of an array are, in tiles, and what splitting each slide by tiles would give."""
+    from wsiparse.chunks import CHUNK_TILES
+    from wsiparse.shards import Shard, imbalance, longest_first
+    from wsiparse.slides.size import slide_bytes
+    from wsiparse.write.manifest import slide_folder
+
+    tiles = [fact["tiles"] for fact in facts]
+    shares = longest_first([slide_bytes(Path(fact["slide"])) for fact in facts], shards)
+    loads = [sum(tiles[i] for i in share) for share in shares]
+    uneven, idle = imbalance(tiles, shares)
+    parts = {slide_folder(Path(), Path(fact["slide"])).name: -(-fact["tiles"] // CHUNK_TILES) for fact in facts}
+    by_tiles = [
+        sum(len(range(n)[Shard(i, shards).of_slide(name).of(n)]) for name, n in parts.items())
+        for i in range(1, shards + 1)
+    ]
+    even = max(by_tiles) * shards / max(sum(by_tiles), 1)
+    return (
+        f"{shards} shards of whole slides: {min(loads)}-{max(loads)} tiles each, the fullest {uneven:.2f} x the mean,"
+        f" {100 * idle:.0f} % of the workers' time idle; --shard-by tiles: the fullest {max(even, 1.0):.2f} x the mean"
+    )
 
 
 def _facts(path: Path, config: RunConfig, engine: Engine, roi: Path | None) -> dict[str, Any]:

@@ -62,6 +62,10 @@ def test_a_piece_of_a_real_slide_goes_all_the_way(weights: Path, shared: Path, t
         features = json.loads(gzip.decompress((outcome.folder / f"{kind}.geojson.gz").read_bytes()))["features"]
         assert len(features) == found[name].n
     assert sum(c.n for c in outcome.summary.counts) > 0
+    labels = zarr.open_group(outcome.folder / "labels.ome.zarr", mode="r")
+    for name, count in (("labels/cells/0", found["Neoplastic"].n), ("labels/regions_2/0", found["Glands"].n)):
+        ids = np.unique(np.asarray(labels[name]))
+        assert len(ids[ids > 0]) == count
     root = zarr.open_group(outcome.folder / "objects.zarr", mode="r")
     cells, glands = (np.asarray(root[f"recognition/scale-{k}/scores"]) for k in (0, 1))
     assert cells.shape == glands.shape == (1, 1, 1)
