@@ -5,9 +5,10 @@
                                                 [--threads 1,2]
 
 FIELD.npy is any (H, W) uint8 array, 0 background, 1..255 classes. Cells are split on the distance landscape with
-confidence 255 everywhere; for regions every class is a layer of its own. One line per setting tells the number of
-objects, their area, and a SHA-256 over the set of their classes and outlines. Exit code 1 when any two differ, or
-when one differs from a plain whole-canvas reference that shares no kernel with them.
+confidence 255 and a made-up optical density that changes from pixel to pixel; for regions every class is a layer of its
+own. One line per setting tells the number of objects, their area, and a SHA-256 over the set of their classes and
+outlines. Exit code 1 when any two differ in these or in any column (mean OD among them), or when one differs from a
+plain whole-canvas reference that shares no kernel with them.
 """
 
 from __future__ import annotations
@@ -76,7 +77,15 @@ def layers_of(field: NDArray[np.uint8], kind: Literal["cells", "regions"]) -> La
     return [np.where(field == c, field, 0).astype(np.uint8) for c in present] or [field]
 
 
-def stitched(layer: NDArray[np.uint8], setting: Setting, split: SplitPixels | None, n_classes: int) -> ObjectTable:
+def made_up_od(shape: tuple[int, int]) -> NDArray[np.uint8]:
+    """Optical density of every pixel of a canvas, 0-241: neighbours differ, and so do rows, columns and blocks."""
+    y, x = np.ogrid[: shape[0], : shape[1]]
+    return ((x * 31 + y * 57 + (x * y) % 89) % 242).astype(np.uint8)
+
+
+def stitched(
+    layer: NDArray[np.uint8], od: NDArray[np.uint8], setting: Setting, split: SplitPixels | None, n_classes: int
+) -> ObjectTable:
     """Objects of one layer under one setting."""
     height, width = layer.shape
     stitcher = Stitcher((width, height), setting.block_px, n_classes, split)
@@ -87,8 +96,8 @@ def stitched(layer: NDArray[np.uint8], setting: Setting, split: SplitPixels | No
 
     def digest(i: int):
         box = stitcher.box(i)
-        part = layer[box.y : box.y1, box.x : box.x1]
-        return i, (stitcher.digest(i, part, np.where(part > 0, 255, 0).astype(np.uint8)) if part.any() else None)
+        part, dark = (plane[box.y : box.y1, box.x : box.x1] for plane in (layer, od))
+        return i, (stitcher.digest(i, part, np.where(part > 0, 255, 0).astype(np.uint8), dark) if part.any() else None)
 
     tables = []
     with ThreadPoolExecutor(setting.threads) as pool:
@@ -126,7 +135,7 @@ def main() -> int:
         )
         return 2
     split = SplitPixels(max_component_px=given.max_component_px) if given.classes == "cells" else None
-    layers = layers_of(field, given.classes)
+    layers, od = layers_of(field, given.classes), made_up_od(field.shape)
     n_classes = max(1, int(field.max()))
     foreground = int((field > 0).sum())
     print(f"{given.field.name}: {field.shape[1]} x {field.shape[0]} px, {foreground} px foreground, {given.classes}")
@@ -136,7 +145,7 @@ def main() -> int:
     expected = outcome_of(
         ObjectTable.concat(
             [
-                whole_canvas(layer, np.where(layer > 0, full, 0).astype(np.uint8), None, n_classes, split)
+                whole_canvas(layer, np.where(layer > 0, full, 0).astype(np.uint8), od, None, n_classes, split)
                 for layer in layers
             ]
         )
@@ -147,7 +156,7 @@ def main() -> int:
     different = 0
     for setting in settings_of(field.shape, blocks, given.orders, threads):
         began = time.perf_counter()
-        outcome = outcome_of(ObjectTable.concat([stitched(layer, setting, split, n_classes) for layer in layers]))
+        outcome = outcome_of(ObjectTable.concat([stitched(layer, od, setting, split, n_classes) for layer in layers]))
         verdict = "" if outcome == expected else "  DIFFERENT" + (" (columns)" if str(outcome) == str(expected) else "")
         different += outcome != expected
         print(f"{setting!s:<60} {outcome}  {time.perf_counter() - began:.2f} s{verdict}")

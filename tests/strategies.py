@@ -17,16 +17,17 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class CellField:
-    """Planes of a canvas as the stitcher takes them; background is 0 in all of them."""
+    """Planes of a canvas as the stitcher takes them; on background OD and landscape hold anything."""
 
     classes: NDArray[np.uint8]
     confidence: NDArray[np.uint8]
+    od: NDArray[np.uint8]
     landscape: NDArray[np.uint8]
     n_classes: int
 
     @property
-    def planes(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
-        return self.classes, self.confidence, self.landscape
+    def planes(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
+        return self.classes, self.confidence, self.od, self.landscape
 
 
 def empty(height: int, width: int) -> Mask:
@@ -111,12 +112,13 @@ def masks(draw: st.DrawFn, most: int = 24) -> Mask:
 
 
 def planes_of(mask: Mask, seed: int, n_classes: int = 3, quantised: bool = False) -> CellField:
-    """Random classes, confidences (0 among them) and a landscape over a mask."""
+    """Random classes, confidences (0 among them), optical densities and a landscape over a mask."""
     random = np.random.default_rng(seed)
     classes = random.integers(1, n_classes + 1, mask.shape, np.uint8) * mask
     confidence = random.integers(0, 256, mask.shape, np.uint8) * mask
     landscape = random.integers(0, 4 if quantised else 256, mask.shape, np.uint8)
-    return CellField(classes.astype(np.uint8), confidence.astype(np.uint8), landscape, n_classes)
+    od = random.integers(0, 256, mask.shape, np.uint8)
+    return CellField(classes.astype(np.uint8), confidence.astype(np.uint8), od, landscape, n_classes)
 
 
 @st.composite

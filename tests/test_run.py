@@ -17,7 +17,7 @@ from wsiparse.slides.synthetic import paint_he, write_svs
 from wsiparse.types import Box
 
 #: Files of a slide that must not change by a byte whatever the settings that "change no result".
-SAME = ("cells.geojson.gz", "counts.csv", "overlay.jpg", "DONE.json")
+SAME = ("cells.geojson.gz", "centroids.geojson.gz", "counts.csv", "overlay.jpg", "DONE.json")
 
 
 def hashes(results: Path) -> dict[str, str]:
@@ -42,15 +42,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory, demo_slide: Path) -> Path
 def test_a_run_writes_everything_a_slide_has(finished: Path) -> None:
     [folder] = (finished / "slides").iterdir()
     names = {p.name for p in folder.iterdir()}
-    expected = {
-        "DONE.json",
-        "objects.zarr",
-        "labels.ome.zarr",
-        "cells.geojson.gz",
-        "counts.csv",
-        "overlay.jpg",
-        "log.txt",
-    }
+    expected = {"DONE.json", "objects.zarr", "labels.ome.zarr", "counts.csv", "overlay.jpg", "log.txt"}
+    expected |= {"cells.geojson.gz", "centroids.geojson.gz"}
     assert names == expected
     done = json.loads((folder / "DONE.json").read_text(encoding="utf-8"))
     for name, facts in done["files"].items():

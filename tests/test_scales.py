@@ -12,6 +12,7 @@ import pytest
 import shapely
 import zarr
 
+import wsiparse
 from tests.exact_engine import COLOURS, INFO, STROMA, ExactRecognizer
 from wsiparse import engine as engine_module
 from wsiparse import pipeline
@@ -22,6 +23,7 @@ from wsiparse.errors import ConfigError
 from wsiparse.pipeline import analyse
 from wsiparse.progress import Quiet
 from wsiparse.recognize import base
+from wsiparse.recognize.stain import od_bytes
 from wsiparse.report.summary import summarise
 from wsiparse.schedule import Here
 from wsiparse.slide_job import Job, run_slide
@@ -139,6 +141,24 @@ def test_a_run_writes_both_kinds_and_the_scores(tmp_path: Path) -> None:
         scores = np.asarray(group[f"recognition/scale-{k}/scores"])
         assert scores.shape == (1, rows, columns)
         assert (scores[0, 0] > 0.8).all()
+    found = wsiparse.read_objects(outcome.folder)
+    for features, frame in ((cells, found["kind"] == "cell"), (glands, found["kind"] == "region")):
+        numbers = [feature["properties"]["measurements"] for feature in features]
+        for name, column in (("Recognition score", "recognition_score"), ("Mean OD", "mean_od")):
+            assert [m[name] for m in numbers] == pytest.approx(found[column][frame].tolist(), abs=0.0006)
+    first_row = found["y_px"][: len(cells)] - 4 < 64  # squares of 8 px, by their first row
+    expected = np.where(first_row, np.float32(0.9), np.float32(0.0))
+    assert found["recognition_score"][: len(cells)].tolist() == expected.tolist()
+    od = [od_bytes(np.array(colour, np.uint8)) / 100 for colour in COLOURS]
+    assert found["mean_od"][: len(cells)] == pytest.approx(od[0])
+    assert found["mean_od"][len(cells) :] == pytest.approx(od[1])
+
+
+def test_objects_in_memory_know_their_recognition_score() -> None:
+    result = analyse(MemorySlide(picture(), 0.5), CONFIG)
+    first_row = result.cells.first_px[:, 0] < result.prepared.passes[0].plan.grid.stride
+    np.testing.assert_array_equal(result.cells.recognition, np.where(first_row, 0.9, 0.0).astype(np.float32))
+    assert np.isfinite(result.regions.recognition).all()
 
 
 def test_objects_of_unsure_tiles_are_left_out_whole() -> None:
@@ -158,19 +178,20 @@ STATISTICS = np.ones((2, 1, 2, 4), np.float32)
 
 def test_an_object_is_judged_by_its_class_in_the_tile_of_its_first_pixel() -> None:
     grid = RecognitionGrid((3, 1), GRID, STATISTICS, SCORES)
-    one = np.zeros(3, np.int64)
+    one = np.zeros(4, np.int64)
     table = ObjectTable(
         coords=np.zeros((0, 2), np.int32),
         ring_offsets=np.zeros(1, np.int64),
-        polygon_offsets=np.zeros(4, np.int64),
-        class_id=np.array([4, 4, 2], np.uint8),
+        polygon_offsets=np.zeros(5, np.int64),
+        class_id=np.array([4, 4, 2, 1], np.uint8),
         score=one.astype(np.float32),
         area_px=one,
-        centroid=np.zeros((3, 2)),
-        first_px=np.array([[19, 19], [0, 20], [0, 0]], np.int32),
-        class_share=np.zeros((3, 0), np.float32),
+        centroid=np.zeros((4, 2)),
+        # the last is of another scale, whose canvas may be larger
+        first_px=np.array([[19, 19], [0, 20], [0, 0], [900, 900]], np.int32),
+        class_share=np.zeros((4, 0), np.float32),
     )
-    np.testing.assert_array_equal(grid.of_objects(table), np.array([0.01, 0.9, np.nan], np.float32))
+    np.testing.assert_array_equal(grid.of_objects(table), np.array([0.01, 0.9, np.nan, np.nan], np.float32))
 
 
 def test_a_verdict_needs_objects_and_a_believable_score() -> None:

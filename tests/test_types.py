@@ -98,9 +98,12 @@ def squares(n: int, seed: int) -> ObjectTable:
         centroid=first[:, ::-1] + 2.5,
         first_px=first,
         class_share=rng.random((n, 2)).astype(np.float32),
+        mean_od=rng.random(n).astype(np.float32),
+        recognition=rng.random(n).astype(np.float32),
     )
 
 
+NOT_ALWAYS_KNOWN = ("mean_od", "recognition")
 FRAME = Frame((100, 100), (2.0, 2.0), (0.5, 0.5))
 
 
@@ -117,7 +120,8 @@ def test_taken_rows_are_the_rows_asked_for(n: int, seed: int, data: st.DataObjec
     everything = polygons_of(table)
     assert polygons_of(taken) == [everything[r] for r in rows]
     np.testing.assert_array_equal(taken.class_id, table.class_id[rows])
-    np.testing.assert_array_equal(taken.class_share, table.class_share[rows])
+    for name in ("class_share", "mean_od", "recognition"):
+        np.testing.assert_array_equal(getattr(taken, name), getattr(table, name)[rows])
 
 
 @given(st.lists(st.integers(0, 5), max_size=5))
@@ -125,6 +129,20 @@ def test_joined_tables_hold_all_rows_in_order(lengths: list[int]) -> None:
     tables = [squares(n, seed) for seed, n in enumerate(lengths)]
     joined = ObjectTable.concat(tables)
     assert polygons_of(joined) == [wkt for t in tables for wkt in polygons_of(t)]
+    for name in ("mean_od", "recognition"):
+        assert getattr(joined, name).tolist() == [v for t in tables for v in getattr(t, name).tolist()]
+
+
+def test_optical_density_and_recognition_that_are_left_out_are_unknown() -> None:
+    table = squares(3, 0)
+    rest = {name: getattr(table, name) for name in ObjectTable.__dataclass_fields__ if name not in NOT_ALWAYS_KNOWN}
+    bare = ObjectTable(**rest)
+    for name in NOT_ALWAYS_KNOWN:
+        assert getattr(bare, name).dtype == np.float32
+        assert np.isnan(getattr(bare, name)).tolist() == [True] * 3
+    assert len(ObjectTable().mean_od) == 0
+    with pytest.raises(ValueError, match="number of objects"):
+        ObjectTable(**rest, mean_od=np.zeros(2, np.float32))
 
 
 def test_raster_order_is_by_row_then_column_then_class() -> None:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from wsiparse.errors import PlanError
 
-__all__ = ["SNAP", "Frame", "frame_at", "to_level0", "to_qupath", "um2_per_px", "um_to_px"]
+__all__ = ["SNAP", "Frame", "frame_at", "to_level0", "to_qupath", "to_um", "um2_per_px", "um_to_px"]
 
 #: A downsample this close (relative) to a whole number, or to one over a whole number, is taken as it: 40x scanners
 #: differ by a few per cent (0.2425-0.2527 um/px), and whole factors keep pixels and polygons exact.
@@ -104,6 +104,11 @@ def to_level0(points: NDArray[np.generic], frame: Frame) -> NDArray[np.float64]:
 def to_qupath(points: NDArray[np.float64], bounds_origin: tuple[int, int]) -> NDArray[np.float64]:
     """Shift level-0 points (N, 2) into QuPath's frame, which starts at the slide's bounds origin."""
     return points - np.asarray(bounds_origin, dtype=np.float64)
+
+
+def to_um(points: NDArray[np.generic], frame: Frame) -> NDArray[np.float64]:
+    """Scale corner coordinates (N, 2), x then y, frame px, to microns from the slide's corner, float64."""
+    return np.asarray(points, dtype=np.float64) * np.asarray(frame.mpp, dtype=np.float64)
 
 
 def um_to_px(length_um: float, frame: Frame) -> float:

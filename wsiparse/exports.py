@@ -12,7 +12,7 @@ from wsiparse.report.summary import counts_csv
 from wsiparse.site import Site
 from wsiparse.slides import overview
 from wsiparse.types import PromptKind, SlideSummary
-from wsiparse.write.geojson import write_geojson
+from wsiparse.write.geojson import write_centroids, write_geojson
 from wsiparse.write.labels import write_labels
 from wsiparse.write.manifest import write_text
 from wsiparse.write.objects_zarr import ObjectsReader
@@ -66,6 +66,17 @@ def write_exports(site: Site, summary: SlideSummary) -> list[str]:
             engine=site.prepared.title,
         )
         files += [path.name for path in written.paths]
+    if prompts.of_kind("cell"):
+        centroids = write_centroids(
+            folder / "centroids.geojson.gz",
+            reader.batches("cell"),
+            frame=reader.frames["cell"],
+            prompts=prompts,
+            fingerprint=site.slide.fingerprint,
+            offset=overlay_offset(site.slide, site.config),
+            engine=site.prepared.title,
+        )
+        files += [path.name for path in centroids.paths]
     if site.config.labels:
         write_labels(folder / LABELS, reader, version=site.config.ngff)
         files.append(LABELS)

@@ -27,6 +27,7 @@ from wsiparse.recognize.base import (
     mirror_outside,
     recognition_grid,
 )
+from wsiparse.recognize.stain import od_bytes
 from wsiparse.schedule import map_ordered
 from wsiparse.slides import Slide
 from wsiparse.stitch.digest import BlockDigest
@@ -102,10 +103,24 @@ def read_field(
     recognition = recognizer(np.stack(images))
     prompts, ids = work.scale.spec.prompts, tuple(p + 1 for p in work.scale.positions)
     cores = [
-        core_field(recognition, k, tile, prompts, plan.area.field_mask(tile.core, plan.frame), ids)
+        core_field(
+            recognition,
+            k,
+            tile,
+            prompts,
+            plan.area.field_mask(tile.core, plan.frame),
+            ids,
+            od_bytes(_core_of(images[k], tile)),
+        )
         for k, tile in enumerate(tiles)
     ]
     return cores, lost
+
+
+def _core_of(image: NDArray[np.uint8], tile: Tile) -> NDArray[np.uint8]:
+    """What a tile owns of its read box: no other tile says anything about these pixels."""
+    y, x = tile.core.y - tile.box.y, tile.core.x - tile.box.x
+    return image[y : y + tile.core.height, x : x + tile.core.width]
 
 
 def recognise(
@@ -180,10 +195,10 @@ def objects_of(
     occupied = _occupied_blocks(plan, stitcher)
 
     def digest(i: int) -> BlockDigest:
-        cells, regions = field.read(stitcher.box(i))
+        cells, regions, od = field.read(stitcher.box(i))
         if kind == "cell":
-            return stitcher.digest(i, cells[0], cells[1], cells[2])
-        return stitcher.digest(i, (regions[r] > 0) * region_class, regions[r], None)
+            return stitcher.digest(i, cells[0], cells[1], od, cells[2])
+        return stitcher.digest(i, (regions[r] > 0) * region_class, regions[r], od)
 
     def awaited() -> Iterator[int]:
         for i in occupied:
@@ -191,9 +206,10 @@ def objects_of(
             yield i
 
     def kept(table: ObjectTable) -> ObjectTable:
-        if len(table) and recognition is not None and min_recognition > 0:
-            # a prompt without score parameters is not judged
-            table = table.take(np.flatnonzero(~(recognition.of_objects(table) < min_recognition)))
+        if len(table) and recognition is not None:
+            table = replace(table, recognition=recognition.of_objects(table))
+            if min_recognition > 0:  # a prompt without score parameters is not judged
+                table = table.take(np.flatnonzero(~(table.recognition < min_recognition)))
         if len(table) == 0:
             return table
         if kind == "region":

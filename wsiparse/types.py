@@ -18,6 +18,7 @@ from wsiparse.coords import Frame, to_level0
 
 __all__ = [
     "MAX_PROMPTS",
+    "OD_STEPS",
     "Box",
     "ClassCount",
     "EngineInfo",
@@ -39,6 +40,9 @@ PromptKind = Literal["cell", "region"]
 
 #: A class id is one byte in the field and 0 is background.
 MAX_PROMPTS: Final = 255
+
+#: Steps of a pixel's byte of optical density in the field per OD.
+OD_STEPS: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,6 +354,10 @@ class ObjectTable:
     centroid : (N, 2) float64, x then y, field px, mean of pixel centres
     first_px : (N, 2) int32, y then x of the first pixel in raster order: the sort key
     class_share : (N, P) float32, summed confidence per cell prompt as a share of the object's total; (N, 0) if unused
+    mean_od : (N,) float32, mean optical density of the object's pixels (see `wsiparse.recognize.stain.od_bytes`)
+    recognition : (N,) float32, recognition score of the object's class in the tile that owns its first pixel, 0-1
+
+    `mean_od` and `recognition` are NaN where they are not known, and may be left out to say so for all objects.
     """
 
     coords: NDArray[np.int32] = field(default_factory=lambda: np.zeros((0, 2), np.int32))
@@ -361,15 +369,22 @@ class ObjectTable:
     centroid: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 2), np.float64))
     first_px: NDArray[np.int32] = field(default_factory=lambda: np.zeros((0, 2), np.int32))
     class_share: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    mean_od: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
+    recognition: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
 
     def __post_init__(self) -> None:
         n = len(self.class_id)
+        for name in ("mean_od", "recognition"):
+            if len(getattr(self, name)) == 0 < n:
+                object.__setattr__(self, name, np.full(n, np.nan, np.float32))
         rows = (
             len(self.polygon_offsets) - 1,
             len(self.score),
             len(self.area_px),
             len(self.centroid),
             len(self.first_px),
+            len(self.mean_od),
+            len(self.recognition),
         )
         if any(r != n for r in rows) or (len(self.class_share) != n):
             raise ValueError(
@@ -402,6 +417,8 @@ class ObjectTable:
             centroid=self.centroid[rows],
             first_px=self.first_px[rows],
             class_share=self.class_share[rows],
+            mean_od=self.mean_od[rows],
+            recognition=self.recognition[rows],
         )
 
     @staticmethod
@@ -422,6 +439,8 @@ class ObjectTable:
             centroid=np.concatenate([t.centroid for t in tables]),
             first_px=np.concatenate([t.first_px for t in tables]),
             class_share=np.concatenate([t.class_share for t in tables]),
+            mean_od=np.concatenate([t.mean_od for t in tables]),
+            recognition=np.concatenate([t.recognition for t in tables]),
         )
 
     def raster_order(self) -> NDArray[np.int64]:
@@ -474,11 +493,17 @@ class RecognitionGrid:
             raise ValueError(f"scores {self.scores.shape} and statistics {self.statistics.shape} are not {shape}")
 
     def of_objects(self, table: ObjectTable) -> NDArray[np.float32]:
-        """(N,) float32: the score of each object's class in the tile that owns the object's first pixel."""
-        row, column = (table.first_px // self.grid.stride).T
+        """(N,) float32: the score of each object's class in the tile that owns the object's first pixel.
+
+        NaN for objects of other classes, whose pixels may be those of another frame.
+        """
         place = np.full(MAX_PROMPTS + 1, -1)
-        place[np.asarray(self.positions) + 1] = np.arange(len(self.positions))
-        found: NDArray[np.float32] = self.scores[place[table.class_id], row, column]
+        place[np.asarray(self.positions, np.intp) + 1] = np.arange(len(self.positions))
+        prompt = place[table.class_id]
+        mine = prompt >= 0
+        found = np.full(len(table), np.nan, np.float32)
+        row, column = (table.first_px[mine] // self.grid.stride).T
+        found[mine] = self.scores[prompt[mine], row, column]
         return found
 
     def median(self, position: int) -> float | None:

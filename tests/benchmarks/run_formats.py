@@ -40,7 +40,7 @@ def make(folder: Path, edge: int, block_px: int = 2048) -> None:
         for i in range(len(stitcher)):
             box = stitcher.box(i)
             mask = field.mask(box.x, box.y, box.width, box.height)
-            spool.append(stitcher.add(stitcher.digest(i, mask, mask * np.uint8(200))))
+            spool.append(stitcher.add(stitcher.digest(i, mask, mask * np.uint8(200), mask)))
         spool.finish(folder / "objects.zarr", engine="synthetic", slide=slide)
         spool.remove()
 

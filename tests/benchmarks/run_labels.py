@@ -48,7 +48,7 @@ def make_objects(folder: Path, edge: int, block: int = 2048) -> int:
             # stripes of the second class, so that the class map has something to show
             rows = (box.y + np.arange(box.height)) // 500 % 3 == 0
             classes = mask * np.where(rows, 2, 1).astype(np.uint8)[:, None]
-            spool.append(stitcher.add(stitcher.digest(i, classes, mask * np.uint8(200))))
+            spool.append(stitcher.add(stitcher.digest(i, classes, mask * np.uint8(200), mask)))
         spool.finish(folder / "objects.zarr", engine="synthetic", slide={})
         spool.remove()
     return stitcher.objects

@@ -42,7 +42,7 @@ def main() -> None:
     for i in range(len(stitcher)):
         mask = read(field, stitcher.box(i))
         began = time.process_time()
-        digest = stitcher.digest(i, mask, mask)
+        digest = stitcher.digest(i, mask, mask, mask)
         middle = time.process_time()
         exact.append(stitcher.add(digest))
         digest_s, add_s = digest_s + middle - began, add_s + time.process_time() - middle

@@ -53,9 +53,9 @@ def tables(
     for i in order:
         box = stitcher.box(i)
         mask = field.mask(box.x, box.y, box.width, box.height)
-        confidence = mask * np.uint8(200)
+        confidence, od = mask * np.uint8(200), field.od(box.x, box.y, box.width, box.height)
         clock.lap("field")
-        digest = stitcher.digest(i, mask, confidence)
+        digest = stitcher.digest(i, mask, confidence, od)
         clock.lap("digest")
         table = stitcher.add(digest)
         clock.lap("add")

@@ -14,7 +14,7 @@ from scipy.sparse.csgraph import connected_components
 from tests.benchmarks.nuclei_field import NucleiField
 from wsiparse.objects.runs import components
 from wsiparse.objects.split import SplitPixels, split_runs
-from wsiparse.objects.table import sum_classes, table_of_runs
+from wsiparse.objects.table import sum_classes, sum_od, table_of_runs
 from wsiparse.stitch import Stitcher
 from wsiparse.types import Box, ObjectTable
 
@@ -32,7 +32,8 @@ def overlapping_tiles(size: tuple[int, int]) -> Iterator[Box]:
 def objects_of_tile(mask: NDArray[np.uint8], box: Box, split: SplitPixels) -> ObjectTable:
     """Split and traced as if the tile were all there is; canvas px. The same kernels, nothing of the stitcher."""
     instances = split_runs(components(mask, (box.x, box.y)), None, split)
-    return table_of_runs(instances, *sum_classes(instances, mask.ravel(), mask.ravel(), 1))
+    sums, od = sum_classes(instances, mask.ravel(), mask.ravel(), 1), sum_od(instances, mask.ravel())
+    return table_of_runs(instances, *sums, od=od)
 
 
 def read(field: NucleiField, box: Box) -> NDArray[np.uint8]:
@@ -50,7 +51,7 @@ def stitched(field: NucleiField, split: SplitPixels, block_px: int = 512) -> lis
     found = []
     for i in range(len(stitcher)):
         mask = read(field, stitcher.box(i))
-        found.append(stitcher.add(stitcher.digest(i, mask, mask)))
+        found.append(stitcher.add(stitcher.digest(i, mask, mask, mask)))
     return found
 
 

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.kernels
 
 def table_of(field: CellField) -> ObjectTable:
     labels, n = reference.components(field.classes > 0)
-    return build_table(labels, n, field.classes, field.confidence, field.n_classes)
+    return build_table(labels, n, field.classes, field.confidence, field.n_classes, od=field.od)
 
 
 @given(cell_fields(), st.randoms(use_true_random=False))
@@ -46,3 +46,5 @@ def test_scores_enter_only_when_asked_for() -> None:
     one, other = (build_table(mask.astype(np.int32), 1, mask, mask * c, 1) for c in (100, 200))
     assert object_set_digest(one) == object_set_digest(other)
     assert object_set_digest(one, columns=True) != object_set_digest(other, columns=True)
+    darker = replace(one, mean_od=np.full(1, 0.5, np.float32))
+    assert object_set_digest(one, columns=True) != object_set_digest(darker, columns=True)

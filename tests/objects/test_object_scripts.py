@@ -65,17 +65,18 @@ def test_a_difference_to_the_reference_is_an_exit_code_of_1(
     assert "DIFFERENT" in capsys.readouterr().out
 
 
-def test_a_score_that_depends_on_the_tiling_is_noticed(
-    field: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("column", ["score", "mean_od"])
+def test_a_column_that_depends_on_the_tiling_is_noticed(
+    column: str, field: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The outlines agree, a column does not."""
     module = load("certify_objects")
     honest = module.stitched
 
-    def off(layer: np.ndarray, setting: object, *rest: object) -> object:
-        table = honest(layer, setting, *rest)
+    def off(layer: np.ndarray, od: np.ndarray, setting: object, *rest: object) -> object:
+        table = honest(layer, od, setting, *rest)
         if setting.block_px == 16:  # type: ignore[attr-defined]
-            table.score[:] += 0.01
+            getattr(table, column)[:] += 0.01
         return table
 
     monkeypatch.setattr(module, "stitched", off)

@@ -9,7 +9,7 @@ from hypothesis import given
 from tests.strategies import CellField, cell_fields
 from wsiparse.objects import reference
 from wsiparse.objects.runs import components
-from wsiparse.objects.table import build_table, sum_classes, table_of_runs
+from wsiparse.objects.table import build_table, sum_classes, sum_od, table_of_runs
 from wsiparse.types import ObjectTable
 
 pytestmark = pytest.mark.kernels
@@ -25,7 +25,7 @@ def table_of(labels: list[list[int]], classes: list[list[int]], confidence: list
 @given(cell_fields())
 def test_every_column_equals_numpys(field: CellField) -> None:
     labels, n = reference.components(field.classes > 0)
-    table = build_table(labels, n, field.classes, field.confidence, field.n_classes, origin=(7, 11))
+    table = build_table(labels, n, field.classes, field.confidence, field.n_classes, origin=(7, 11), od=field.od)
     for i in range(n):
         y, x = np.nonzero(labels == i + 1)
         classes, confidence = field.classes[y, x], field.confidence[y, x].astype(np.int64)
@@ -36,6 +36,7 @@ def test_every_column_equals_numpys(field: CellField) -> None:
         assert table.first_px[i].tolist() == [y[0] + 11, x[0] + 7]
         assert table.centroid[i] == pytest.approx([x.mean() + 7.5, y.mean() + 11.5])
         assert table.score[i] == pytest.approx(confidence.mean() / 255)
+        assert table.mean_od[i] == np.float32(field.od[y, x].astype(np.int64).sum() / (100 * len(x)))
         total = max(1, sum(sums))
         assert table.class_share[i] == pytest.approx(np.array(sums) / total)
 
@@ -64,6 +65,22 @@ def test_small_and_unsure_objects_are_left_out() -> None:
     kept = table_of_runs(runs, sums, present, min_area_px=2, min_confidence=0.5)
     assert kept.first_px.tolist() == [[0, 5]]
     assert kept.coords.tolist() == [[5, 0], [7, 0], [7, 1], [5, 1], [5, 0]]
+
+
+def test_without_optical_density_the_mean_is_unknown() -> None:
+    table = table_of([[1, 1, 2]], [[1, 1, 1]], [[9, 9, 9]])
+    assert table.mean_od.dtype == np.float32
+    assert np.isnan(table.mean_od).tolist() == [True, True]
+
+
+def test_filters_leave_every_object_its_own_optical_density() -> None:
+    mask = np.array([[1, 1, 0, 1, 0, 1, 1]], np.uint8)
+    runs = components(mask)
+    sums, present = sum_classes(runs, mask.ravel(), np.full(7, 255, np.uint8), 1)
+    od = sum_od(runs, np.array([255, 255, 99, 50, 99, 10, 31], np.uint8))
+    assert od.tolist() == [510, 50, 41]
+    kept = table_of_runs(runs, sums, present, min_area_px=2, od=od)
+    assert kept.mean_od.tolist() == [np.float32(2.55), np.float32(0.205)]
 
 
 def test_no_objects_give_an_empty_table() -> None:

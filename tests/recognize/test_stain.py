@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from wsiparse.recognize.stain import (
@@ -12,11 +13,13 @@ from wsiparse.recognize.stain import (
     fit_stains,
     hematoxylin_lut,
     macenko,
+    od_bytes,
     optical_density,
     otsu,
     plausible,
     through_lut,
 )
+from wsiparse.types import OD_STEPS
 
 #: A scanner whose hematoxylin and eosin differ from Ruifrok's by 7 and 15 degrees.
 SCANNER = np.array([[0.60, 0.76, 0.24], [0.30, 0.92, 0.25]]) / np.linalg.norm(
@@ -31,6 +34,32 @@ def stained(stains: NDArray[np.float64], seed: int = 0) -> NDArray[np.uint8]:
     amount = rng.uniform(0.4, 1.2, 40_000)
     od = (amount * share)[:, None] * stains[0] + (amount * (1 - share))[:, None] * stains[1]
     return np.clip(np.rint(256 * 10.0**-od - 1), 0, 255).astype(np.uint8).reshape(200, 200, 3)
+
+
+@given(hnp.arrays(np.uint8, st.tuples(st.integers(0, 9), st.integers(1, 9), st.just(3))))
+def test_a_byte_of_od_is_the_mean_of_the_channels_to_half_a_step(rgb: NDArray[np.uint8]) -> None:
+    exact = -np.log10((rgb.astype(np.float64) + 1) / 256).mean(axis=-1)
+    found = od_bytes(rgb)
+    assert (found.dtype, found.shape) == (np.uint8, rgb.shape[:-1])
+    assert (np.abs(found / OD_STEPS - exact) <= 0.0051).all()
+
+
+def test_bytes_of_od_of_all_grays_are_those_of_the_formula() -> None:
+    gray = np.arange(256)
+    exact = -100 * np.log10((gray + 1) / 256)
+    found = od_bytes(np.stack([gray] * 3, axis=-1).astype(np.uint8))
+    clear = np.abs(exact % 1 - 0.5) > 0.006  # elsewhere the table's own rounding may tip the scale
+    assert clear.sum() > 240
+    np.testing.assert_array_equal(found[clear], np.rint(exact[clear]))
+    assert (found[255], found[0]) == (0, 241)
+
+
+def test_bytes_of_od_do_not_care_for_the_order_of_channels_or_the_layout() -> None:
+    rgb = stained(SCANNER)
+    expected = od_bytes(rgb)
+    np.testing.assert_array_equal(od_bytes(rgb[..., ::-1]), expected)
+    np.testing.assert_array_equal(od_bytes(np.asfortranarray(rgb)), expected)
+    np.testing.assert_array_equal(od_bytes(rgb[::3, 1::2]), expected[::3, 1::2])
 
 
 def test_density_is_zero_for_white_and_finite_for_black() -> None:

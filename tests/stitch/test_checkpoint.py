@@ -63,6 +63,12 @@ def test_every_changed_byte_is_noticed() -> None:
             Stitcher.from_bytes(bytes(changed))
 
 
+def test_a_checkpoint_of_an_older_layout_is_told() -> None:
+    data = half_done().to_bytes().replace(b"wsiparse stitch 2", b"wsiparse stitch 1", 1)
+    with pytest.raises(FieldError, match=r"stitch 2.*found .*stitch 1.* Delete the checkpoint"):
+        Stitcher.from_bytes(data)
+
+
 @pytest.mark.parametrize("length", [0, 1, 17, 18, 49, 50, 60, -1])
 def test_a_checkpoint_cut_short_is_noticed(length: int) -> None:
     with pytest.raises(FieldError, match="stitch checkpoint"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numba
 import numpy as np
@@ -13,12 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.benchmarks.nuclei_field import NucleiField
-from tests.strategies import SHAPES, CellField, cell_fields, comb, full, planes_of, ring, split_settings
+from tests.strategies import SHAPES, CellField, cell_fields, comb, full, planes_of, ring, split_settings, two_discs
 from wsiparse.objects.canonical import object_set_digest
 from wsiparse.objects.split import SplitPixels
 from wsiparse.stitch import Stitcher
 from wsiparse.stitch.reference import whole_canvas
-from wsiparse.types import ObjectTable
+from wsiparse.types import OD_STEPS, ObjectTable
 
 pytestmark = pytest.mark.kernels
 
@@ -42,7 +43,7 @@ def stitch(
     def digest(i: int) -> object:
         box = stitcher.box(i)
         parts = [p[box.y : box.y1, box.x : box.x1] for p in field.planes]
-        return stitcher.digest(i, parts[0], parts[1], parts[2])
+        return stitcher.digest(i, *parts)
 
     order = list(range(len(stitcher)) if order is None else order)
     tables = []
@@ -127,6 +128,38 @@ def test_one_hash_for_all_block_sizes_threads_orders_and_resumes(nuclei: CellFie
         assert digest_of(stitch(nuclei, block_px, split, order, resume_after=range(1, n + 1))) == expected
 
 
+def od_sums(table: ObjectTable) -> list[int]:
+    """Summed bytes of optical density of each object: float32 keeps them exact up to 2^23."""
+    return np.rint(table.mean_od.astype(np.float64) * OD_STEPS * table.area_px).astype(np.int64).tolist()
+
+
+@given(cell_fields(), st.one_of(st.none(), split_settings()), st.integers(3, 40))
+@settings(max_examples=100)
+def test_optical_density_of_all_objects_adds_up_to_that_of_the_foreground(
+    field: CellField, split: SplitPixels | None, block_px: int
+) -> None:
+    split = split and replace(split, min_area_px=0, min_confidence=0.0)
+    table = stitch(field, block_px, split)
+    assert sum(od_sums(table)) == int(field.od[field.classes > 0].sum(dtype=np.int64))
+
+
+@given(cell_fields(), st.one_of(st.none(), split_settings()), st.integers(3, 12), st.integers(3, 40))
+@settings(max_examples=50)
+def test_mean_od_does_not_depend_on_the_blocks(
+    field: CellField, split: SplitPixels | None, block_px: int, other_px: int
+) -> None:
+    one, other = (stitch(field, px, split) for px in (block_px, other_px))
+    one, other = (t.take(t.raster_order()) for t in (one, other))
+    assert one.mean_od.tobytes() == other.mean_od.tobytes()
+
+
+def test_optical_density_of_the_background_is_nobodys() -> None:
+    mask = two_discs(20, 39)
+    field = planes_of(mask, 0, n_classes=1)
+    bright = replace(field, od=field.od * mask)
+    assert digest_of(stitch(field, 7, SplitPixels())) == digest_of(stitch(bright, 7, SplitPixels()))
+
+
 def test_polygons_cover_the_foreground_once_and_are_valid(nuclei: CellField) -> None:
     for split in (SplitPixels(), None):
         table = stitch(nuclei, 512 // SHRINK, split)
@@ -156,7 +189,7 @@ def test_a_comb_is_one_region_only_once_its_last_block_is_there() -> None:
     for i in range(len(stitcher)):
         box = stitcher.box(i)
         part = field.classes[box.y : box.y1, box.x : box.x1]
-        found.append(len(stitcher.add(stitcher.digest(i, part, part))))
+        found.append(len(stitcher.add(stitcher.digest(i, part, part, part))))
     assert found[-1] == 1
     assert sum(found) == 1
 
@@ -166,9 +199,9 @@ def test_an_object_is_handed_out_as_soon_as_its_last_neighbour_is_there() -> Non
     mask = np.zeros((20, 20), np.uint8)
     mask[4:8, 8:12] = 1
     stitcher = Stitcher((20, 20), 10, 1, SplitPixels())
-    assert len(stitcher.add(stitcher.digest(0, mask[:10, :10], mask[:10, :10]))) == 0
+    assert len(stitcher.add(stitcher.digest(0, *[mask[:10, :10]] * 3))) == 0
     assert stitcher.open_px == 8
-    table = stitcher.add(stitcher.digest(1, mask[:10, 10:], mask[:10, 10:]))
+    table = stitcher.add(stitcher.digest(1, *[mask[:10, 10:]] * 3))
     assert table.coords.tolist() == [[8, 4], [12, 4], [12, 8], [8, 8], [8, 4]]
     assert stitcher.open_px == 0
     assert stitcher.missing().tolist() == [2, 3]
@@ -213,11 +246,12 @@ def test_a_giant_gives_up_its_bytes_and_keeps_its_classes() -> None:
     height, width = 64, 4096 // SHRINK // 16 * 16
     classes = np.ones((height, width), np.uint8)
     classes[:, : width // 4] = 2
-    field = CellField(classes, np.full_like(classes, 100), classes, 2)
+    field = CellField(classes, np.full_like(classes, 100), 40 * classes, classes, 2)
     split = SplitPixels(max_component_px=1000)
     table = stitch(field, 16, split, order=np.random.default_rng(0).permutation(4 * (width // 16)).tolist())
     assert digest_of(table) == digest_of(whole_canvas(*field.planes, 2, split))
     assert table.class_share.tolist() == [pytest.approx([0.75, 0.25], abs=0.01)]
+    assert table.mean_od.tolist() == [pytest.approx(0.5)]
 
 
 def test_the_carry_follows_the_frontier_not_the_objects(nuclei: CellField) -> None:
@@ -253,12 +287,13 @@ PART = np.ones((4, 4), np.uint8)
 @pytest.mark.parametrize(
     ("planes", "says"),
     [
-        ((PART[:3], PART, PART), "classes must be"),
-        ((PART.astype(np.int32), PART, PART), "classes must be"),
-        ((PART, PART.astype(np.float32), PART), "confidence must be"),
-        ((PART, PART, PART[:, :2]), "landscape must be"),
-        ((PART, PART, None), "got None"),
-        ((PART * 3, PART, PART), "class 3 is outside"),
+        ((PART[:3], PART, PART, PART), "classes must be"),
+        ((PART.astype(np.int32), PART, PART, PART), "classes must be"),
+        ((PART, PART.astype(np.float32), PART, PART), "confidence must be"),
+        ((PART, PART, PART.astype(np.float32), PART), "od must be"),
+        ((PART, PART, PART, PART[:, :2]), "landscape must be"),
+        ((PART, PART, PART, None), "got None"),
+        ((PART * 3, PART, PART, PART), "class 3 is outside"),
     ],
 )
 def test_planes_that_do_not_fit_the_block_are_refused(planes: tuple[np.ndarray, ...], says: str) -> None:
@@ -269,7 +304,7 @@ def test_planes_that_do_not_fit_the_block_are_refused(planes: tuple[np.ndarray, 
 
 def test_a_block_arrives_once_and_must_exist() -> None:
     stitcher = Stitcher((8, 4), 4, 1, None)
-    digest = stitcher.digest(0, PART, PART)
+    digest = stitcher.digest(0, PART, PART, PART)
     stitcher.add(digest)
     with pytest.raises(ValueError, match="arrived before"):
         stitcher.add(digest)

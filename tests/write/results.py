@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tests.write.tables import ENGINE, FRAME, PROMPTS, blobs, regions
 from wsiparse.coords import Frame
-from wsiparse.types import ObjectTable, PromptSet, SlideSummary
+from wsiparse.types import ObjectTable, PromptSet, RecognitionGrid, SlideSummary, TileGrid
 from wsiparse.write.manifest import write_done
 from wsiparse.write.objects_zarr import ObjectSpool, ObjectsReader
 
@@ -23,6 +25,18 @@ SLIDE: dict[str, Any] = {
 }
 
 
+def judged(positions: tuple[int, ...], stride: int, *, unknown: tuple[int, ...] = (), seed: int = 0) -> RecognitionGrid:
+    """Random recognition scores of some prompts in tiles over `FRAME`; those of `unknown` prompts are NaN."""
+    rng, grid = np.random.default_rng(seed), TileGrid(FRAME.size, stride + 10, 5)
+    scores = rng.random((len(positions), grid.rows, grid.columns)).astype(np.float32)
+    scores[[k for k, position in enumerate(positions) if position in unknown]] = np.nan
+    return RecognitionGrid(positions, grid, rng.random((*scores.shape, 4)).astype(np.float32), scores)
+
+
+#: Cells and regions seen at two scales; the first prompt has no score parameters.
+JUDGED = (judged((2, 0), 32, unknown=(0,)), judged((1,), 1500, seed=1))
+
+
 def objects_at(
     path: Path,
     tables: Sequence[ObjectTable] = (CELLS, REGIONS),
@@ -30,13 +44,14 @@ def objects_at(
     frame: Frame = FRAME,
     prompts: PromptSet = PROMPTS,
     slide: dict[str, Any] = SLIDE,
+    recognition: Sequence[RecognitionGrid] = (),
 ) -> ObjectsReader:
     """objects.zarr of these tables at `path`, opened."""
     spool_folder = path.with_name("spool-of-test")
     with ObjectSpool(spool_folder, frames={"cell": frame, "region": frame}, prompts=prompts) as spool:
         for table in tables:
             spool.append(table)
-        spool.finish(path, engine=ENGINE, slide=slide)
+        spool.finish(path, engine=ENGINE, slide=slide, recognition=recognition)
         spool.remove()
     return ObjectsReader(path)
 

@@ -32,9 +32,8 @@ def table_of(mask: NDArray[np.bool_], *, origin: tuple[int, int] = (0, 0), seed:
     rng = np.random.default_rng(seed)
     shape = labels.shape
     classes = rng.choice(np.array([1, 3], np.uint8), n + 1)[labels]
-    table = build_table(
-        labels.astype(np.int32), n, classes, rng.integers(1, 256, shape).astype(np.uint8), len(PROMPTS), origin=origin
-    )
+    confidence, od = rng.integers(1, 256, shape).astype(np.uint8), rng.integers(0, 242, shape).astype(np.uint8)
+    table = build_table(labels.astype(np.int32), n, classes, confidence, len(PROMPTS), origin=origin, od=od)
     return replace(table, class_share=table.class_share[:, [0, 2]])
 
 
@@ -60,4 +59,4 @@ def masks(most: int = 12) -> st.SearchStrategy[NDArray[np.bool_]]:
 def same(a: ObjectTable, b: ObjectTable) -> bool:
     """Are all columns equal, types included?"""
     pairs = [(getattr(a, f.name), getattr(b, f.name)) for f in fields(ObjectTable)]
-    return all(x.dtype == y.dtype and np.array_equal(x, y) for x, y in pairs)
+    return all(x.dtype == y.dtype and np.array_equal(x, y, equal_nan=x.dtype.kind == "f") for x, y in pairs)

@@ -5,7 +5,7 @@ import gzip
 import json
 import math
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,13 @@ import shapely
 from hypothesis import HealthCheck, given, settings
 from numpy.typing import NDArray
 
-from tests.write.results import objects_at
+from tests.write.results import JUDGED, objects_at
 from tests.write.tables import PROMPTS, masks, table_of
 from tests.write.test_parts import files_up_to, names_in
 from wsiparse.coords import Frame, um2_per_px
 from wsiparse.errors import OutputError
 from wsiparse.report.summary import safe_cell
-from wsiparse.types import Prompt, PromptSet
+from wsiparse.types import Prompt, PromptSet, RecognitionGrid
 from wsiparse.write.coco import write_coco
 from wsiparse.write.columnar import half_up, write_csv, write_parquet
 from wsiparse.write.geojson import write_geojson
@@ -88,7 +88,9 @@ def test_any_objects_survive_csv_and_parquet(
     assert shapely.equals_exact(polygons, expected.polygons()).all()
 
 
-def test_csv_tells_the_same_numbers_as_geojson(tmp_path: Path, reader: ObjectsReader) -> None:
+@pytest.mark.parametrize("recognition", [(), JUDGED], ids=["no scores", "recognition scores"])
+def test_csv_tells_the_same_numbers_as_geojson(tmp_path: Path, recognition: Sequence[RecognitionGrid]) -> None:
+    reader = objects_at(tmp_path / "objects.zarr", recognition=recognition)
     write_csv(tmp_path / "a.csv", object_frames(reader, ("cell",)), cell=safe_cell)
     write_geojson(
         tmp_path / "a.geojson",
@@ -102,9 +104,15 @@ def test_csv_tells_the_same_numbers_as_geojson(tmp_path: Path, reader: ObjectsRe
     features = json.loads((tmp_path / "a.geojson").read_text(encoding="utf-8"))["features"]
     rows = rows_of(tmp_path / "a.csv")
     assert [row["id"] for row in rows] == [feature["id"] for feature in features]
+    told = set()
     for row, feature in zip(rows, features, strict=True):
-        for name, value in feature["properties"]["measurements"].items():
+        numbers = feature["properties"]["measurements"]
+        for name, value in numbers.items():
             assert float(row[column_name(name)]) == value
+        told |= set(numbers)
+        assert ("Recognition score" in numbers) == bool(row.get("recognition_score"))
+    assert {"Mean OD", "Probability"} <= told
+    assert ("Recognition score" in told) == bool(recognition)
 
 
 def test_pandas_reads_the_csv_without_being_told_anything(tmp_path: Path, reader: ObjectsReader) -> None:

@@ -101,6 +101,30 @@ def test_the_text_reads_as_the_same_features_that_the_json_module_writes(
     assert read(path)["features"] == expected(table, frame, offset=offset, points=True)
 
 
+def test_an_object_without_a_number_has_no_such_measurement(tmp_path: Path) -> None:
+    """QuPath wants numbers: what is unknown is left out, wherever it stands among the others."""
+    score = np.where(np.arange(len(CELLS)) % 2, np.linspace(0, 1, len(CELLS)), np.nan).astype(np.float32)
+    od = np.where(np.arange(len(CELLS)) % 3, CELLS.mean_od, np.nan).astype(np.float32)
+    table = replace(CELLS, recognition=score, mean_od=od)
+    write(tmp_path / "a.geojson", [table])
+    assert b"NaN" not in (tmp_path / "a.geojson").read_bytes()
+    assert check(tmp_path / "a.geojson").problems == []
+    features = read(tmp_path / "a.geojson")["features"]
+    assert features == expected(table, FRAME)
+    found = [feature["properties"]["measurements"] for feature in features]
+    assert ["Recognition score" in m for m in found] == np.isfinite(score).tolist()
+    assert ["Mean OD" in m for m in found] == np.isfinite(od).tolist()
+
+
+def test_scores_that_only_some_batches_have_give_the_same_text_as_one_batch(tmp_path: Path) -> None:
+    score = np.full(len(CELLS), np.nan, np.float32)
+    score[20:25] = 0.75
+    table = replace(CELLS, recognition=score)
+    write(tmp_path / "a.geojson", [table])
+    write(tmp_path / "b.geojson", [table.take(rows) for rows in np.array_split(np.arange(len(table)), 7)])
+    assert sha256_file(tmp_path / "a.geojson") == sha256_file(tmp_path / "b.geojson")
+
+
 def test_coordinates_inside_and_outside_the_kept_table_give_the_same_text(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -79,6 +80,20 @@ def test_measurements_are_in_microns_and_name_every_cell_class() -> None:
     np.testing.assert_allclose(columns["Perimeter um"], shapes(table)[:, 0] * 0.5)
     assert found.names[-2:] == ('Share Nucleus "A"\\B', "Share Inflammatory")
     np.testing.assert_allclose(columns["Share Inflammatory"], table.class_share[:, 1])
+
+
+def test_mean_od_is_a_measurement_and_recognition_is_one_where_any_object_has_a_score() -> None:
+    table = blobs()
+    scores = np.where(np.arange(len(table)) % 3 == 0, 0.25, np.nan).astype(np.float32)
+    bare, judged = measure(table, PROMPTS, 0.25), measure(replace(table, recognition=scores), PROMPTS, 0.25)
+    assert "Recognition score" not in bare.names
+    np.testing.assert_array_equal(bare.values[:, bare.names.index("Mean OD")], table.mean_od)
+    assert judged.names[5:8] == ("Mean OD", "Probability", "Recognition score")
+    np.testing.assert_array_equal(judged.values[:, 7], scores)
+    np.testing.assert_array_equal(np.delete(judged.values, 7, axis=1), bare.values)
+    always = measure(table, PROMPTS, 0.25, judged=True)
+    assert always.names == judged.names
+    assert np.isnan(always.values[:, 7]).all()
 
 
 @pytest.mark.parametrize("um2", [0.0, -1.0, math.nan, math.inf])

@@ -222,7 +222,7 @@ def test_the_blocks_that_made_the_objects_change_no_byte(tmp_path: Path) -> None
         for i in np.random.default_rng(block).permutation(len(stitcher)).tolist():
             box = stitcher.box(i)
             part = (slice(box.y, box.y1), slice(box.x, box.x1))
-            tables.append(stitcher.add(stitcher.digest(i, field.classes[part], field.confidence[part])))
+            tables.append(stitcher.add(stitcher.digest(i, field.classes[part], field.confidence[part], field.od[part])))
         folder = tmp_path / str(block)
         found = store(folder, tables, dict.fromkeys(("cell", "region"), frame), prompts)
         assert found.count("cell") > 10

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from numpy.typing import NDArray
 
 import wsiparse
-from tests.write.results import CELLS, REGIONS, SLIDE, finished_slide, objects_at
+from tests.write.results import CELLS, JUDGED, REGIONS, SLIDE, finished_slide, judged, objects_at
 from tests.write.tables import FRAME, PROMPTS, masks, table_of
 from wsiparse.coords import Frame, um2_per_px
 from wsiparse.errors import OutputError
@@ -52,6 +52,31 @@ def test_measurements_are_those_of_every_other_format_and_nan_where_an_object_ha
     assert np.isnan(frame["share_Inflammatory"][len(CELLS) :]).all()
     assert set(frame.columns) >= {"area_um2", "perimeter_um", "circularity", 'share_Nucleus "A"\\B'}
     assert all(len(frame[name]) == len(frame) for name in frame.columns)
+
+
+def test_mean_od_and_recognition_are_columns_of_every_batch_alike(tmp_path: Path) -> None:
+    reader = objects_at(tmp_path / "objects.zarr", recognition=JUDGED)
+    whole, parts = joined(list(object_frames(reader))), joined(list(object_frames(reader, rows=3)))
+    assert whole.measured[5:8] == ("mean_od", "probability", "recognition_score")
+    assert np.array_equal(whole["mean_od"], np.concatenate([t.mean_od for t in BOTH]))
+    expected = np.concatenate([reader.table(kind).recognition for kind in ("cell", "region")])
+    assert np.array_equal(whole["recognition_score"], expected, equal_nan=True)
+    assert np.isnan(expected).any()
+    assert np.isfinite(expected[-len(REGIONS) :]).all()
+    assert np.array_equal(parts.values, whole.values, equal_nan=True)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "there"), [(("cell",), False), (("region",), True), (("cell", "region"), True)], ids=str
+)
+def test_the_recognition_column_is_there_when_a_prompt_of_these_kinds_has_scores(
+    tmp_path: Path, kinds: tuple, there: bool
+) -> None:
+    unscored = judged((0, 2), 64, unknown=(0, 2))
+    full = objects_at(tmp_path / "a.zarr", recognition=[unscored, JUDGED[1]])
+    empty = objects_at(tmp_path / "b.zarr", [], recognition=[unscored, JUDGED[1]])
+    for reader in (full, empty):
+        assert ("recognition_score" in next(object_frames(reader, kinds)).columns) == there
 
 
 def test_polygons_are_the_outlines_scaled_to_level_0_with_their_holes(frame: ObjectFrame) -> None:

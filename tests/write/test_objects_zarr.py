@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,10 +13,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
+from tests.write.results import JUDGED, judged, objects_at
 from tests.write.tables import ENGINE, FRAME, PROMPTS, SLIDE, blobs, masks, regions, same, table_of
 from wsiparse.coords import Frame
 from wsiparse.errors import OutputError
-from wsiparse.types import ObjectTable
+from wsiparse.types import ObjectTable, RecognitionGrid, TileGrid
 from wsiparse.write import objects_zarr
 from wsiparse.write.objects_zarr import ObjectSpool, ObjectsReader, decode_coords, encode_coords, write_table
 from wsiparse.write.parts import sha256_tree
@@ -203,10 +205,13 @@ def change(key: str, value: object) -> Callable[[Path], None]:
         (garble("zarr.json", "[]"), "not an objects.zarr"),
         (garble("zarr.json", '{"zarr_format": 3, "node_type": "group"}'), "not an objects.zarr of wsiparse"),
         (change("format", "something"), "not an objects.zarr of wsiparse"),
-        (change("version", 2), "format version 2"),
+        (change("version", 1), "format version 1, this program reads 2.*--overwrite"),
+        (change("version", 3), "format version 3, this program reads 2"),
         (change("frames", {"cell": {"size": [0, 1]}}), "attributes are incomplete"),
         (change("prompts", [{"text": "a"}]), "attributes are incomplete"),
         (change("columns", None), "attributes are incomplete"),
+        (change("recognition", None), "attributes are incomplete"),
+        (change("recognition", [{}]), "attributes are incomplete"),
         (change("columns", {"cells": {}, "regions": {}}), "is not"),
     ],
 )
@@ -216,6 +221,87 @@ def test_damage_is_one_clear_line(tmp_path: Path, damage: Callable[[Path], None]
     with pytest.raises(OutputError, match=words) as caught:
         ObjectsReader(path).verify()
     assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_recognition_grids_are_read_back_and_every_object_knows_its_score(tmp_path: Path) -> None:
+    reader = objects_at(tmp_path / "objects.zarr", [CELLS, REGIONS], recognition=JUDGED)
+    for found, grid in zip(reader.recognition, JUDGED, strict=True):
+        assert (found.positions, found.grid) == (grid.positions, grid.grid)
+        np.testing.assert_array_equal(found.scores, grid.scores)
+        np.testing.assert_array_equal(found.statistics, grid.statistics)
+    for kind, grid in (("cell", JUDGED[0]), ("region", JUDGED[1])):
+        table = reader.table(kind)  # type: ignore[arg-type]
+        expected = []
+        for class_id, (y, x) in zip(table.class_id.tolist(), table.first_px.tolist(), strict=True):
+            prompt = grid.positions.index(class_id - 1)
+            expected.append(grid.scores[prompt, y // grid.grid.stride, x // grid.grid.stride])
+        np.testing.assert_array_equal(table.recognition, np.array(expected, np.float32))
+        parts = ObjectTable.concat(list(reader.batches(kind, 3)))  # type: ignore[arg-type]
+        assert same(parts, table)
+    assert np.isnan(reader.table("cell").recognition).tolist() == (reader.table("cell").class_id == 1).tolist()
+    assert len(np.unique(reader.table("cell").recognition)) > 2
+
+
+def test_without_grids_no_object_has_a_score(tmp_path: Path) -> None:
+    reader = ObjectsReader(write(tmp_path / "objects.zarr"))
+    assert reader.recognition == []
+    assert np.isnan(reader.table("cell").recognition).all()
+
+
+def test_grids_without_tiles_read_are_kept_too(tmp_path: Path) -> None:
+    """Values that are all NaN or all 0 are stored like any others."""
+    grid = TileGrid((40, 40), 20, 0)
+    statistics = np.zeros((1, 2, 2, 4), np.float32)
+    given = [
+        RecognitionGrid((0,), grid, statistics * np.nan, np.full((1, 2, 2), value, np.float32)) for value in (0, np.nan)
+    ]
+    reader = objects_at(tmp_path / "objects.zarr", recognition=given)
+    np.testing.assert_array_equal([g.scores for g in reader.recognition], [g.scores for g in given])
+
+
+def lose_a_grid(path: Path) -> None:
+    shutil.rmtree(path / "recognition" / "scale-1")
+
+
+def lose_the_scores(path: Path) -> None:
+    (path / "recognition" / "scale-0" / "scores" / "c" / "0" / "0" / "0").unlink()
+
+
+def swap_the_scales(path: Path) -> None:
+    """The grid of another run, sound in itself."""
+    other = path.with_name("other.zarr")
+    objects_at(other, recognition=[judged((2, 0), 32, seed=7)])
+    shutil.rmtree(path / "recognition" / "scale-0")
+    shutil.copytree(other / "recognition" / "scale-0", path / "recognition" / "scale-0")
+
+
+def change_the_tiles(path: Path) -> None:
+    file = path / "recognition" / "scale-1" / "zarr.json"
+    facts = json.loads(file.read_text())
+    facts["attributes"]["tile_px"] = 77
+    file.write_text(json.dumps(facts))
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lose_a_grid, "damaged.*recognition/scale-1 is missing or unreadable"),
+        (lose_the_scores, "damaged.*checksum of recognition/scale-0/scores differs"),
+        (swap_the_scales, "damaged.*checksum of recognition/scale-0/scores differs"),
+        (change_the_tiles, "damaged.*recognition/scale-1 is missing or unreadable"),
+        (
+            garble("recognition/scale-0/statistics/zarr.json", "{"),
+            "damaged.*recognition/scale-0 is missing or unreadable",
+        ),
+    ],
+)
+def test_damaged_recognition_is_one_clear_line(tmp_path: Path, damage: Callable[[Path], None], words: str) -> None:
+    path = tmp_path / "objects.zarr"
+    objects_at(path, recognition=JUDGED)
+    damage(path)
+    with pytest.raises(OutputError, match=words) as caught:
+        ObjectsReader(path)
     assert "\n" not in str(caught.value)
 
 

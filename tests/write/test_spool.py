@@ -171,6 +171,27 @@ def test_a_spool_of_another_run_is_refused(tmp_path: Path) -> None:
         opened(tmp_path)
 
 
+def test_a_log_of_an_older_layout_is_told(tmp_path: Path) -> None:
+    opened(tmp_path).close()
+    log = (tmp_path / LOG_NAME).read_bytes()
+    assert log.startswith(b"WSPOOL2\n")
+    (tmp_path / LOG_NAME).write_bytes(log.replace(b"WSPOOL2", b"WSPOOL1", 1))
+    with pytest.raises(OutputError, match=r"a log of format version 1, this program reads 2\. Remove it"):
+        opened(tmp_path)
+
+
+def test_recognition_scores_do_not_enter_the_log(tmp_path: Path) -> None:
+    """They are those of the grid, which is known at the end."""
+    scored = replace(CELLS, recognition=np.full(len(CELLS), 0.5, np.float32))
+    logs = set()
+    for name, table in (("a", CELLS), ("b", scored)):
+        with opened(tmp_path / name) as spool:
+            spool.append(table)
+            assert same(gathered(spool.sorted("cell")), raster_sorted(CELLS))
+        logs.add((tmp_path / name / LOG_NAME).read_bytes())
+    assert len(logs) == 1
+
+
 def test_a_folder_that_cannot_be_made_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="file"):

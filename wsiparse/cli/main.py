@@ -25,6 +25,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "plan": ("plan", "Tell what a run would do: tiles, mm2, disk, memory."),
     "info": ("info", "Describe slides: size, levels, mpp, tissue."),
     "export": ("export", "Write results in other formats."),
+    "view": ("view", "Look at a slide's results in a browser."),
     "verify": ("verify", "Take every hash of a results folder again."),
     "doctor": ("doctor", "Check whether this machine is ready, and say what to do."),
     "prompts": ("prompts", "List what can be looked for, and which engine answers."),

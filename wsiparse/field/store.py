@@ -1,9 +1,9 @@
 """The class field as zip files of Zarr arrays: one part per chunk of tiles, read back by any box.
 
-A part is one file (one inode on a shared file system, one atomic publish) with four arrays: `tiles` (n,) int64,
-`cells` (n, 3, S, S) uint8 and `regions` (n, R, S, S) uint8, S = the grid's stride, one Zarr chunk a tile, zstd; and
-`statistics` (n, P, 4) float32, P = 0 where the engine has none.
-Tiles nobody wrote are background.
+A part is one file (one inode on a shared file system, one atomic publish) with five arrays: `tiles` (n,) int64,
+`cells` (n, 3, S, S) uint8, `regions` (n, R, S, S) uint8 and `od` (n, S, S) uint8, S = the grid's stride, one Zarr
+chunk a tile, zstd; and `statistics` (n, P, 4) float32, P = 0 where the engine has none. Its attributes tell the
+version of this layout. Tiles nobody wrote are background.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import zarr
@@ -24,7 +25,10 @@ from wsiparse.errors import FieldError
 from wsiparse.field.tiles import FieldTile
 from wsiparse.types import Box, TileGrid
 
-__all__ = ["Field", "PartReader", "PartShelf", "memory_field", "parts_field", "write_part"]
+__all__ = ["VERSION", "Field", "PartReader", "PartShelf", "memory_field", "parts_field", "write_part"]
+
+#: Of the layout of a part; parts of version 1 told none and had no optical density.
+VERSION: Final = 2
 
 #: Decoded tiles a field keeps; blocks are asked for in raster order, so neighbours are enough.
 _KEEP = 16
@@ -37,13 +41,14 @@ def write_part(path: Path, tiles: Sequence[FieldTile], grid: TileGrid, n_regions
     """Write the field bytes of a chunk of tiles to `path` (not atomic: the caller publishes)."""
     s, n = grid.stride, len(tiles)
     with ZipStore(path, mode="w", compression=zipfile.ZIP_STORED) as store:
-        root = zarr.create_group(store)
+        root = zarr.create_group(store, attributes={"version": VERSION})
         zstd = ZstdCodec(level=1)
         index = root.create_array("tiles", shape=(n,), dtype="int64", chunks=(max(n, 1),))
         cells = root.create_array("cells", shape=(n, 3, s, s), dtype="uint8", chunks=(1, 3, s, s), compressors=zstd)
         regions = root.create_array(
             "regions", shape=(n, n_regions, s, s), dtype="uint8", chunks=(1, max(n_regions, 1), s, s), compressors=zstd
         )
+        od = root.create_array("od", shape=(n, s, s), dtype="uint8", chunks=(1, s, s), compressors=zstd)
         index[:] = np.array([t.index for t in tiles], np.int64)
         judged = np.stack([t.statistics for t in tiles]) if tiles else np.zeros((0, 0, 4), np.float32)
         statistics = root.create_array(
@@ -51,14 +56,16 @@ def write_part(path: Path, tiles: Sequence[FieldTile], grid: TileGrid, n_regions
         )
         statistics[:] = judged
         for k, tile in enumerate(tiles):
-            full = np.zeros((3 + n_regions, s, s), np.uint8)
+            full = np.zeros((4 + n_regions, s, s), np.uint8)
             _, h, w = tile.cells.shape
             full[:3, :h, :w] = tile.cells
-            full[3:, :h, :w] = tile.regions
+            full[3, :h, :w] = tile.od
+            full[4:, :h, :w] = tile.regions
             if full.any():
                 cells[k] = full[:3]
+                od[k] = full[3]
                 if n_regions:
-                    regions[k] = full[3:]
+                    regions[k] = full[4:]
 
 
 class PartReader:
@@ -77,7 +84,14 @@ class PartReader:
         try:
             self._store = ZipStore(path, mode="r")
             root = zarr.open_group(self._store, mode="r")
-            self._cells, self._regions = _array(root, "cells"), _array(root, "regions")
+            found = root.attrs.get("version", 1)
+            if found != VERSION:
+                self._store.close()
+                raise FieldError(
+                    f"{path}: a field part of layout version {found}, this program reads {VERSION}. "
+                    "Delete it and run again."
+                )
+            self._cells, self._regions, self._od = (_array(root, name) for name in ("cells", "regions", "od"))
             self.tiles = tuple(int(i) for i in np.asarray(_array(root, "tiles")[:]))
             self.statistics = np.asarray(_array(root, "statistics")[:], np.float32)
         except (OSError, zipfile.BadZipFile, KeyError, ValueError) as err:
@@ -93,11 +107,12 @@ class PartReader:
             try:
                 cells = np.asarray(self._cells[k, :, : core.height, : core.width])
                 regions = np.asarray(self._regions[k, :, : core.height, : core.width])
+                od = np.asarray(self._od[k, : core.height, : core.width])
             except (OSError, zipfile.BadZipFile, ValueError, RuntimeError) as err:
                 raise FieldError(
                     f"{self._path}: tile {index} cannot be decoded ({err}). Delete the part and run again."
                 ) from err
-        return FieldTile(index, cells, regions)
+        return FieldTile(index, cells, regions, od)
 
     def close(self) -> None:
         """Close the file."""
@@ -140,12 +155,13 @@ class Field:
                 self._kept.popitem(last=False)
         return tile
 
-    def read(self, box: Box) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """Cell bytes (3, h, w) and region bytes (R, h, w), uint8, of a box inside the canvas, field px."""
+    def read(self, box: Box) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
+        """Cells (3, h, w), regions (R, h, w) and OD (h, w), uint8 each, of a box inside the canvas, field px."""
         if box.clip(self.grid.canvas) != box:
             raise ValueError(f"{box} is not inside the canvas {self.grid.canvas}")
         cells = np.zeros((3, box.height, box.width), np.uint8)
         regions = np.zeros((self.n_regions, box.height, box.width), np.uint8)
+        od = np.zeros((box.height, box.width), np.uint8)
         s = self.grid.stride
         for row in range(box.y // s, (box.y1 - 1) // s + 1):
             for column in range(box.x // s, (box.x1 - 1) // s + 1):
@@ -155,11 +171,12 @@ class Field:
                 x, y = column * s, row * s
                 _, h, w = tile.cells.shape
                 x0, x1, y0, y1 = max(box.x, x), min(box.x1, x + w), max(box.y, y), min(box.y1, y + h)
-                to = (slice(None), slice(y0 - box.y, y1 - box.y), slice(x0 - box.x, x1 - box.x))
-                source = (slice(None), slice(y0 - y, y1 - y), slice(x0 - x, x1 - x))
+                to = (..., slice(y0 - box.y, y1 - box.y), slice(x0 - box.x, x1 - box.x))
+                source = (..., slice(y0 - y, y1 - y), slice(x0 - x, x1 - x))
                 cells[to] = tile.cells[source]
                 regions[to] = tile.regions[source]
-        return cells, regions
+                od[to] = tile.od[source]
+        return cells, regions, od
 
 
 def memory_field(grid: TileGrid, n_regions: int, tiles: Iterable[FieldTile]) -> Field:

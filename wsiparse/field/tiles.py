@@ -1,8 +1,9 @@
 """Network output of a tile -> the bytes of its core.
 
-The field holds, per pixel, three bytes for the cell layer (winning class, quantised confidence, landscape) and one
-byte for each region prompt (confidence, 0 where below its threshold). A pixel is written exactly once, by the one
-tile whose core holds it; whatever needs context has happened inside the recognizer, before the core is cut out.
+The field holds, per pixel, three bytes for the cell layer (winning class, quantised confidence, landscape), one byte
+for each region prompt (confidence, 0 where below its threshold) and one for the optical density, which all layers
+share. A pixel is written exactly once, by the one tile whose core holds it; whatever needs context has happened inside
+the recognizer, before the core is cut out. Background is 0 in every byte, so that it costs next to nothing on disk.
 """
 
 from __future__ import annotations
@@ -31,12 +32,14 @@ class FieldTile:
     index : tile index in its grid
     cells : (3, h, w) uint8: class id (0 background), confidence round(255 p), landscape; see `CELL_LAYERS`
     regions : (R, h, w) uint8: confidence of each region prompt in prompt order, 0 = not there
+    od : (h, w) uint8: a pixel's optical density times `wsiparse.types.OD_STEPS`, 0 where no prompt is
     statistics : (P, 4) float32, mask statistics of each prompt on the whole tile; (0, 4) where the engine has none
     """
 
     index: int
     cells: NDArray[np.uint8]
     regions: NDArray[np.uint8]
+    od: NDArray[np.uint8]
     statistics: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 4), np.float32))
 
     def __post_init__(self) -> None:
@@ -44,6 +47,8 @@ class FieldTile:
             raise ValueError(f"cells must be (3, h, w), got {self.cells.shape}")
         if self.regions.ndim != 3 or self.regions.shape[1:] != self.cells.shape[1:]:
             raise ValueError(f"regions {self.regions.shape} do not match cells {self.cells.shape}")
+        if self.od.shape != self.cells.shape[1:]:
+            raise ValueError(f"od {self.od.shape} does not match cells {self.cells.shape}")
 
 
 def core_field(
@@ -53,6 +58,7 @@ def core_field(
     prompts: PromptSet,
     mask: NDArray[np.bool_],
     class_ids: Sequence[int],
+    od: NDArray[np.uint8],
 ) -> FieldTile:
     """Cut one tile's core out of a batch and reduce it to bytes.
 
@@ -64,6 +70,7 @@ def core_field(
     prompts : same order as the probabilities
     mask : (h, w) bool over the core; False pixels are written as background
     class_ids : what the class byte is for each prompt, 1-255
+    od : (h, w) uint8 over the core, optical density of its own pixels times `wsiparse.types.OD_STEPS`
 
     Returns
     -------
@@ -88,6 +95,7 @@ def core_field(
     for r, i in enumerate(region_ids):
         p = probabilities[i]
         regions[r] = np.where((p > prompts[i].threshold) & mask, np.maximum(quantise(p), 1), 0)
+    od = od * (cells[0].astype(np.bool_) | regions.any(axis=0))
     if recognition.statistics is None:
-        return FieldTile(tile.index, cells, regions)
-    return FieldTile(tile.index, cells, regions, recognition.statistics[position])
+        return FieldTile(tile.index, cells, regions, od)
+    return FieldTile(tile.index, cells, regions, od, recognition.statistics[position])

@@ -20,13 +20,13 @@ def object_set_digest(table: ObjectTable, columns: bool = False) -> str:
     Parameters
     ----------
     table : objects in any order; no two of one class share a first pixel
-    columns : take scores, areas, centroids and class shares in as well
+    columns : take scores, areas, centroids, class shares and mean OD in as well
     """
     table = table.take(table.raster_order())
     ring_lengths, polygon_lengths = np.diff(table.ring_offsets), np.diff(table.polygon_offsets)
     arrays = [table.class_id, polygon_lengths, ring_lengths, table.coords]
     if columns:
-        arrays += [table.score, table.area_px, table.centroid, table.first_px, table.class_share]
+        arrays += [table.score, table.area_px, table.centroid, table.first_px, table.class_share, table.mean_od]
     found = hashlib.sha256()
     for array in arrays:
         found.update(np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<")).tobytes())

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from wsiparse.objects import kernels
 from wsiparse.objects.runs import Runs
 from wsiparse.objects.trace import checked_label_runs, trace_runs
-from wsiparse.types import MAX_PROMPTS, ObjectTable
+from wsiparse.types import MAX_PROMPTS, OD_STEPS, ObjectTable
 
-__all__ = ["build_table", "sum_classes", "table_of_runs"]
+__all__ = ["build_table", "sum_classes", "sum_od", "table_of_runs"]
 
 
 def build_table(
@@ -20,6 +20,7 @@ def build_table(
     confidence: NDArray[np.uint8],
     n_classes: int,
     origin: tuple[int, int] = (0, 0),
+    od: NDArray[np.uint8] | None = None,
 ) -> ObjectTable:
     """Rows 0..n-1 for the labels 1..n of a dense image.
 
@@ -31,6 +32,7 @@ def build_table(
     confidence : (H, W) uint8, probability times 255
     n_classes : number of prompts, 1-255
     origin : x, y of the first pixel on the canvas
+    od : (H, W) uint8, optical density times `OD_STEPS`; None leaves the mean OD unknown
 
     Returns
     -------
@@ -44,13 +46,15 @@ def build_table(
     if not 1 <= n_classes <= MAX_PROMPTS:
         raise ValueError(f"n_classes must be 1-{MAX_PROMPTS}, got {n_classes}")
     runs = checked_label_runs(labels, n, origin)
-    for name, image in (("class_map", class_map), ("confidence", confidence)):
+    given = [("class_map", class_map), ("confidence", confidence)] + ([] if od is None else [("od", od)])
+    for name, image in given:
         if np.shape(image) != np.shape(labels) or np.asarray(image).dtype != np.uint8:
             raise ValueError(f"{name} must be {np.shape(labels)} uint8, got {np.shape(image)} of {image.dtype}")
     covered = np.asarray(class_map)[np.asarray(labels) > 0]
     if covered.size and (covered.min() < 1 or covered.max() > n_classes):
         raise ValueError(f"objects cover classes {covered.min()}..{covered.max()}, outside 1..{n_classes}")
-    return table_of_runs(runs, *sum_classes(runs, np.ravel(class_map), np.ravel(confidence), n_classes))
+    sums, present = sum_classes(runs, np.ravel(class_map), np.ravel(confidence), n_classes)
+    return table_of_runs(runs, sums, present, od=None if od is None else sum_od(runs, np.ravel(od)))
 
 
 def sum_classes(
@@ -65,22 +69,33 @@ def sum_classes(
     return sums, present
 
 
+def sum_od(runs: Runs, od: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Summed optical density per object, (N,) int64, in steps of 1 / `OD_STEPS`; `od` is a flat plane of `runs`."""
+    sums = np.empty(len(runs), np.int64)
+    kernels.sum_bytes(runs.start, runs.x0, runs.x1, runs.src, od, sums)
+    return sums
+
+
 def table_of_runs(
     runs: Runs,
     sums: NDArray[np.int64],
     present: NDArray[np.int64],
     min_area_px: int = 0,
     min_confidence: float = 0.0,
+    *,
+    od: NDArray[np.int64] | None = None,
 ) -> ObjectTable:
     """Measure, filter and trace connected groups of pixels.
 
     The class of an object is the one with the largest confidence summed over its pixels, ties in prompt order; the
-    score is the mean confidence of all its pixels / 255. Objects below `min_area_px` or `min_confidence` are left out.
+    score is the mean confidence of all its pixels / 255, the mean OD the mean of their bytes / `OD_STEPS`: quotients of
+    integer sums, in which no order shows. Objects below `min_area_px` or `min_confidence` are left out.
 
     Parameters
     ----------
     runs : one group an object
     sums, present : as `sum_classes` gives them
+    od : as `sum_od` gives it; None leaves the mean OD unknown
     """
     groups = len(runs)
     area, sum_x, sum_y = (np.empty(groups, np.int64) for _ in range(3))
@@ -92,6 +107,7 @@ def table_of_runs(
         runs = runs.take(rows)
         area, sum_x, sum_y, total = area[rows], sum_x[rows], sum_y[rows], total[rows]
         sums, present = sums[rows], present[rows]
+        od = None if od is None else od[rows]
     coords, ring_offsets, polygon_offsets = trace_runs(runs)
     first = runs.start[:-1]
     half_area = 2.0 * area
@@ -106,4 +122,5 @@ def table_of_runs(
         centroid=np.column_stack([sum_x / half_area, sum_y / half_area]),
         first_px=np.column_stack([runs.y[first], runs.x0[first]]),
         class_share=(sums / np.maximum(total, 1)[:, None]).astype(np.float32),
+        mean_od=np.full(len(area), np.nan, np.float32) if od is None else (od / (OD_STEPS * area)).astype(np.float32),
     )

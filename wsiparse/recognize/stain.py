@@ -11,12 +11,15 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from wsiparse.types import OD_STEPS
+
 __all__ = [
     "OD_OF_BYTE",
     "RUIFROK",
     "fit_stains",
     "hematoxylin_lut",
     "macenko",
+    "od_bytes",
     "optical_density",
     "otsu",
     "plausible",
@@ -25,6 +28,9 @@ __all__ = [
 
 #: (256,) float32: optical density of a byte.
 OD_OF_BYTE: Final[NDArray[np.float32]] = (-np.log10((np.arange(256) + 1) / 256)).astype(np.float32)
+
+#: (256,) uint16: a third of a byte's OD in 1/256 of a step; those of three channels add up to their mean in 16 bits.
+_THIRD_OD: Final[NDArray[np.uint16]] = np.rint(OD_OF_BYTE.astype(np.float64) * (256 * OD_STEPS / 3)).astype(np.uint16)
 
 #: (2, 3) unit vectors of hematoxylin and eosin, RGB, as measured by Ruifrok & Johnston 2001.
 RUIFROK: Final[NDArray[np.float64]] = np.array([[0.650, 0.704, 0.286], [0.072, 0.990, 0.105]])
@@ -42,6 +48,33 @@ _MIN_PIXELS: Final = 1000
 def optical_density(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
     """OD of every byte, same shape."""
     return np.asarray(OD_OF_BYTE[rgb])
+
+
+def od_bytes(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Mean optical density of the three channels, one byte a pixel: what an object's mean OD is the mean of.
+
+    OD = (OD_r + OD_g + OD_b) / 3 with OD_c = -log10((v_c + 1) / 256) of each channel's byte v_c (Ruifrok & Johnston
+    2001), so 0 on white and 2.41 on black; no stain vectors and no white point of the slide enter. Stored in steps of
+    0.01, rounded to nearest: at most 0.0051 from the exact value. The table look-up is on integers, so a pixel's byte
+    depends on its colour alone.
+
+    QuPath's "OD sum" is the sum of the channels instead of their mean, with -log10(max(v, 1) / w) and the white w of
+    its stain vectors (255 by default): over the same pixels its mean is three times this one and a little more, 0.6 %
+    on gray of OD 0.3, 1.6 % on gray of OD 1.
+
+    Parameters
+    ----------
+    rgb : (..., 3) uint8
+
+    Returns
+    -------
+    (...) uint8, OD times `OD_STEPS`, 0-241
+    """
+    total = np.take(_THIRD_OD, rgb[..., 0])
+    total += np.take(_THIRD_OD, rgb[..., 1])
+    total += np.take(_THIRD_OD, rgb[..., 2])
+    total += np.uint16(128)
+    return np.asarray((total >> np.uint16(8)).astype(np.uint8))
 
 
 def macenko(rgb: NDArray[np.uint8]) -> NDArray[np.float64] | None:

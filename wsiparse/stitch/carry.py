@@ -18,7 +18,7 @@ from wsiparse.stitch.digest import BlockDigest
 __all__ = ["Carry"]
 
 #: Node columns (int64) in the order they are checkpointed.
-_COLUMNS: Final = ("parent", "sibling", "pending", "px", "run_at", "run_count", "byte_at", "byte_count")
+_COLUMNS: Final = ("parent", "sibling", "pending", "px", "run_at", "run_count", "byte_at", "byte_count", "od")
 
 #: Arrays are not compacted below this many runs or bytes.
 _SLACK: Final = 1 << 16
@@ -82,6 +82,7 @@ class Carry:
         node["run_count"][nodes] = np.diff(runs.start)
         node["byte_at"][nodes] = byte_at + (runs.src[runs.start[:-1]] if digest.planes else 0)
         node["byte_count"][nodes] = pixels if digest.planes else 0
+        node["od"][nodes] = digest.od
         self._sums[nodes] = digest.sums
         self._present[nodes] = digest.present
         return nodes
@@ -165,7 +166,7 @@ class Carry:
 
     def take(
         self, roots: NDArray[np.int64], with_planes: bool
-    ) -> tuple[Runs, tuple[NDArray[np.uint8], ...], NDArray[np.int64], NDArray[np.int64]]:
+    ) -> tuple[Runs, tuple[NDArray[np.uint8], ...], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
         """Remove components and hand them out whole.
 
         Returns
@@ -173,6 +174,7 @@ class Carry:
         runs : one group a root, runs joined over seams
         planes : flat byte planes, none unless asked for
         sums, present : (roots, n_classes) int64
+        od : (roots,) int64
         """
         node = self._node
         count, pieces = kernels.count_members(roots, node["sibling"], node["run_count"])
@@ -193,11 +195,12 @@ class Carry:
         runs = Runs(start, joined[0][:n], joined[1][:n], joined[2][:n], at[:n])
         sums = np.zeros((len(roots), self.n_classes), np.int64)
         present = np.zeros_like(sums)
-        kernels.sum_members(roots, node["sibling"], self._sums, self._present, sums, present)
+        od = np.zeros(len(roots), np.int64)
+        kernels.sum_members(roots, node["sibling"], self._sums, self._present, node["od"], sums, present, od)
         node["parent"][members] = -1
         self._free[self._free_count : self._free_count + count] = members
         self._free_count += count
-        return runs, tuple(planes), sums, present
+        return runs, tuple(planes), sums, present, od
 
     # -------------------------------------------------------------------------------------- checkpoint
 

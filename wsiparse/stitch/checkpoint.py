@@ -14,7 +14,7 @@ from wsiparse.errors import FieldError
 __all__ = ["pack", "unpack"]
 
 #: Says what the bytes are and in which version of the layout.
-_MAGIC: Final = b"wsiparse stitch 1\n"
+_MAGIC: Final = b"wsiparse stitch 2\n"
 _DIGEST: Final = hashlib.sha256().digest_size
 
 

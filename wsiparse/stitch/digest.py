@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from wsiparse.objects.runs import Runs, connected, gather, grouped, packed
 from wsiparse.objects.split import SplitPixels, split_runs
-from wsiparse.objects.table import sum_classes, table_of_runs
+from wsiparse.objects.table import sum_classes, sum_od, table_of_runs
 from wsiparse.stitch import kernels
 from wsiparse.types import Box, ObjectTable
 
@@ -48,8 +48,9 @@ class BlockDigest:
     index : block number, row-major
     finished : objects of the components closed inside the block
     runs : open components, canvas px, pointing into `planes`
-    planes : class, confidence and, where the splitter floods it, landscape of their pixels; none for regions
+    planes : class, confidence, OD and, where the splitter floods it, landscape of their pixels; none for regions
     sums, present : (open components, n_classes) int64, see `wsiparse.objects.table.sum_classes`
+    od : (open components,) int64, see `wsiparse.objects.table.sum_od`
     sides : where they touch borders shared with other blocks
     """
 
@@ -59,6 +60,7 @@ class BlockDigest:
     planes: tuple[NDArray[np.uint8], ...]
     sums: NDArray[np.int64]
     present: NDArray[np.int64]
+    od: NDArray[np.int64]
     sides: Sides
 
 
@@ -77,7 +79,7 @@ def digest_block(
     ----------
     index, box : the block, canvas px
     canvas : (width, height), px
-    planes : class map, confidence and, for cells that are split on it, landscape; (H, W) uint8 C-contiguous each
+    planes : class map, confidence, OD and, for cells that are split on it, landscape; (H, W) uint8 C-contiguous each
     n_classes : number of prompts
     split : how cells are split, None for regions
     min_area_px : smallest region kept (cells: in `split`)
@@ -89,13 +91,20 @@ def digest_block(
     done, left = runs.slice(0, closed), runs.slice(closed, n)
     flat = tuple(p.ravel() for p in planes)
     if split is None:
-        finished = finish_whole(done, *sum_classes(done, flat[0], flat[1], n_classes), min_area_px)
+        finished = finish_whole(done, *_sums(done, flat, n_classes), min_area_px)
         kept: tuple[NDArray[np.uint8], ...] = ()
     else:
         finished = finish_cells(done, flat, n_classes, split)
         kept = tuple(gather(p, left) for p in flat)
-    sums, present = sum_classes(left, flat[0], flat[1], n_classes)
-    return BlockDigest(index, finished, packed(left), kept, sums, present, sides)
+    return BlockDigest(index, finished, packed(left), kept, *_sums(left, flat, n_classes), sides)
+
+
+def _sums(
+    runs: Runs, planes: tuple[NDArray[np.uint8], ...], n_classes: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """`sum_classes` and `sum_od` of groups whose runs point into these flat planes."""
+    sums, present = sum_classes(runs, planes[0], planes[1], n_classes)
+    return sums, present, sum_od(runs, planes[2])
 
 
 def _borders(
@@ -120,9 +129,9 @@ def finish_cells(runs: Runs, planes: tuple[NDArray[np.uint8], ...], n_classes: i
     """Instances of complete cell components; flat `planes` as in `BlockDigest`."""
     if not len(runs):
         return Finished(empty_table(n_classes))
-    instances = split_runs(runs, planes[2] if split.needs_landscape else None, split)
-    sums, present = sum_classes(instances, planes[0], planes[1], n_classes)
-    table = table_of_runs(instances, sums, present, split.min_area_px, split.min_confidence)
+    instances = split_runs(runs, planes[3] if split.needs_landscape else None, split)
+    sums, present, od = _sums(instances, planes, n_classes)
+    table = table_of_runs(instances, sums, present, split.min_area_px, split.min_confidence, od=od)
     whole = int((runs.pixels() > split.max_component_px).sum())
     return Finished(table, len(instances) - len(table), whole)
 
@@ -131,6 +140,7 @@ def finish_whole(
     runs: Runs,
     sums: NDArray[np.int64],
     present: NDArray[np.int64],
+    od: NDArray[np.int64],
     min_area_px: int,
     min_confidence: float = 0.0,
     whole: int = 0,
@@ -138,7 +148,7 @@ def finish_whole(
     """Complete components as one object each: regions, and cell components too large to split."""
     if not len(runs):
         return Finished(empty_table(sums.shape[1]))
-    table = table_of_runs(runs, sums, present, min_area_px, min_confidence)
+    table = table_of_runs(runs, sums, present, min_area_px, min_confidence, od=od)
     return Finished(table, len(runs) - len(table), whole)
 
 

@@ -245,14 +245,24 @@ def border_segments(
 
 
 @njit(cache=True, nogil=True)
-def sum_members(roots: Longs, sibling: Longs, sums: Longs, present: Longs, out_sums: Longs, out_present: Longs) -> None:
-    """Class sums of whole components from those of their nodes."""
+def sum_members(
+    roots: Longs,
+    sibling: Longs,
+    sums: Longs,
+    present: Longs,
+    od: Longs,
+    out_sums: Longs,
+    out_present: Longs,
+    out_od: Longs,
+) -> None:
+    """Class sums and OD of whole components from those of their nodes; the outputs come zeroed."""
     for g in range(len(roots)):
         i = roots[g]
         while True:
             for c in range(sums.shape[1]):
                 out_sums[g, c] += sums[i, c]
                 out_present[g, c] += present[i, c]
+            out_od[g] += od[i]
             i = sibling[i]
             if i == roots[g]:
                 break

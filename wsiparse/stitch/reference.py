@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from wsiparse.objects import reference
 from wsiparse.objects.split import SplitPixels
-from wsiparse.types import ObjectTable
+from wsiparse.types import OD_STEPS, ObjectTable
 
 __all__ = ["whole_canvas"]
 
@@ -15,6 +15,7 @@ __all__ = ["whole_canvas"]
 def whole_canvas(
     classes: NDArray[np.uint8],
     confidence: NDArray[np.uint8],
+    od: NDArray[np.uint8],
     landscape: NDArray[np.uint8] | None,
     n_classes: int,
     split: SplitPixels | None,
@@ -24,7 +25,7 @@ def whole_canvas(
 
     Parameters
     ----------
-    classes, confidence, landscape : (H, W) uint8, as for `wsiparse.stitch.stitcher.Stitcher.digest`
+    classes, confidence, od, landscape : (H, W) uint8, as for `wsiparse.stitch.stitcher.Stitcher.digest`
     n_classes, split, min_area_px : as for the stitcher
     """
     if split is None:
@@ -47,6 +48,7 @@ def whole_canvas(
     number = np.zeros(n + 1, np.int32)
     number[rows + 1] = np.arange(1, len(rows) + 1)
     labels = number[labels]
+    dark = np.bincount(labels.ravel(), weights=od.ravel(), minlength=len(rows) + 1)[1:]
     y, x = np.nonzero(labels)
     owner = labels[y, x].astype(np.int64) - 1
     centroid = [np.bincount(owner, weights=2.0 * v + 1, minlength=len(rows)) / (2 * area[rows]) for v in (x, y)]
@@ -63,4 +65,5 @@ def whole_canvas(
         centroid=np.column_stack(centroid),
         first_px=np.column_stack([y[first], x[first]]).astype(np.int32),
         class_share=(sums / np.maximum(total, 1)[:, None]).astype(np.float32),
+        mean_od=(dark / (OD_STEPS * area)).astype(np.float32),
     )

@@ -66,8 +66,7 @@ class Stitcher:
             raise ValueError(f"min_area_px must be >= 0, got {min_area_px}")
         self.n_classes, self.split, self.min_area_px = n_classes, split, min_area_px
         self._grid = TileGrid(canvas, block_px, 0)
-        planes = 0 if split is None else 3 if split.needs_landscape else 2
-        self._planes = max(2, planes)
+        planes = 0 if split is None else 4 if split.needs_landscape else 3
         self._carry = Carry(n_classes, planes, 0 if split is None else split.max_component_px)
         self._arrived = np.zeros(len(self._grid), np.bool_)
         self._sides: dict[tuple[int, int], NDArray[np.int64]] = {}
@@ -116,6 +115,7 @@ class Stitcher:
         index: int,
         classes: NDArray[np.uint8],
         confidence: NDArray[np.uint8],
+        od: NDArray[np.uint8],
         landscape: NDArray[np.uint8] | None = None,
     ) -> BlockDigest:
         """Everything about block `index` that does not need its neighbours; changes nothing, thread-safe.
@@ -124,6 +124,7 @@ class Stitcher:
         ----------
         classes : (H, W) uint8 of ``box(index)``: 0 background, 1..n_classes; for regions the one layer's pixels
         confidence : (H, W) uint8, probability times 255
+        od : (H, W) uint8, optical density times `wsiparse.types.OD_STEPS`
         landscape : (H, W) uint8; needed when `split` floods a stored landscape, otherwise ignored
 
         Raises
@@ -132,11 +133,11 @@ class Stitcher:
             On shapes, dtypes or classes out of range, or a missing landscape.
         """
         box = self.box(index)
-        given: list[tuple[str, NDArray[np.uint8] | None]] = [("classes", classes), ("confidence", confidence)]
-        if self._planes == 3:
-            given.append(("landscape", landscape))
+        given: dict[str, NDArray[np.uint8] | None] = {"classes": classes, "confidence": confidence, "od": od}
+        if self.split is not None and self.split.needs_landscape:
+            given["landscape"] = landscape
         planes = []
-        for name, image in given:
+        for name, image in given.items():
             if image is None:
                 raise ValueError(f"block {index}: the splitter floods a stored landscape, got None")
             image = np.asarray(image)
@@ -216,15 +217,15 @@ class Stitcher:
             sizes = self._carry.sizes(roots)
             large = sizes > (0 if self.split is None else self.split.max_component_px)
             for batch in _batches(roots[large], sizes[large]):
-                runs, _, sums, present = self._carry.take(batch, with_planes=False)
+                runs, _, sums, present, od = self._carry.take(batch, with_planes=False)
                 if self.split is None:
-                    done.append(finish_whole(runs, sums, present, self.min_area_px))
+                    done.append(finish_whole(runs, sums, present, od, self.min_area_px))
                 else:
                     s = self.split
-                    done.append(finish_whole(runs, sums, present, s.min_area_px, s.min_confidence, len(batch)))
+                    done.append(finish_whole(runs, sums, present, od, s.min_area_px, s.min_confidence, len(batch)))
             if self.split is not None:
                 for batch in _batches(roots[~large], sizes[~large]):
-                    runs, planes, _, _ = self._carry.take(batch, with_planes=True)
+                    runs, planes, *_ = self._carry.take(batch, with_planes=True)
                     done.append(finish_cells(runs, planes, self.n_classes, self.split))
         table = ObjectTable.concat([f.table for f in done])
         self.dropped += sum(f.dropped for f in done)

@@ -14,7 +14,10 @@ Circularity     4 pi area / perimeter^2 of the shell with its holes filled, at m
 Solidity        area of the shell, holes filled, over the area of the convex hull of its corners.
 Eccentricity    of the ellipse with the same second moments as the polygon (its pixels taken as squares), by Green's
                 theorem; 0 circle, 1 line.
+Mean OD         mean optical density of the object's pixels, in OD: see `wsiparse.recognize.stain.od_bytes`.
 Probability     the object's score.
+Recognition score   how sure the engine is that the object's class is there at all, in the tile that owns the object's
+                first pixel, 0-1: see `wsiparse.recognize.score`. Only for engines and prompts that have such scores.
 Share <class>   the part of each cell class in the object's summed confidence, if there is more than one.
 """
 
@@ -39,8 +42,10 @@ _NAMES: Final = (
     ("Circularity", 3),
     ("Solidity", 3),
     ("Eccentricity", 3),
+    ("Mean OD", 3),
     ("Probability", 4),
 )
+_RECOGNITION: Final = ("Recognition score", 4)
 _SHARE_DECIMALS: Final = 4
 
 
@@ -60,7 +65,7 @@ class Measurements:
     values: NDArray[np.float64]
 
 
-def measure(table: ObjectTable, prompts: PromptSet, um2_per_px: float) -> Measurements:
+def measure(table: ObjectTable, prompts: PromptSet, um2_per_px: float, *, judged: bool | None = None) -> Measurements:
     """The measurements of the module's list, for crack polygons.
 
     Parameters
@@ -68,23 +73,30 @@ def measure(table: ObjectTable, prompts: PromptSet, um2_per_px: float) -> Measur
     table : objects, field px
     prompts : names of the class shares
     um2_per_px : area of a field px, um^2
+    judged : whether recognition scores are among them; None: when any object has one
 
     Raises
     ------
     ValueError
         If `um2_per_px` is not finite and positive, or the table cannot be used (see `wsiparse.write.tables.checked`).
     """
-    return measure_checked(checked(table, prompts), prompts, um2_per_px)
+    return measure_checked(checked(table, prompts), prompts, um2_per_px, judged=judged)
 
 
-def measure_checked(table: ObjectTable, prompts: PromptSet, um2_per_px: float) -> Measurements:
+def measure_checked(
+    table: ObjectTable, prompts: PromptSet, um2_per_px: float, *, judged: bool | None = None
+) -> Measurements:
     """`measure` of a table that `wsiparse.write.tables.checked` returned."""
     if not (math.isfinite(um2_per_px) and um2_per_px > 0):
         raise ValueError(f"um2_per_px must be finite and > 0, got {um2_per_px}")
     names, decimals = (list(column) for column in zip(*_NAMES, strict=True))
     shapes = kernels.measure_shapes(table.coords, table.ring_offsets, table.polygon_offsets)
     shapes[:, 0] *= math.sqrt(um2_per_px)
-    columns = [table.area_px[:, None] * um2_per_px, shapes, table.score[:, None]]
+    columns = [table.area_px[:, None] * um2_per_px, shapes, table.mean_od[:, None], table.score[:, None]]
+    if np.isfinite(table.recognition).any() if judged is None else judged:
+        names.append(_RECOGNITION[0])
+        decimals.append(_RECOGNITION[1])
+        columns.append(table.recognition[:, None])
     cells = prompts.of_kind("cell")
     all_cells = bool(np.isin(table.class_id, np.array(cells) + 1).all())
     if len(cells) > 1 and all_cells and table.class_share.shape[1] == len(cells):

@@ -8,6 +8,8 @@ Every tabular format is made of `ObjectFrame`, so all of them tell the same numb
     x_um, y_um        float  the same in microns, from the same origin
     area_px           float  area, level-0 px^2
     area_um2, ...     float  the measurements of `wsiparse.write.measure`; NaN where an object has none
+    mean_od           float  one of them: mean optical density
+    recognition_score float  if the engine has such scores; NaN for classes without
     share_<class>     float  one for each cell class, if there are several
 """
 
@@ -286,12 +288,18 @@ def _simplified(table: ObjectTable) -> ObjectTable:
 def _schema(reader: ObjectsReader, kinds: Sequence[PromptKind]) -> dict[str, int]:
     """Measurement -> decimals, for all objects of these kinds."""
     found: dict[str, int] = {}
+    prompts = {position for kind in kinds for position in reader.prompts.of_kind(kind)}
+    judged = any(
+        position in prompts and bool(np.isfinite(scores).any())
+        for grid in reader.recognition
+        for position, scores in zip(grid.positions, grid.scores, strict=True)
+    )
     for kind in kinds:
         table = reader.table(kind, 0, min(1, reader.count(kind)))
         if not len(table):
             shares = len(reader.prompts.of_kind("cell")) if kind == "cell" else 0
             table = ObjectTable(class_share=np.zeros((0, shares), np.float32))
-        numbers = measure(table, reader.prompts, 1.0)
+        numbers = measure(table, reader.prompts, 1.0, judged=judged)
         found |= dict(zip(numbers.names, numbers.decimals.tolist(), strict=True))
     return found
 

@@ -13,18 +13,24 @@ Layout (Zarr format 3, Zstandard with checksums, a few large chunks)::
         centroid               (N, 2) float64 x then y, field px
         first_px               (N, 2) int32   y then x, field px
         class_share            (N, P) float32
+        mean_od                (N,) float32   NaN where unknown
       regions/                 the same
+      recognition/scale-K/     for engines with recognition scores, one group a scale (attributes: the prompts'
+        scores                 positions, canvas, tile_px, halo_px): (P, rows, columns) float32
+        statistics             (P, rows, columns, 4) float32
 
 `coords` holds each vertex as its difference to the vertex before it in the same ring, and the first vertex of a ring as
 its difference to the object's first pixel (x, y), modulo 2^32; so any range of rows decodes by itself. Offsets and all
 other columns are those of `wsiparse.types.ObjectTable`. ``attributes["columns"]`` holds length and SHA-256 of every
-column as stored (uncompressed, little-endian, row-major).
+column as stored (uncompressed, little-endian, row-major), ``attributes["recognition"]`` the SHA-256 of both arrays of
+every scale. An object's recognition score is not stored: it is that of its class in the tile of its first pixel.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, cast
@@ -36,7 +42,7 @@ from zarr.codecs import ZstdCodec
 
 from wsiparse.coords import Frame
 from wsiparse.errors import OutputError
-from wsiparse.types import ObjectTable, Prompt, PromptKind, PromptSet, RecognitionGrid
+from wsiparse.types import ObjectTable, Prompt, PromptKind, PromptSet, RecognitionGrid, TileGrid
 from wsiparse.write.parts import publish_folder
 from wsiparse.write.spool import KINDS, ObjectSpool, frames_to_json, prompts_to_json
 from wsiparse.write.tables import raster_sorted
@@ -44,7 +50,7 @@ from wsiparse.write.tables import raster_sorted
 __all__ = ["FORMAT", "VERSION", "ObjectSpool", "ObjectsReader", "write_objects", "write_table"]
 
 FORMAT: Final = "wsiparse objects"
-VERSION: Final = 1
+VERSION: Final = 2
 
 _GROUPS: Final[dict[PromptKind, str]] = {"cell": "cells", "region": "regions"}
 
@@ -63,6 +69,7 @@ _DTYPES: Final[dict[str, np.dtype[Any]]] = {
     "centroid": np.dtype("<f8"),
     "first_px": np.dtype("<i4"),
     "class_share": np.dtype("<f4"),
+    "mean_od": np.dtype("<f4"),
 }
 
 
@@ -77,6 +84,7 @@ def _shapes(rows: int, rings: int, vertices: int, shares: int) -> dict[str, tupl
         "centroid": (rows, 2),
         "first_px": (rows, 2),
         "class_share": (rows, shares),
+        "mean_od": (rows,),
     }
 
 
@@ -179,11 +187,32 @@ def _write_group(
         columns["coords"].add(encode_coords(table))
         columns["ring_offsets"].add(table.ring_offsets[1:] + vertex_base)
         columns["polygon_offsets"].add(table.polygon_offsets[1:] + ring_base)
-        for name in ("class_id", "score", "area_px", "centroid", "first_px", "class_share"):
+        for name in ("class_id", "score", "area_px", "centroid", "first_px", "class_share", "mean_od"):
             columns[name].add(getattr(table, name))
         ring_base += len(table.ring_offsets) - 1
         vertex_base += len(table.coords)
     return {name: writer.close() for name, writer in columns.items()}
+
+
+def _write_grid(group: zarr.Group, judged: RecognitionGrid) -> dict[str, str]:
+    """One scale's recognition scores; returns what the attributes say about its arrays."""
+    grid = judged.grid
+    group.update_attributes(
+        {"prompts": list(judged.positions), "canvas": list(grid.canvas), "tile_px": grid.tile, "halo_px": grid.halo}
+    )
+    sums = {}
+    for name, values in (("scores", judged.scores), ("statistics", judged.statistics)):
+        values = np.ascontiguousarray(values, "<f4")
+        array = group.create_array(
+            name,
+            shape=values.shape,
+            dtype="float32",
+            chunks=tuple(max(1, n) for n in values.shape),
+            config={"write_empty_chunks": True},
+        )
+        array[:] = values
+        sums[name] = hashlib.sha256(values.data.cast("B")).hexdigest()
+    return sums
 
 
 def write_objects(
@@ -222,20 +251,7 @@ def write_objects(
         columns = {
             _GROUPS[kind]: _write_group(root.create_group(_GROUPS[kind]), tables[kind], totals[kind]) for kind in KINDS
         }
-        for k, judged in enumerate(recognition):
-            group = root.create_group(f"recognition/scale-{k}")
-            grid = judged.grid
-            group.update_attributes(
-                {
-                    "prompts": list(judged.positions),
-                    "canvas": list(grid.canvas),
-                    "tile_px": grid.tile,
-                    "halo_px": grid.halo,
-                }
-            )
-            for name, values in (("scores", judged.scores), ("statistics", judged.statistics)):
-                array = group.create_array(name, shape=values.shape, dtype="float32", chunks=values.shape)
-                array[:] = values
+        judged = [_write_grid(root.create_group(f"recognition/scale-{k}"), grid) for k, grid in enumerate(recognition)]
         attributes: dict[str, Any] = {
             "format": FORMAT,
             "version": VERSION,
@@ -246,6 +262,7 @@ def write_objects(
             "prompts": prompts_to_json(prompts),
             "rows": {_GROUPS[kind]: totals[kind][0] for kind in KINDS},
             "columns": columns,
+            "recognition": judged,
         }
         root.update_attributes(attributes)
 
@@ -344,11 +361,14 @@ class ObjectsReader:
     prompts : what class ids mean
     engine : the words every output carries
     slide : facts of the slide
+    recognition : recognition scores of tiles and prompts, one grid a scale; empty for engines without any
+
+    The tables it gives carry the recognition score of each object.
 
     Raises
     ------
     OutputError
-        If it is missing, of another format or version, or a column or chunk is missing.
+        If it is missing, of another format or version, or a column, a chunk or a recognition grid is missing.
     """
 
     def __init__(self, path: Path) -> None:
@@ -366,7 +386,7 @@ class ObjectsReader:
         if self.attrs.get("version") != VERSION:
             raise OutputError(
                 f"{path}: written in format version {self.attrs.get('version')!r}, this program reads {VERSION}. "
-                "Use the wsiparse that wrote it, or run the slide again."
+                "Use the wsiparse that wrote it, or run the slide again with --overwrite."
             )
         try:
             self.frames: dict[PromptKind, Frame] = {
@@ -380,9 +400,32 @@ class ObjectsReader:
                 kind: {name: (int(column["length"]), str(column["sha256"])) for name, column in columns.items()}
                 for kind, columns in ((kind, self.attrs["columns"][_GROUPS[kind]]) for kind in KINDS)
             }
+            grids = [(str(sums["scores"]), str(sums["statistics"])) for sums in self.attrs["recognition"]]
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise _damaged(path, f"attributes are incomplete ({error!r})") from error
         self._arrays = {kind: self._open_columns(kind) for kind in KINDS}
+        self.recognition = [self._read_grid(f"recognition/scale-{k}", *sums) for k, sums in enumerate(grids)]
+
+    def _read_grid(self, name: str, *sums: str) -> RecognitionGrid:
+        values = []
+        try:
+            group = self._root[name]
+            attributes: dict[str, Any] = dict(group.attrs)
+            canvas = (int(attributes["canvas"][0]), int(attributes["canvas"][1]))
+            grid = TileGrid(canvas, int(attributes["tile_px"]), int(attributes["halo_px"]))
+            positions = tuple(int(k) for k in attributes["prompts"])
+            for column, expected in zip(("scores", "statistics"), sums, strict=True):
+                array = self._root[f"{name}/{column}"]
+                if not isinstance(array, zarr.Array):
+                    raise TypeError(column)
+                found = np.ascontiguousarray(array[...], "<f4")
+                if hashlib.sha256(found.data.cast("B")).hexdigest() != expected:
+                    raise _damaged(self.path, f"checksum of {name}/{column} differs")
+                values.append(found)
+            return RecognitionGrid(positions, grid, scores=values[0], statistics=values[1])
+        # what zarr and its codecs raise on missing or damaged files is one of these
+        except (OSError, LookupError, TypeError, ValueError, RuntimeError) as error:
+            raise _damaged(self.path, f"{name} is missing or unreadable ({error!r})") from error
 
     def _open_columns(self, kind: PromptKind) -> dict[str, zarr.Array[Any]]:
         arrays: dict[str, zarr.Array[Any]] = {}
@@ -478,16 +521,27 @@ class ObjectsReader:
         first_px = readers["first_px"].read(start, stop)
         polygon_offsets -= polygon_offsets[0]
         ring_offsets -= ring_offsets[0]
-        return ObjectTable(
+        table = ObjectTable(
             coords=decode_coords(delta, ring_offsets, polygon_offsets, first_px),
             ring_offsets=ring_offsets,
             polygon_offsets=polygon_offsets,
             first_px=first_px,
             **{
                 name: readers[name].read(start, stop)
-                for name in ("class_id", "score", "area_px", "centroid", "class_share")
+                for name in ("class_id", "score", "area_px", "centroid", "class_share", "mean_od")
             },
         )
+        return self._judged(table)
+
+    def _judged(self, table: ObjectTable) -> ObjectTable:
+        """The table with recognition scores: every class is of one grid at most."""
+        if not self.recognition or not len(table):
+            return table
+        found = np.full(len(table), np.nan, np.float32)
+        for grid in self.recognition:
+            scores = grid.of_objects(table)
+            np.copyto(found, scores, where=np.isfinite(scores))
+        return replace(table, recognition=found)
 
     def _span(self, offsets: NDArray[np.int64], extra: int) -> tuple[int, int]:
         """The range that offsets index; they are read from disk, so they are not trusted to ascend."""

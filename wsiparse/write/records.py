@@ -1,4 +1,7 @@
-"""A table as one record of bytes: its columns one after the other, raw and little-endian."""
+"""A table as one record of bytes: its columns one after the other, raw and little-endian.
+
+Recognition scores are no part of it: they are functions of the recognition grid, which is known after the objects.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,7 @@ _COLUMNS: Final = (
     ("first_px", "<i4"),
     ("coords", "<i4"),
     ("score", "<f4"),
+    ("mean_od", "<f4"),
     ("class_share", "<f4"),
     ("class_id", "u1"),
 )

@@ -46,7 +46,9 @@ __all__ = ["KINDS", "LOG_NAME", "ObjectSpool", "frames_to_json", "prompts_to_jso
 KINDS: Final[tuple[PromptKind, PromptKind]] = ("cell", "region")
 
 LOG_NAME: Final = "objects.spool"
-_MAGIC: Final = b"WSPOOL1\n"
+_NAME: Final = b"WSPOOL"
+_VERSION: Final = b"2"
+_MAGIC: Final = _NAME + _VERSION + b"\n"
 _RECORD_MAGIC: Final = b"OBJS"
 # magic, kind, last record of its batch, first and last row of first pixels, CRC-32 of the columns, sizes
 _HEAD: Final = struct.Struct("<4sBBqqIqqqq")
@@ -318,6 +320,12 @@ class ObjectSpool:
         self._file.seek(0)
         found = self._file.read(len(self._header))
         if found != self._header:
+            version = found[len(_NAME) : len(_MAGIC) - 1]
+            if found.startswith(_NAME) and version.isdigit() and version != _VERSION:
+                raise OutputError(
+                    f"{self.path}: a log of format version {version.decode()}, this program reads "
+                    f"{_VERSION.decode()}. Remove it and run again."
+                )
             if not self._header.startswith(found):
                 raise OutputError(
                     f"{self.path}: holds objects of another run (other prompts, scale or slide size). "

@@ -44,6 +44,8 @@ def checked(table: ObjectTable, prompts: PromptSet) -> ObjectTable:
         centroid=_plain(table.centroid, np.float64, (n, 2)),
         first_px=_plain(table.first_px, np.int32, (n, 2)),
         class_share=_plain(table.class_share, np.float32, (n, *table.class_share.shape[1:2])),
+        mean_od=_plain(table.mean_od, np.float32, (n,)),
+        recognition=_plain(table.recognition, np.float32, (n,)),
     )
     if result.polygon_offsets[0] != 0 or result.ring_offsets[0] != 0:
         raise ValueError("offsets must start at 0")
@@ -79,6 +81,8 @@ def row_range(table: ObjectTable, start: int, stop: int) -> ObjectTable:
         centroid=table.centroid[rows],
         first_px=table.first_px[rows],
         class_share=table.class_share[rows],
+        mean_od=table.mean_od[rows],
+        recognition=table.recognition[rows],
     )
 
 

@@ -20,7 +20,7 @@ live together; the one exception is `union_find`.
 """
 
 from wsiparse.objects.kernels.distance import FINE, SHORT_RUN, diffuse, distance_levels, squared_distances
-from wsiparse.objects.kernels.measure import measure_classes, measure_shape
+from wsiparse.objects.kernels.measure import measure_classes, measure_shape, sum_bytes
 from wsiparse.objects.kernels.panoptic import combine_cells, quantise, upstream_counts, upstream_winner
 from wsiparse.objects.kernels.runs import (
     connect_runs,
@@ -68,6 +68,7 @@ __all__ = [
     "slot_starts",
     "split_components",
     "squared_distances",
+    "sum_bytes",
     "trace_runs",
     "upstream_counts",
     "upstream_winner",

@@ -1,4 +1,4 @@
-"""Area, position and classes of groups of runs."""
+"""Area, position, classes and summed bytes of groups of runs."""
 
 from __future__ import annotations
 
@@ -36,3 +36,15 @@ def measure_classes(
                 c = int(classes[i]) - 1
                 sums[g, c] += int(confidence[i])
                 present[g, c] += 1
+
+
+@njit(cache=True, nogil=True)
+def sum_bytes(start: Longs, x0: Ints, x1: Ints, src: Longs, plane: Bytes, out: Longs) -> None:
+    """Sum of a flat plane over the pixels of every group, (G,) int64."""
+    for g in range(len(start) - 1):
+        total = 0
+        for k in range(start[g], start[g + 1]):
+            pixels = plane[src[k] : src[k] + x1[k] - x0[k]]
+            for i in range(len(pixels)):
+                total += int(pixels[i])
+        out[g] = total

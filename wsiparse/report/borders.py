@@ -1,0 +1,70 @@
+"""Exact distance of points to the border of a set of mask cells or of polygons; microns. Pure."""
+
+from __future__ import annotations
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from shapely.geometry.base import BaseGeometry
+
+__all__ = ["distance_to", "mask_border", "polygon_border"]
+
+Floats = NDArray[np.float64]
+
+#: Points asked at a time.
+_BATCH = 1 << 17
+
+
+def mask_border(cells: NDArray[np.bool_], cell_um: tuple[float, float]) -> Floats:
+    """Border of a set of mask cells as straight segments, each as long as it runs.
+
+    Parameters
+    ----------
+    cells : (h, w) bool
+    cell_um : (x, y) edge of a cell, um
+
+    Returns
+    -------
+    (S, 2, 2) float64: start and end, x then y, um
+    """
+    padded = np.pad(cells, 1)
+    across = padded[1:-1, 1:] != padded[1:-1, :-1]  # (h, w + 1): upright edges, left of column j
+    along = padded[1:, 1:-1] != padded[:-1, 1:-1]  # (h + 1, w): level edges, above row i
+    column, y0, y1 = _runs(across.T)
+    row, x0, x1 = _runs(along)
+    upright = np.stack([np.stack([column, y0], 1), np.stack([column, y1], 1)], 1)
+    level = np.stack([np.stack([x0, row], 1), np.stack([x1, row], 1)], 1)
+    return np.concatenate([upright, level]).astype(np.float64) * np.asarray(cell_um, np.float64)
+
+
+def polygon_border(geometry: BaseGeometry) -> Floats:
+    """Edges (S, 2, 2) of a polygon's rings, shells and holes."""
+    rings = shapely.get_rings(shapely.get_parts(geometry))
+    points, ring = shapely.get_coordinates(rings, return_index=True)
+    if not len(points):
+        return np.zeros((0, 2, 2))
+    same = ring[:-1] == ring[1:]
+    edges: Floats = np.stack([points[:-1][same], points[1:][same]], axis=1)
+    return edges
+
+
+def distance_to(points_um: Floats, segments: Floats) -> Floats:
+    """(N,) float64: distance of each point (N, 2) to the nearest segment (S, 2, 2); inf when there is none."""
+    points = np.asarray(points_um, np.float64).reshape(-1, 2)
+    out = np.full(len(points), np.inf)
+    if not len(segments):
+        return out
+    tree = shapely.STRtree(list(shapely.get_parts(shapely.multilinestrings(segments))))
+    for start in range(0, len(points), _BATCH):
+        batch = shapely.points(points[start : start + _BATCH])
+        (asked, _), distance = tree.query_nearest(batch, return_distance=True, all_matches=False)
+        out[start + asked] = distance
+    return out
+
+
+def _runs(edges: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Line, start and end of every run of True along the second axis."""
+    change = np.diff(np.pad(edges, ((0, 0), (1, 1))).astype(np.int8), axis=1)
+    line, start = np.nonzero(change == 1)
+    _, end = np.nonzero(change == -1)
+    return line.astype(np.int64), start.astype(np.int64), end.astype(np.int64)
