@@ -59,7 +59,8 @@ def tile_of_nuclei(seed: int = 0) -> ObjectTable:
             n += 1
             labels[cy - 14 : cy + 15, cx - 14 : cx + 15][(u / a) ** 2 + (v / b) ** 2 <= 1] = n
     classes = rng.integers(1, 3, labels.shape, dtype=np.uint8)
-    return build_table(labels, n, classes, rng.integers(100, 256, labels.shape, dtype=np.uint8), 2)
+    confidence, od = (rng.integers(low, high, labels.shape, dtype=np.uint8) for low, high in ((100, 256), (20, 200)))
+    return build_table(labels, n, classes, confidence, 2, od=od)
 
 
 def tiles(count: int, seed: int = 0) -> Iterator[ObjectTable]:
