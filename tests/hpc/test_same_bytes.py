@@ -125,7 +125,8 @@ def test_a_merge_with_a_shard_missing_says_so_and_goes_on_later(
     run(slide, "-o", tmp_path / "r", "--shard", "2/2", "--shard-by", "tiles", *SETTINGS)
     early = merge()
     assert early.returncode == 3
-    assert "2 of 5 parts are missing" in early.stderr
+    # which of the two shares is the larger depends on the slide's name
+    assert re.search(r"[23] of 5 parts are missing", early.stderr)
     run(slide, "-o", tmp_path / "r", "--shard", "1/2", "--shard-by", "tiles", *SETTINGS)
     assert merge().returncode == 0
     assert digests(tmp_path / "r") == undisturbed
