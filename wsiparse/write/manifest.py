@@ -21,8 +21,11 @@ from wsiparse.write.parts import output_error, publish, sha256_file, sha256_tree
 
 __all__ = [
     "DONE",
+    "REPORT",
+    "REPORT_FILES",
     "done_record",
     "drop_done",
+    "file_facts",
     "file_name",
     "full_name",
     "slide_folder",
@@ -32,10 +35,15 @@ __all__ = [
 ]
 
 #: Raised when the layout of the results changes so that older folders are not taken for finished ones.
-FORMAT = 1
+FORMAT = 2
 
 #: Written last; a results folder counts as finished when it is there and fits.
 DONE: Final = "DONE.json"
+
+#: The numbers of a slide's report, written after its other files, which it names with size and sha256. A report can be
+#: redone at any time, so DONE.json does not name its files.
+REPORT: Final = "report.json"
+REPORT_FILES: Final = ("counts.csv", "density.png", "report.html")
 
 
 def full_name(slide: Path | str) -> str:
@@ -63,7 +71,8 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
-def _facts(path: Path) -> dict[str, Any]:
+def file_facts(path: Path) -> dict[str, Any]:
+    """Size and SHA-256 of a file, or of a folder with all that is in it."""
     if path.is_dir():
         size = sum(f.stat().st_size for f in path.rglob("*") if f.is_file())
         return {"bytes": size, "sha256": sha256_tree(path)}
@@ -86,7 +95,7 @@ def write_done(folder: Path, files: list[str], digest: str, summary: SlideSummar
         "digest": digest,
         "summary": asdict(summary),
         **facts,
-        "files": {name: _facts(folder / name) for name in sorted(files)},
+        "files": {name: file_facts(folder / name) for name in sorted(files)},
     }
     write_text(folder / DONE, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
 
