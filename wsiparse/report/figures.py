@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 
 import numpy as np
@@ -10,19 +9,13 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from wsiparse.coords import Frame
+from wsiparse.report.picture import bar_length_um
 from wsiparse.types import ObjectTable, PromptSet
 
-__all__ = ["bar_length_um", "draw_overlay"]
+__all__ = ["draw_overlay"]
 
 #: Outlines smaller than this on the picture are drawn as one dot.
 _DOT_PX = 3.0
-
-
-def bar_length_um(width_um: float) -> float:
-    """A round scale-bar length (1, 2 or 5 times a power of ten) of at most a fifth of the picture's width."""
-    limit = width_um / 5
-    power = 10.0 ** math.floor(math.log10(limit))
-    return max(step * power for step in (1, 2, 5) if step * power <= limit)
 
 
 def _caption(draw: ImageDraw.ImageDraw, size: tuple[int, int], lines: list[tuple[str, str | None]], mpp: float) -> None:

@@ -18,8 +18,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from wsiparse.coords import Frame
 from wsiparse.report.density import DensityGrid
-from wsiparse.report.figures import bar_length_um
-from wsiparse.report.picture import Picture
+from wsiparse.report.picture import Picture, bar_length_um
 from wsiparse.types import Box, ObjectTable, PromptSet
 
 __all__ = [

@@ -7,9 +7,16 @@ import math
 from dataclasses import dataclass
 from typing import Final, Literal
 
-__all__ = ["Picture"]
+__all__ = ["Picture", "bar_length_um"]
 
 _STARTS: Final = {"image/png": b"\x89PNG\r\n\x1a\n", "image/jpeg": b"\xff\xd8\xff"}
+
+
+def bar_length_um(width_um: float) -> float:
+    """A round scale-bar length (1, 2 or 5 times a power of ten) of at most a fifth of the picture's width."""
+    limit = width_um / 5
+    power = 10.0 ** math.floor(math.log10(limit))
+    return max(step * power for step in (1, 2, 5) if step * power <= limit)
 
 
 @dataclass(frozen=True, slots=True)
