@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -17,7 +16,7 @@ from wsiparse.report.jsonable import jsonable
 from wsiparse.report.page import cohort_page
 from wsiparse.report.rows import rows_csv
 from wsiparse.status import SlideStatus, slide_statuses
-from wsiparse.write.manifest import REPORT, done_record, file_name, write_text
+from wsiparse.write.manifest import done_record, file_name, report_record, write_text
 
 __all__ = ["COHORT_PAGE", "SUMMARY", "cohort_slides", "read_metadata", "write_cohort_report"]
 
@@ -104,21 +103,13 @@ def _slide(results: Path, status: SlideStatus) -> CohortSlide:
     name = Path(file_name(status.slide if "://" in status.slide else Path(status.slide))).stem
     state, detail, numbers, href = str(status.state), status.detail, None, None
     if done_record(folder) is not None:
-        numbers = _numbers(folder)
+        numbers = report_record(folder)
         if numbers is None:
             detail = f"{detail}; its report is missing or damaged: `wsiparse report` makes it anew"
         else:
             name = str(numbers["slide"]["name"])
             href = f"slides/{quote(status.folder)}/report.html"
     return CohortSlide(status.slide, name, status.folder, href, state, detail, numbers)
-
-
-def _numbers(folder: Path) -> dict[str, Any] | None:
-    try:
-        numbers = json.loads((folder / REPORT).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return numbers if isinstance(numbers, dict) and isinstance(numbers.get("rows"), list) else None
 
 
 def write_cohort_report(results: Path, metadata: Metadata | None = None) -> dict[str, Any] | None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -47,7 +46,7 @@ from wsiparse.report.tissue import Tissue, analysed_tissue
 from wsiparse.tiling import Regions, background_colour, is_left_out, read_regions
 from wsiparse.types import Box, ObjectTable, PromptSet
 from wsiparse.write.basis import BASIS, Basis, jpeg_bytes, read_basis
-from wsiparse.write.manifest import REPORT, REPORT_FILES, done_record, file_facts, write_text
+from wsiparse.write.manifest import done_record, write_report_record, write_text
 from wsiparse.write.objects_zarr import ObjectsReader
 from wsiparse.write.parts import output_error, publish
 from wsiparse.write.publish import desk, publish_report
@@ -226,8 +225,7 @@ def write_slide_report(folder: Path, loaded: Loaded, squares: Mapping[str, bytes
     with publish(folder / "density.png") as temporary:
         sheet.save(temporary, format="PNG", compress_level=4)
     write_text(folder / "report.html", slide_page(numbers, pictures | spots))
-    numbers["files"] = {name: file_facts(folder / name) for name in REPORT_FILES}
-    write_text(folder / REPORT, json.dumps(numbers, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    write_report_record(folder, numbers)
     return numbers
 
 

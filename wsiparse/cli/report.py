@@ -51,10 +51,11 @@ def command(
     slides summary.csv and report.html.
 
     No slide is read: everything comes from objects.zarr and the small pictures kept beside it. Slides that failed or
-    are missing are listed in the page over all.
+    are missing are listed in the page over all. --metadata patients.csv --group response compares groups of patients;
+    --roi annotations/ divides tissue by what was drawn in QuPath.
     Exit code: 0 done, 1 error, 2 wrong usage, 3 some slides' reports could not be made.
 
-    Example: wsiparse report results --roi annotations/ --metadata patients.csv --group response
+    Example: wsiparse report results
     """
     from wsiparse.cli.progress import TerminalProgress
     from wsiparse.cohort_report import cohort_slides, read_metadata, write_cohort_report

@@ -106,6 +106,8 @@ def cohort_numbers(slides: Sequence[CohortSlide], metadata: Metadata | None, *, 
     return {
         "format": FORMAT,
         "wsiparse": version,
+        # not the folder's name: the same slides give the same page wherever they lie
+        "results": f"{len(slides)} slide{'s' * (len(slides) != 1)}",
         "engine": sorted({str(s.numbers["engine"]) for s in slides if s.numbers is not None}),
         "settings": _settings(slides),
         "slides": [_slide(slide, values[i], flags[i]) for i, slide in enumerate(slides)],
@@ -126,15 +128,14 @@ def cohort_numbers(slides: Sequence[CohortSlide], metadata: Metadata | None, *, 
     }
 
 
-def _settings(slides: Sequence[CohortSlide]) -> list[dict[str, Any]]:
-    """The different settings among the slides' reports, region files left out."""
-    out: list[dict[str, Any]] = []
+def _settings(slides: Sequence[CohortSlide]) -> dict[str, Any]:
+    """The settings of the slides' reports, region files left out; several values where they differ."""
+    found: dict[str, list[Any]] = {}
     for slide in slides:
-        if slide.numbers is not None:
-            own = {k: v for k, v in slide.numbers["settings"].items() if not k.startswith("roi")}
-            if own not in out:
-                out.append(own)
-    return out
+        for key, value in (slide.numbers["settings"] if slide.numbers is not None else {}).items():
+            if not key.startswith("roi") and value not in found.setdefault(key, []):
+                found[key].append(value)
+    return {key: values[0] if len(values) == 1 else " / ".join(map(str, values)) for key, values in found.items()}
 
 
 def _flags(slides: Sequence[CohortSlide]) -> list[tuple[list[str], dict[str, float | None]]]:

@@ -28,9 +28,12 @@ __all__ = [
     "file_facts",
     "file_name",
     "full_name",
+    "own_hash",
+    "report_record",
     "slide_folder",
     "summary_of",
     "write_done",
+    "write_report_record",
     "write_text",
 ]
 
@@ -117,6 +120,34 @@ def done_record(folder: Path, digest: str | None = None) -> dict[str, Any] | Non
         if not path.exists() or (path.is_file() and path.stat().st_size != facts.get("bytes")):
             return None
     return record
+
+
+def write_report_record(folder: Path, numbers: dict[str, Any]) -> None:
+    """Write report.json, the last file of a report: its numbers, its files with size and hash, and a hash of itself."""
+    record = numbers | {"files": {name: file_facts(folder / name) for name in REPORT_FILES}}
+    record["sha256"] = own_hash(record)
+    write_text(folder / REPORT, json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def report_record(folder: Path) -> dict[str, Any] | None:
+    """report.json of a whole report, or None when it is absent or damaged, or one of its files is missing or cut."""
+    try:
+        record = json.loads((folder / REPORT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    if not isinstance(record, dict) or record.get("sha256") != own_hash(record):
+        return None
+    for name, facts in record["files"].items():
+        path = folder / name
+        if not path.is_file() or path.stat().st_size != facts["bytes"]:
+            return None
+    return record
+
+
+def own_hash(record: dict[str, Any]) -> str:
+    """SHA-256 of a record without its own hash, whatever its layout."""
+    rest = {key: value for key, value in record.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def drop_done(folder: Path) -> None:

@@ -69,7 +69,7 @@ def publish_desk(own: Path, folder: Path, digest: str) -> None:
     old = _named_before(folder)
     drop_done(folder)
     with output_errors(folder):
-        for name in (*names, *REPORT_FILES, REPORT):
+        for name in dict.fromkeys((*names, *REPORT_FILES, REPORT)):
             if name in names or (own / name).exists():
                 _move(own / name, folder / name, own / f"old-{name}")
         for name in (*old.difference(names), EXPORTS):
