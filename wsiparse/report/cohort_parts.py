@@ -71,7 +71,7 @@ def _keys(cohort: Numbers) -> list[tuple[str, str, str, list[str]]]:
     done = sum(s["state"] == DONE for s in slides)
     areas = [s["analysed_mm2"] for s in slides if s["analysed_mm2"] is not None]
     flagged = sum(bool(s["flags"]) for s in slides)
-    rest = f"{times(len(slides) - done, 'is', 'are')} not" if done < len(slides) else "all are done"
+    rest = f"{count(len(slides) - done)} not done" if done < len(slides) else "all are done"
     keys = [
         ("Slides", count(done), f"of {count(len(slides))} done", [rest, f"{count(flagged)} with a quality flag"]),
         (

@@ -139,6 +139,7 @@ def _environment() -> Environment:
         interval=words.interval,
         listed=words.listed,
         p_value=words.p_value,
+        plain=words.plain,
         sentence=words.sentence,
         significant=words.significant,
         times=words.times,

@@ -113,16 +113,16 @@ def shown(pictures: Mapping[str, Picture], key: str | None, alt: str, *, missing
 
 def ramp_legend(ramp: Sequence[str], top: float, *, key: str, unit: str = "per mm²") -> Markup:
     """The colours of a density map from 0 to `top`, with numbers under both ends and the middle."""
-    width, height = 190.0, 34.0
+    width, height, bar = 236.0, 34.0, 164.0
     about = f"from light, 0, to dark, {significant(top)} {unit} and more"
     root = chart(width, height, title="colours of the map", about=about, key=key)
-    step = (width - 44) / max(1, len(ramp))
+    step = bar / max(1, len(ramp))
     for k, colour in enumerate(ramp):
         add(root, "rect", x=2 + k * step, y=2, width=step + 0.5, height=12, fill=safe_colour(colour))
-    add(root, "rect", x=2, y=2, width=width - 44, height=12, fill="none", stroke=INK, stroke_width=0.75)
+    add(root, "rect", x=2, y=2, width=bar, height=12, fill="none", stroke=INK, stroke_width=0.75)
     for share, anchor in ((0.0, "start"), (0.5, "middle"), (1.0, "middle")):
-        add(root, "text", significant(share * top), x=2 + share * (width - 44), y=28, class_="tick", text_anchor=anchor)
-    add(root, "text", unit, x=width, y=12, class_="tick", text_anchor="end")
+        add(root, "text", significant(share * top), x=2 + share * bar, y=28, class_="tick", text_anchor=anchor)
+    add(root, "text", unit, x=bar + 10, y=12, class_="tick")
     return markup(root)
 
 

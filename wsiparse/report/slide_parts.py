@@ -19,7 +19,7 @@ from wsiparse.report.page_parts import (
 )
 from wsiparse.report.picture import Picture
 from wsiparse.report.table import Table
-from wsiparse.report.words import NOTHING, count, interval, listed, significant, times
+from wsiparse.report.words import count, interval, listed, plain, significant, times
 
 __all__ = ["slide_parts"]
 
@@ -81,7 +81,7 @@ def _keys(numbers: Numbers, colours: Mapping[str, str]) -> list[Key]:
     keys.append(Key("Analysed tissue", significant(area["analysed_mm2"]), "mm²", [_analysed(area)]))
     parts = _excluded(area)
     total = sum(mm2 for _, mm2, left_out in parts if left_out)
-    lines = [f"{significant(mm2)} mm² {name}" for name, mm2, _ in parts if mm2 > 0]
+    lines = [f"{significant(mm2)} {name}" for name, mm2, left_out in parts if left_out and mm2 > 0]
     keys.append(Key("Excluded tissue", significant(total), "mm²", lines or ["nothing was left out"]))
     return keys
 
@@ -125,14 +125,14 @@ def _analysed(area: Numbers) -> str:
 
 def _excluded(area: Numbers) -> list[tuple[str, float, bool]]:
     """(what, mm2, whether it is tissue) of everything that was left out."""
-    unreadable = "could not be read"
+    unreadable = "unreadable"
     if area["unreadable_tiles"]:
         unreadable += f" ({times(area['unreadable_tiles'], 'tile', 'tiles')})"
     return [
         ("outside the region of interest", area["outside_roi_mm2"], True),
-        ("drawn out as not to be analysed", area["drawn_out_mm2"], True),
+        ("drawn out", area["drawn_out_mm2"], True),
         (unreadable, area["unreadable_mm2"], True),
-        ("of pen, ink or black, not counted as tissue", area["artefact_mm2"], False),
+        ("pen, ink or black: not counted as tissue", area["artefact_mm2"], False),
     ]
 
 
@@ -301,10 +301,6 @@ def _thresholds(numbers: Numbers) -> list[dict[str, str]]:
     return out
 
 
-def _short(value: float | None) -> str:
-    return NOTHING if value is None else f"{value:g}"
-
-
 def _facts(numbers: Numbers) -> list[tuple[str, str]]:
     """The manifest: what was asked for, and of what."""
     slide, settings = numbers["slide"], numbers["settings"]
@@ -321,11 +317,11 @@ def _facts(numbers: Numbers) -> list[tuple[str, str]]:
         ("compartments asked for", settings["compartments"]),
         ("region of interest", f"{roi} (sha256 {settings['roi_sha256']})" if roi else "none"),
         ("seed", str(settings["seed"])),
-        ("blocks of the bootstrap", f"{_short(settings['block_um'])} µm, {count(settings['replicates'])} replicates"),
-        ("level of intervals", f"{100 * settings['level']:g} %"),
-        ("grid of density and hot-spots", f"{_short(settings['grid_um'])} µm"),
-        ("false discovery rate", f"{_short(settings['false_discovery_rate'])}"),
-        ("step of the threshold band", f"{_short(settings['threshold_step'])}"),
-        ("least lead of a clear class", f"{_short(settings['ambiguous_lead'])}"),
-        ("ends of the margin bands", f"{', '.join(f'{v:g}' for v in settings['margin_um'])} µm"),
+        ("blocks of the bootstrap", f"{plain(settings['block_um'])} µm, {count(settings['replicates'])} replicates"),
+        ("level of intervals", f"{plain(100 * settings['level'])} %"),
+        ("grid of density and hot-spots", f"{plain(settings['grid_um'])} µm"),
+        ("false discovery rate", f"{plain(settings['false_discovery_rate'])}"),
+        ("step of the threshold band", f"{plain(settings['threshold_step'])}"),
+        ("least lead of a clear class", f"{plain(settings['ambiguous_lead'])}"),
+        ("ends of the margin bands", f"{', '.join(plain(v) for v in settings['margin_um'])} µm"),
     ]

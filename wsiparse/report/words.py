@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Final
 
-__all__ = ["NOTHING", "count", "interval", "listed", "p_value", "sentence", "significant", "times"]
+__all__ = ["NOTHING", "count", "interval", "listed", "p_value", "plain", "sentence", "significant", "times"]
 
 #: Stands for a number that is not known.
 NOTHING: Final = "\N{EN DASH}"
@@ -64,6 +64,17 @@ def significant(value: float | None, digits: int = 3) -> str:
 def interval(low: float | None, high: float | None) -> str:
     """Both ends of an interval; a dash when there is none."""
     return NOTHING if low is None or high is None else f"{significant(low)} to {significant(high)}"
+
+
+def plain(value: object) -> str:
+    """A setting as it was given, without digits it does not need; a dash for None.
+
+    >>> plain(250.0), plain(0.05), plain("auto")
+    ('250', '0.05', 'auto')
+    """
+    if value is None:
+        return NOTHING
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def p_value(p: float | None) -> str:
