@@ -13,6 +13,7 @@ from wsiparse.report.charts import Bar, Strip, ZRow, bars, strips, z_scores
 from wsiparse.report.page_parts import COUNT_FIELDS, count_columns, safe_colour, safe_href, shown
 from wsiparse.report.picture import Picture
 from wsiparse.report.qc import OUTLIER_Z
+from wsiparse.report.svg import shortened
 from wsiparse.report.table import Column, Table
 from wsiparse.report.words import count, p_value, significant, times
 
@@ -85,9 +86,10 @@ def _keys(cohort: Numbers) -> list[tuple[str, str, str, list[str]]]:
         values = [e["density"] for e in one["entries"] if e["density"] is not None]
         if values:
             lines = [
-                f"{significant(min(values))} to {significant(max(values))}, {times(len(values), 'slide', 'slides')}"
+                f"median of {times(len(values), 'slide', 'slides')}",
+                f"{significant(min(values))} to {significant(max(values))}",
             ]
-            keys.append((one["class"], significant(median(values)), "per mm², median", lines))
+            keys.append((one["class"], significant(median(values)), "per mm²", lines))
     return keys
 
 
@@ -138,7 +140,7 @@ def _group(k: int, one: Numbers) -> dict[str, Any]:
             for g in one["groups"]
         ]  # fmt: skip
         title = f"{one['class']} in {one['compartment']} by group"
-        svg = strips(strip, title=title, label=f"{one['class']} per mm²", key=f"group-{k}")
+        svg = strips(strip, title=title, label=f"{shortened(one['class'], 300)} per mm²", key=f"group-{k}")
     words = f"{one['test']}: p = {p_value(one['p'])}." if one["p"] is not None else ""
     return {**one, "title": f"{one['class']}, {one['compartment']}", "svg": svg, "words": words.replace("= <", "<")}
 
