@@ -15,6 +15,7 @@ from wsiparse.report.cohort import CohortSlide, Metadata, cohort_numbers, joined
 from wsiparse.report.jsonable import jsonable
 from wsiparse.report.page import cohort_page
 from wsiparse.report.rows import rows_csv
+from wsiparse.slides import SLIDE_EXTENSIONS
 from wsiparse.status import SlideStatus, slide_statuses
 from wsiparse.write.manifest import done_record, file_name, report_record, write_text
 
@@ -123,9 +124,9 @@ def write_cohort_report(results: Path, metadata: Metadata | None = None) -> dict
     slides = cohort_slides(results)
     if not any(slide.numbers is not None for slide in slides):
         return None
-    values, _ = joined_metadata(slides, metadata)
+    values, unmatched = joined_metadata(slides, metadata, SLIDE_EXTENSIONS)
     numbered = [(s.numbers, own) for s, own in zip(slides, values, strict=True) if s.numbers is not None]
     write_text(results / SUMMARY, rows_csv(numbered, metadata.columns if metadata is not None else ()))
-    cohort: dict[str, Any] = jsonable(cohort_numbers(slides, metadata, version=version("wsiparse")))
+    cohort: dict[str, Any] = jsonable(cohort_numbers(slides, metadata, values, unmatched, version=version("wsiparse")))
     write_text(results / COHORT_PAGE, cohort_page(cohort, {}))
     return cohort

@@ -120,7 +120,7 @@ def write_slide(
     unreadable: Sequence[tuple[float, float, float, float]] = (),
     unreadable_facts: int = 0,
 ) -> Path:
-    """A finished slide's folder; objects lie within `content.tissue` as they came (their centres may move by half a px).
+    """A finished slide's folder; the centres of objects may move by half a px from where they were to be.
 
     Parameters
     ----------

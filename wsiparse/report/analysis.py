@@ -217,7 +217,10 @@ def _compartments(source: Source, settings: ReportSettings) -> tuple[Compartment
     found = auto_compartments(
         source.points("tumour"), source.points("connective"), source.tissue, margin_um=settings.margin_um
     )
-    return found, "auto", found.reason if found is not None else ""
+    assert found is not None
+    if found.reason:
+        return whole, "none", f"no border between tumour and stroma was found: {found.reason}"
+    return found, "auto", ""
 
 
 def _is_tumour(name: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import PurePath
 from typing import Any, Final
@@ -60,42 +60,52 @@ class Metadata:
 
 
 def joined_metadata(
-    slides: Sequence[CohortSlide], metadata: Metadata | None
+    slides: Sequence[CohortSlide], metadata: Metadata | None, endings: Collection[str] = ()
 ) -> tuple[list[Mapping[str, str]], list[str]]:
     """The metadata of each slide ({} for none), and the rows that fit no slide.
 
-    A row fits a slide by its path, else by its file name, else by the name without ending; the first row that fits
-    counts.
+    A row fits a slide by its path, else by its file name, else by its name without ending, else when the row's own
+    file name without an ending of `endings` is the slide's name. The first row that fits counts.
     """
     if metadata is None:
         return [{} for _ in slides], []
-    by_key: dict[str, int] = {}
+    by_text: dict[str, int] = {}
+    by_file: dict[str, int] = {}
+    by_stem: dict[str, int] = {}
     for i, (text, _) in enumerate(metadata.rows):
-        by_key.setdefault(text, i)
+        file = PurePath(text)
+        by_text.setdefault(text, i)
+        by_file.setdefault(file.name, i)
+        if file.suffix.lower() in endings:
+            by_stem.setdefault(file.stem, i)
     used: set[int] = set()
     out: list[Mapping[str, str]] = []
     for slide in slides:
-        file = PurePath(slide.path).name
-        keys = (slide.path, file, slide.name, PurePath(file).stem)
-        found = next((by_key[key] for key in keys if key in by_key), None)
-        if found is None:
-            # a row may give another path to the same file
-            found = next((i for i, (text, _) in enumerate(metadata.rows) if PurePath(text).name == file), None)
+        file = PurePath(slide.path)
+        tries = ((by_text, slide.path), (by_file, file.name), (by_text, slide.name), (by_text, file.stem))
+        found = next((known[key] for known, key in (*tries, (by_stem, slide.name)) if key in known), None)
         used |= {found} if found is not None else set()
         out.append(metadata.rows[found][1] if found is not None else {})
     return out, [text for i, (text, _) in enumerate(metadata.rows) if i not in used]
 
 
-def cohort_numbers(slides: Sequence[CohortSlide], metadata: Metadata | None, *, version: str) -> dict[str, Any]:
+def cohort_numbers(
+    slides: Sequence[CohortSlide],
+    metadata: Metadata | None,
+    values: Sequence[Mapping[str, str]],
+    unmatched_rows: Sequence[str],
+    *,
+    version: str,
+) -> dict[str, Any]:
     """Everything the cohort's page shows, as JSON.
 
     Parameters
     ----------
     slides : every slide of the results folder, failed and missing ones included
     metadata : about them
+    values, unmatched_rows : as `joined_metadata` gives them
     version : of the program
     """
-    values, unmatched_rows = joined_metadata(slides, metadata)
     flags = _flags(slides)
     rows = [
         {"slide": slide.name, "folder": slide.folder, "href": slide.href} | row
@@ -121,7 +131,7 @@ def cohort_numbers(slides: Sequence[CohortSlide], metadata: Metadata | None, *, 
             "patient_column": metadata.patient,
             "group_column": metadata.group,
             "unmatched_slides": [s.name for s, own in zip(slides, values, strict=True) if not own],
-            "unmatched_rows": unmatched_rows,
+            "unmatched_rows": list(unmatched_rows),
         },
         "groups": _groups(slides, values, metadata),
         "methods": [dict(method) for method in COHORT_METHODS],
