@@ -121,8 +121,9 @@ def _write_report(site: Site, reader: ObjectsReader, unreadable: Sequence[tuple[
         roi=area.roi,
         regions=tuple((region.class_name, region.geometry) for region in ground.regions),
         unreadable=tuple(unreadable),
+        compartments=site.config.compartments,
     )
-    loaded = load(reader, basis, site.config.compartments)
+    loaded = load(reader, basis)
     boxes = [spot.box for spot in spots_of(loaded.source, loaded.settings)[3]]
     frame = Frame(slide.size, (1.0, 1.0), require_mpp(slide))
     images = square_images(boxes, lambda box: slide.read(box, frame))

@@ -143,7 +143,7 @@ def run_slide(
         prepared = prepare(slide, config, engine, job.roi)
         record = done_record(folder, prepared.digest)
         if record is not None and not overwrite and report_record(folder) is None:
-            redo_slide_report(folder, config.compartments, None)
+            redo_slide_report(folder, None, None)
         if record is not None and not overwrite and not (record["unreadable"] and compute):
             return _already(job, folder, record)
         work = folder.absolute() / f"work-{prepared.digest[:12]}"

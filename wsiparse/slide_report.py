@@ -132,7 +132,8 @@ def load(
 
     Parameters
     ----------
-    asked : how tissue is divided; None for what fits: by named regions where there are any, else by the cells
+    asked : how tissue is divided; None for what the run was told, or what fits: by named regions where there are any,
+        else by the cells
     regions : annotated regions for this report; None for those the slide was analysed with, if any
 
     Raises
@@ -142,6 +143,7 @@ def load(
     """
     given = regions.regions if regions is not None else basis.regions
     kept = [(name, shape) for name, shape in given if not is_left_out(name)]
+    asked = asked or basis.compartments
     if asked is None:
         asked = "roi" if any(name for name, _ in kept) else "auto"
     settings = ReportSettings(asked, IntervalSettings(seed=seed))

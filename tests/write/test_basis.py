@@ -29,6 +29,7 @@ def basis(seed: int = 0, shape: tuple[int, int] = (20, 30)) -> Basis:
         roi=polygon,
         regions=(("Tumor", polygon), ("", shapely.box(1, 2, 3, 4))),
         unreadable=((0.0, 1.5, 100.25, 200.0),),
+        compartments="none" if seed % 2 else None,
         squares=(PicturedSquare(Box(10, 20, 30, 40), "spots/1.jpg"),),
     )
 
@@ -40,7 +41,7 @@ def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, seed:
     got = read_basis(folder)
     for name in ("picture", "tissue", "artefacts"):
         assert np.array_equal(getattr(got, name), getattr(given_, name))
-    for name in ("slide", "offset", "overview", "whole_slide", "unreadable", "squares"):
+    for name in ("slide", "offset", "overview", "whole_slide", "unreadable", "compartments", "squares"):
         assert getattr(got, name) == getattr(given_, name)
     assert got.roi == given_.roi, "to the last bit"
     assert [(name, shape.wkb) for name, shape in got.regions] == [(n, s.wkb) for n, s in given_.regions]

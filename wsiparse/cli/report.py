@@ -26,7 +26,7 @@ __all__ = ["command"]
     "--compartments",
     type=click.Choice(["auto", "roi", "none"]),
     help="Tissue divided by tumour and connective cells (auto), by the classes of regions (roi), or not at all. "
-    "Default: roi where regions with classes are known, else auto.",
+    "Default: as the run was told, else roi where regions with classes are known, else auto.",
 )
 @click.option("--metadata", type=click.Path(path_type=Path), help="CSV about the slides, joined by its column 'slide'.")
 @click.option("--patient", metavar="COLUMN", help="Column of --metadata that names the patient (default: patient).")

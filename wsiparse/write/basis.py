@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import shapely
@@ -71,6 +71,7 @@ class Basis:
     roi : valid Polygon or MultiPolygon, level-0 px, or None
     regions : (class name, polygon in level-0 px) of the region of interest's file, in its order
     unreadable : cores of unreadable tiles, level-0 px, each (x0, y0, x1, y1)
+    compartments : how the run was told to divide tissue in reports, None for what fits
     squares : pictured ones
     """
 
@@ -84,6 +85,7 @@ class Basis:
     roi: BaseGeometry | None
     regions: tuple[tuple[str, BaseGeometry], ...]
     unreadable: tuple[tuple[float, float, float, float], ...]
+    compartments: Literal["auto", "roi", "none"] | None = None
     squares: tuple[PicturedSquare, ...] = ()
 
     @property
@@ -133,6 +135,7 @@ def write_basis(folder: Path, basis: Basis, overview: bytes, spots: Mapping[str,
         "roi": shapely.geometry.mapping(basis.roi) if basis.roi is not None else None,
         "regions": [{"class": name, "geometry": shapely.geometry.mapping(shape)} for name, shape in basis.regions],
         "unreadable": [list(box) for box in basis.unreadable],
+        "compartments": basis.compartments,
         "squares": [asdict(square) for square in basis.squares],
     }
     plane = np.where(basis.tissue, np.uint8(_TISSUE), np.where(basis.artefacts, np.uint8(_ARTEFACT), np.uint8(0)))
@@ -200,5 +203,6 @@ def read_basis(folder: Path) -> Basis:
             roi=shapely.geometry.shape(roi) if roi is not None else None,
             regions=tuple((str(r["class"]), shapely.geometry.shape(r["geometry"])) for r in facts["regions"]),
             unreadable=tuple((float(a), float(b), float(c), float(d)) for a, b, c, d in facts["unreadable"]),
+            compartments=facts["compartments"],
             squares=tuple(PicturedSquare(Box(**square["box"]), str(square["file"])) for square in facts["squares"]),
         )
