@@ -154,7 +154,7 @@ def auto_compartments(
     if not cells.any():
         return None
     t, s = (_count(points, tissue) for points in (tumour_um, connective_um))
-    found = _separate(t, s, tissue.area_um2 * 1e-6, cells, tissue.cell_um)
+    found = _separate(t, s, tissue.area_um2, cells, tissue.cell_um)
     parameters = {"least_piece_mm2": _LEAST_PIECE_MM2, **found.parameters}
     if found.tumour is None:
         name = TUMOUR if len(tumour_um) > len(connective_um) else STROMA
@@ -273,27 +273,32 @@ class _Found:
     reason: str = ""
 
 
-def _count(points_um: Floats, tissue: Tissue) -> Floats:
-    """(h, w) float64: points per mask cell; those off the mask's frame are left out."""
+def _count(points_um: Floats, tissue: Tissue) -> NDArray[np.float32]:
+    """(h, w) float32: points per mask cell; those off the mask's frame are left out."""
     row, column = tissue.cell_of(points_um)
     kept = (row >= 0) & (column >= 0)
     h, w = tissue.mask.shape
-    return np.bincount(row[kept] * w + column[kept], minlength=h * w).reshape(h, w).astype(np.float64)
+    counts = np.zeros(h * w, np.float32)
+    where, n = np.unique(row[kept] * w + column[kept], return_counts=True)
+    counts[where] = n
+    return counts.reshape(h, w)
 
 
-def _separate(t: Floats, s: Floats, area: Floats, cells: Mask, cell_um: tuple[float, float]) -> _Found:
+def _separate(
+    t: NDArray[np.float32], s: NDArray[np.float32], area_um2: Floats, cells: Mask, cell_um: tuple[float, float]
+) -> _Found:
     """Which cells are tumour, or why that cannot be told."""
     if not (t[cells].any() and s[cells].any()):
         lacking = "connective" if t[cells].any() else "tumour"
         return _Found(None, {}, f"no {lacking} cells were found")
-    best = 0.0
+    area, best = area_um2[cells] * 1e-6, 0.0
     for bandwidth in _BANDWIDTHS_UM:
-        tumour, rates, separation = _fit(t, s, area, cells, cell_um, bandwidth)
+        tumour, rates, separation = _fit(t, s, area_um2, cells, cell_um, bandwidth)
         best = max(best, separation)
         if separation < _LEAST_SEPARATION:
             continue
-        gain = _gain(t[cells], s[cells], area[cells], tumour[cells])
-        if gain < _LEAST_GAIN[0] + _LEAST_GAIN[1] * float(area[cells].sum()):
+        gain = _gain(t[cells].astype(np.float64), s[cells].astype(np.float64), area, tumour[cells])
+        if gain < _LEAST_GAIN[0] + _LEAST_GAIN[1] * float(area.sum()):
             continue
         unlike = _unlike(rates)
         parameters = {
@@ -341,7 +346,12 @@ def _unlike(rates: Floats) -> str:
 
 
 def _fit(
-    t: Floats, s: Floats, area: Floats, cells: Mask, cell_um: tuple[float, float], bandwidth_um: float
+    t: NDArray[np.float32],
+    s: NDArray[np.float32],
+    area_um2: Floats,
+    cells: Mask,
+    cell_um: tuple[float, float],
+    bandwidth_um: float,
 ) -> tuple[Mask, Floats, float]:
     """Classification EM at one bandwidth.
 
@@ -351,12 +361,18 @@ def _fit(
     the score's expected values in standard deviations (0 when one side is empty)
     """
     sigma = (bandwidth_um / cell_um[1], bandwidth_um / cell_um[0])
-    smooth_t, smooth_s, smooth_a = (
-        ndimage.gaussian_filter(np.where(cells, plane, 0.0), sigma, mode="constant", truncate=4.0)
-        for plane in (t, s, area)
-    )
-    t1, s1, a1 = t[cells], s[cells], area[cells]
-    density_t, density_s = smooth_t[cells] / smooth_a[cells], smooth_s[cells] / smooth_a[cells]
+
+    def smooth(plane: NDArray[np.floating]) -> Floats:
+        """Of the cells, plane after plane: the overview of a large slide has tens of millions of them."""
+        inside = np.where(cells, plane, np.float64(0))
+        ndimage.gaussian_filter(inside, sigma, output=inside, mode="constant", truncate=4.0)
+        values: Floats = inside[cells]
+        return values
+
+    t1, s1, a1 = t[cells].astype(np.float64), s[cells].astype(np.float64), area_um2[cells] * 1e-6
+    smooth_a = smooth(area_um2) * 1e-6
+    density_t, density_s = smooth(t) / smooth_a, smooth(s) / smooth_a
+    del smooth_a
     # a density of 0 would make the ratio infinite: one cell in the whole tissue is the least
     least = 1.0 / a1.sum()
     total = np.array([t1.sum(), s1.sum()])

@@ -27,6 +27,8 @@ RADII_UM: Final = (10.0, 20.0, 30.0, 50.0, 75.0, 100.0)
 MOST_POINTS: Final = 20_000
 #: Points whose neighbours are looked up at a time.
 _BATCH: Final = 1024
+#: Rows of tissue cells correlated at a time.
+_ROWS: Final = 512
 
 
 def morisita_horn(first: NDArray[np.integer], second: NDArray[np.integer]) -> float | None:
@@ -177,11 +179,19 @@ class _SetCovariance:
         area = tissue.area_um2[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
         cx, cy = tissue.cell_um
         ry, rx = (min(math.ceil(reach_um / c) + 1, n) for c, n in zip((cy, cx), area.shape, strict=True))
-        shape = [fft.next_fast_len(n + r + 1, real=True) for n, r in zip(area.shape, (ry, rx), strict=True)]
-        spectrum = fft.rfft2(area / (cx * cy), shape)
-        correlation = fft.irfft2(np.abs(spectrum) ** 2, shape) * cx * cy
-        # shifts -r .. r along each axis; shifts beyond the tissue's own extent find nothing of it
-        table = correlation[np.ix_(np.arange(-ry, ry + 1), np.arange(-rx, rx + 1))]
+        down, across = np.arange(-ry, ry + 1), np.arange(-rx, rx + 1)
+        table = np.zeros((len(down), len(across)))
+        # some rows at a time, each with the rows they can meet: a transform of the whole would take much memory
+        for top in range(0, len(area), _ROWS):
+            start = max(0, top - ry)
+            own, near = area[top : top + _ROWS] / (cx * cy), area[start : top + _ROWS + ry] / (cx * cy)
+            shape = [
+                fft.next_fast_len(len(own) + len(near), real=True),
+                fft.next_fast_len(area.shape[1] + rx + 1, real=True),
+            ]
+            spectrum = np.conj(fft.rfft2(own, shape)) * fft.rfft2(near, shape)
+            # shifts -r .. r along each axis; shifts beyond the tissue's own extent find nothing of it
+            table += fft.irfft2(spectrum, shape)[np.ix_((top - start + down) % shape[0], across % shape[1])] * cx * cy
         return cls(np.pad(np.maximum(table, 0.0), 1), (ry + 1, rx + 1), tissue.cell_um)
 
     def at(self, shift_um: Floats) -> Floats:

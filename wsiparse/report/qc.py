@@ -29,6 +29,8 @@ __all__ = [
 Floats = NDArray[np.float64]
 
 LEAST_TISSUE_MM2: Final = 1.0
+#: Rows of the overview measured at a time.
+_ROWS: Final = 256
 #: |modified z| above this is an outlier (Iglewicz and Hoaglin, How to Detect and Handle Outliers, 1993, p. 11).
 OUTLIER_Z: Final = 3.5
 #: A cohort of fewer slides has no outliers.
@@ -82,20 +84,49 @@ def slide_quality(
     if not tissue.any():
         return SlideQuality(tissue_mm2, mpp, None, None, None)
     inside = ndimage.binary_erosion(tissue, np.ones((3, 3)))
-    # mean of the three: weights of luminance belong to displays
-    grey = overview.astype(np.float64).mean(axis=2)
+    contrast, edges, squared = _sharpness(overview, inside)
     laplacian = tenengrad = None
     if inside.any():
-        contrast = float(grey[inside].var())
-        edges = ndimage.laplace(grey, mode="nearest")[inside]
-        squared = sum(ndimage.sobel(grey, axis, mode="nearest")[inside] ** 2 for axis in (0, 1))
         # contrast in the denominator: a pale stain is not a blurred one; a flat picture has no edges
-        laplacian = float(edges.var()) / contrast if contrast > 0 else 0.0
-        tenengrad = float(np.mean(squared)) / contrast if contrast > 0 else 0.0
-    glass = np.asarray(background, np.float64)
-    density = np.log(np.maximum(glass, 1.0) / np.maximum(overview[tissue].astype(np.float64), 1.0))
-    red, green, blue = (float(v) for v in density.mean(axis=0))
+        laplacian = edges / contrast if contrast > 0 else 0.0
+        tenengrad = squared / contrast if contrast > 0 else 0.0
+    density = []
+    for k, glass in enumerate(background):
+        counts = np.bincount(overview[..., k][tissue], minlength=256)
+        density.append(
+            float(counts @ np.log(max(float(glass), 1.0) / np.maximum(np.arange(256.0), 1.0)) / counts.sum())
+        )
+    red, green, blue = density
     return SlideQuality(tissue_mm2, mpp, laplacian, tenengrad, (red, green, blue))
+
+
+def _sharpness(overview: NDArray[np.uint8], inside: NDArray[np.bool_]) -> tuple[float, float, float]:
+    """Variance of grey, variance of its Laplacian and mean squared Sobel gradient over some pixels; 0 without any.
+
+    Some rows at a time: the overview of a large slide has tens of millions of pixels.
+    """
+    h = len(inside)
+    n = int(inside.sum())
+    if not n:
+        return 0.0, 0.0, 0.0
+    sums = np.zeros(5)
+    for top in range(0, h, _ROWS):
+        a, b = max(0, top - 1), min(h, top + _ROWS + 1)
+        own = slice(top - a, min(top + _ROWS, h) - a)
+        # mean of the three: weights of luminance belong to displays
+        grey = overview[a:b].astype(np.float64).mean(axis=2)
+        here = inside[top : top + _ROWS]
+        level = grey[own][here]
+        edges = ndimage.laplace(grey, mode="nearest")[own][here]
+        sums += (level.sum(), (level * level).sum(), edges.sum(), (edges * edges).sum(), 0.0)
+        for axis in (0, 1):
+            sums[4] += (ndimage.sobel(grey, axis, mode="nearest")[own][here] ** 2).sum()
+    grey_mean, edge_mean = sums[0] / n, sums[2] / n
+    return (
+        max(float(sums[1] / n - grey_mean**2), 0.0),
+        max(float(sums[3] / n - edge_mean**2), 0.0),
+        float(sums[4] / n),
+    )
 
 
 def robust_z(values: Sequence[float | None]) -> list[float | None]:
