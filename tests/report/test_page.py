@@ -119,7 +119,7 @@ def test_what_is_missing_is_told() -> None:
     nothing = text(EDGES["no tissue"])
     assert "no tissue was analysed" in nothing
     assert "not found" in nothing
-    assert "None was found, so there is nothing to draw." in nothing
+    assert "None was found, so there is nothing to draw, of: Inflammatory" in nothing
     assert "There is one compartment" in text(EDGES["one compartment"])
     assert "No square is denser than chance" in text(EDGES["no hot-spot"])
     assert "no class was asked for" in text(EDGES["no class"])
@@ -198,7 +198,7 @@ SLIDE_NAMES = ("CMU-1.svs", "Inflammatory", "Gland", "margin 0-100 um", made.ENG
 COHORT_NAMES = ("breast cohort", "slide 000.svs", "slide 003.svs", "Inflammatory", "stroma", "not a slide file", "P001",
                 "responder", "patients.csv", "arm", "before", "stain: blue", "slide 999.svs")  # fmt: skip
 
-SLIDE, COHORT = made.numbers(), made.cohort(7)
+SLIDE, COHORT = made.numbers(), made.cohort(4, failed=1)
 SHAPES = {"slide": Read(slide_page(SLIDE, {})).shape(), "cohort": Read(cohort_page(COHORT, {})).shape()}
 
 names = st.text(min_size=1, max_size=30) | st.sampled_from(NASTY)
@@ -207,7 +207,9 @@ names = st.text(min_size=1, max_size=30) | st.sampled_from(NASTY)
 def same_elements(page: str, kind: str, given: list[str]) -> None:
     """Names have changed texts and nothing else."""
     read = Read(page)
-    shape, expected = read.shape(), SHAPES[kind]
+    shape, expected = read.shape(), SHAPES[kind].copy()
+    # a name too long for its chart is told in full to whoever points at it
+    del shape["title", ()], expected["title", ()]
     assert shape == expected, {
         k: (shape[k], expected[k]) for k in shape.keys() | expected.keys() if shape[k] != expected[k]
     }
@@ -215,14 +217,14 @@ def same_elements(page: str, kind: str, given: list[str]) -> None:
         assert name in read.seen
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(names, min_size=len(SLIDE_NAMES), max_size=len(SLIDE_NAMES), unique_by=str.strip))
 def test_names_of_a_slide_are_text(new: list[str]) -> None:
     given = {old: f"{name}·{k}" for k, (old, name) in enumerate(zip(SLIDE_NAMES, new, strict=True))}
     same_elements(slide_page(renamed(SLIDE, given), {}), "slide", [given["CMU-1.svs"], given["Inflammatory"]])
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(names, min_size=len(COHORT_NAMES), max_size=len(COHORT_NAMES), unique_by=str.strip))
 def test_names_of_a_cohort_are_text(new: list[str]) -> None:
     given = {old: f"{name}·{k}" for k, (old, name) in enumerate(zip(COHORT_NAMES, new, strict=True))}

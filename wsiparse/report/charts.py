@@ -214,7 +214,7 @@ def _bar(root: Element, entry: Bar, axis: Axis, y: float, row: float) -> None:
     holder = add(mark, "a", href=entry.href) if entry.href else mark
     name = add(holder, "text", shortened(entry.label, axis.start - 14), x=axis.start - 8, y=middle + 4,
                text_anchor="end", class_="name")  # fmt: skip
-    add(name, "title", entry.label)
+    _whole_name(name, entry.label)
     text = significant(entry.value)
     if entry.value is not None:
         add(mark, "rect", x=axis.start, y=y + 4, width=axis.px(entry.value) - axis.start, height=row - 8,
@@ -227,6 +227,12 @@ def _bar(root: Element, entry: Bar, axis: Axis, y: float, row: float) -> None:
         add(mark, "path", d=path, stroke=INK, stroke_width=1.5, fill="none", class_="whisker")
         text += f" ({significant(entry.low)} to {significant(entry.high)})"
     add(mark, "text", text, x=axis.end + 10, y=middle + 4, class_="value")
+
+
+def _whole_name(text: Element, name: str) -> None:
+    """What a shortened name was, for whoever points at it."""
+    if text.text != name:
+        add(text, "title", name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -363,7 +369,7 @@ def strips(groups: Sequence[Strip], *, title: str, label: str, key: str) -> Mark
         top = 10 + lane * k
         middle = top + lane / 2
         name = add(root, "text", shortened(group.label, 182), x=188, y=middle - 1, text_anchor="end", class_="name")
-        add(name, "title", group.label)
+        _whole_name(name, group.label)
         n = f"{count(len(group.points))} patient{'' if len(group.points) == 1 else 's'}"
         add(root, "text", n, x=188, y=middle + 14, text_anchor="end", class_="tick")
         if group.median is not None and group.lower is not None and group.upper is not None:
@@ -413,7 +419,7 @@ def z_scores(rows: Sequence[ZRow], *, limit: float, title: str, label: str, key:
             data = {"class_": "mark slide", "data_label": slide, "data_value": exact(z)}
             if abs(z) > limit:
                 dot = add(root, "path", d=f"M{x:.2f} {y - 5:.2f}l5 5l-5 5l-5 -5z", fill="#a32222", **data)
+                add(dot, "title", f"{slide}: {significant(z)}")
             else:
-                dot = add(root, "circle", cx=x, cy=y, r=3, fill="none", stroke=QUIET, stroke_width=1.25, **data)
-            add(dot, "title", f"{slide}: {significant(z)}")
+                add(root, "circle", cx=x, cy=y, r=3, fill="none", stroke=QUIET, stroke_width=1.25, **data)
     return markup(root)

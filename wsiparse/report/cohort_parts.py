@@ -24,7 +24,7 @@ Numbers = Mapping[str, Any]
 DONE: Final = "done"
 #: Bars of a ranking chart; more slides get further charts with the same scale.
 BARS: Final = 40
-#: Rows of the large table at a time.
+#: Rows of a large table at a time.
 PAGE: Final = 100
 #: Metadata columns that find room on the page; the download has all.
 MOST_METADATA: Final = 5
@@ -218,7 +218,7 @@ def _quality(cohort: Numbers, links: Mapping[str, str]) -> Table:
     fields = tuple(rows[0]) if rows else tuple(c.key for c in columns)
     filters = [("slide", "Slide", "search"), ("state", "State", "choice"), ("flags", "Flags", "choice")]
     return Table(
-        "quality-table", "Slides and their quality", columns, fields, rows, filters, 0, "slides.csv", links=links
+        "quality-table", "Slides and their quality", columns, fields, rows, filters, PAGE, "slides.csv", links=links
     )
 
 

@@ -101,8 +101,11 @@ def round_ticks(low: float, high: float, most: int = 6) -> list[float]:
     """
     if not (math.isfinite(low) and math.isfinite(high) and low <= high):
         raise ValueError(f"ticks need low <= high, got {low} and {high}")
-    if low == high:
-        low, high = (0.0, high) if high > 0 else (low, 0.0) if low < 0 else (0.0, 1.0)
+    size = max(abs(low), abs(high))
+    if size < 1e-200:  # steps of such numbers are no numbers
+        low, high = 0.0, 1.0
+    elif high - low <= 1e-9 * size:
+        low, high = (0.0, high) if high > 0 else (low, 0.0)
     power = math.floor(math.log10((high - low) / most))
     while True:
         for factor in (1, 2, 5):
