@@ -155,10 +155,11 @@ HOSTILE = (
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_names_are_text_and_nothing_else(name: str, tmp_path: Path) -> None:
-    plain = write_slide(tmp_path / "plain", "plain", ONE_CELL)
+    same_length = "".join("n" if c != " " else c for c in name)  # long names are cut in charts, with a tooltip
+    plain = write_slide(tmp_path / "plain", same_length, ONE_CELL)
     folder = write_slide(tmp_path / "hostile", name, ONE_CELL)
     path = tmp_path / "r.geojson"
-    for own, text in ((plain, "Region"), (folder, name)):
+    for own, text in ((plain, same_length), (folder, name)):
         path.write_text(json.dumps(feature(text, shapely.box(100, 100, 900, 900))), encoding="utf-8")
         redo_slide_report(own, "roi", read_regions_file(path, (0, 0)))
         write_cohort_report(own.parent.parent)
