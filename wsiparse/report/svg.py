@@ -33,7 +33,7 @@ QUIET: Final = "#565d66"
 LINE: Final = "#d5d9de"
 
 _NARROW: Final = frozenset("iljtfrI.,:;'|!()[] /")
-_BROAD: Final = frozenset("mwMW@%&")
+_BROAD: Final = frozenset("mwMW@%&<>=+~#")
 
 Element = ET.Element
 
