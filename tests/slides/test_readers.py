@@ -382,7 +382,7 @@ def test_the_real_slide_without_mpp_says_so_and_takes_one() -> None:
             require_mpp(slide)
     with open_slide(TCGA_SMALL, slide_mpp=0.25) as slide:
         assert require_mpp(slide) == (0.25, 0.25)
-        assert slide.mpp_source == "--slide-mpp"
+        assert slide.mpp_source == "--slide-mpp or slides.csv"
 
 
 def test_the_real_ome_tiff_that_openslide_rejects_is_read() -> None:

@@ -74,7 +74,7 @@ class Slide(Protocol):
 
     @property
     def mpp_source(self) -> str:
-        """Where `mpp` comes from ("metadata openslide.mpp-x", "--slide-mpp"), or what was looked for and found."""
+        """Where `mpp` comes from ("metadata openslide.mpp-x", "--slide-mpp or slides.csv"), or what was looked for."""
         ...
 
     @property
@@ -141,7 +141,7 @@ def open_slide(path: str | Path, *, slide_mpp: float | None = None, reader: str 
     if reader not in READERS:
         raise ValueError(f"reader {reader!r} is none of {', '.join(READERS)}")
     path = Path(path).expanduser()
-    override = None if slide_mpp is None else Mpp((_believable(slide_mpp),) * 2, "--slide-mpp")
+    override = None if slide_mpp is None else Mpp((_believable(slide_mpp),) * 2, "--slide-mpp or slides.csv")
     check_file(path)
     skeleton = tiff_skeleton(path)
     order: tuple[str, ...] = (reader,)
@@ -189,7 +189,7 @@ def require_mpp(slide: Slide) -> tuple[float, float]:
     if slide.mpp is None:
         raise MissingMppError(
             f"{slide.path.name}: no usable microns-per-pixel in the metadata ({slide.mpp_source}). "
-            "Pass --slide-mpp 0.25 (your scanner's value) if you know it."
+            "Pass --slide-mpp 0.25 (your scanner's value) if you know it, or list the slide with its mpp in slides.csv."
         )
     return slide.mpp
 

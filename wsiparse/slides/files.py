@@ -16,7 +16,7 @@ from typing import Final
 
 from wsiparse.errors import SlideNotFoundError, UnsupportedSlideError
 
-__all__ = ["check_file", "file_fingerprint", "looks_like"]
+__all__ = ["check_file", "expanded", "file_fingerprint", "looks_like"]
 
 #: Bytes hashed at the head and at the tail, and in each of the blocks spread between them.
 _END_BYTES: Final = 1 << 20
@@ -35,6 +35,11 @@ _MAGIC: Final = (
     (b"\x00\x00\x00\x0cjP", "a bare JPEG 2000 image"),
 )
 _IMAGES: Final = ("PNG", "JPEG", "GIF", "BMP")
+
+
+def expanded(path: str | Path) -> Path:
+    """A path as people write it, with ``~`` replaced; unlike with pathlib, a home that nobody has is no error."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111
 
 
 def check_file(path: Path) -> None:
