@@ -81,10 +81,13 @@ def test_a_file_that_is_no_slide_is_told_apart(tmp_path: Path, content: bytes, w
 
 
 @pytest.mark.parametrize(("format_", "words"), [("PNG", "it is a PNG image"), ("JPEG", "it is a JPEG image")])
-def test_an_ordinary_picture_is_refused_with_a_way_to_convert_it(tmp_path: Path, format_: str, words: str) -> None:
+@pytest.mark.parametrize("reader", ["openslide", "tiffslide"])
+def test_an_ordinary_picture_is_no_slide_for_a_slide_library(
+    tmp_path: Path, format_: str, words: str, reader: str
+) -> None:
     path = tmp_path / "photo.svs"
     Image.fromarray(PICTURE).save(path, format_)
-    text = refusal(path)
+    text = refusal(path, reader=reader)
     assert words in text
     assert "vips tiffsave" in text
 

@@ -140,6 +140,7 @@ def _facts(one: Listed, source: Path, config: RunConfig, engine: Engine, roi: Pa
 
     with open_slide(source, slide_mpp=one.mpp or config.slide_mpp, reader=config.reader) as slide:
         prepared = prepare(slide, config, engine, one.roi or roi)
+        held = 3 * slide.size[0] * slide.size[1] if slide.reader == "image" else 0
     costs = [
         estimate(
             p.plan,
@@ -170,5 +171,5 @@ def _facts(one: Listed, source: Path, config: RunConfig, engine: Engine, roi: Pa
             cost.tiles * (operations_per_tile(p.scale.spec) or 0.0)
             for p, cost in zip(prepared.passes, costs, strict=True)
         ),
-        "memory_bytes": max(cost.memory_bytes for cost in costs),
+        "memory_bytes": held + max(cost.memory_bytes for cost in costs),
     }

@@ -15,15 +15,16 @@ from numpy.typing import NDArray
 
 from wsiparse.coords import Frame, frame_at
 from wsiparse.errors import MissingMppError, TileReadError, UnsupportedSlideError
-from wsiparse.slides.files import check_file, looks_like
+from wsiparse.slides.files import check_file, expanded, looks_like, picture_kind
 from wsiparse.slides.metadata import MAX_MPP, MIN_MPP, Mpp, checked_mpp
+from wsiparse.slides.multiscales import is_zarr_folder
 from wsiparse.slides.tiff import TiffSkeleton, tiff_skeleton
 from wsiparse.types import Box
 
 __all__ = ["READERS", "Slide", "open_slide", "overview", "overview_frame", "require_mpp"]
 
-#: What `open_slide` takes as `reader`; "auto" tries the others in this order.
-READERS: Final = ("auto", "openslide", "tiffslide")
+#: What `open_slide` takes as `reader`; "auto" tries those that the kind of file asks for.
+READERS: Final = ("auto", "openslide", "tiffslide", "image", "zarr")
 
 #: Edge of the pieces an overview is read in, and of the smallest piece worth retrying after a decoding error, px.
 _PIECE_PX: Final = 512
@@ -49,7 +50,7 @@ class Slide(Protocol):
 
     @property
     def reader(self) -> str:
-        """ "openslide", "tiffslide" or "memory"."""
+        """One of `READERS`, or "memory"."""
         ...
 
     @property
@@ -123,9 +124,10 @@ def open_slide(path: str | Path, *, slide_mpp: float | None = None, reader: str 
 
     Parameters
     ----------
-    path : slide file
+    path : slide file, or the folder of an OME-Zarr image
     slide_mpp : um per level-0 px, used instead of what the metadata say; 0.05-20
-    reader : "auto" (OpenSlide, then tiffslide; the other way round for OME-TIFF), "openslide" or "tiffslide"
+    reader : one of `READERS`; "auto" is OpenSlide, then tiffslide, the other way round for OME-TIFF; "image" for PNG,
+        JPEG, BMP and TIFFs without tiles that OpenSlide does not know; "zarr" for folders
 
     Raises
     ------
@@ -140,22 +142,44 @@ def open_slide(path: str | Path, *, slide_mpp: float | None = None, reader: str 
     """
     if reader not in READERS:
         raise ValueError(f"reader {reader!r} is none of {', '.join(READERS)}")
-    path = Path(path).expanduser()
+    path = expanded(path)
     override = None if slide_mpp is None else Mpp((_believable(slide_mpp),) * 2, "--slide-mpp or slides.csv")
+    if is_zarr_folder(path) and reader in ("auto", "zarr"):
+        return _open_folder(path, override)
     check_file(path)
     skeleton = tiff_skeleton(path)
-    order: tuple[str, ...] = (reader,)
-    if reader == "auto":
-        # OpenSlide reads an OME-TIFF as a generic one: without its pixel size, and only its first channel
-        order = ("tiffslide", "openslide") if skeleton is not None and skeleton.ome else ("openslide", "tiffslide")
-    reasons = []
-    for name in order:
+    reasons = {}
+    for name in _order(path, skeleton) if reader == "auto" else (reader,):
         try:
             return _open_with(name, path, override, skeleton)
         except UnsupportedSlideError as error:
-            reasons.append(f"{name}: {error}")
-    why = f" ({'; '.join(reasons)})" if skeleton is not None else ""
+            reasons[name] = f"{name}: {error}"
+    told = reasons if skeleton is not None else {name: why for name, why in reasons.items() if name == "image"}
+    why = f" ({'; '.join(told.values())})" if told else ""
     raise UnsupportedSlideError(f"{path}: not readable as a slide{why}: {looks_like(path)}")
+
+
+def _order(path: Path, skeleton: TiffSkeleton | None) -> tuple[str, ...]:
+    """The readers to try for a file, first things first."""
+    if skeleton is None:
+        return ("openslide", "image") if picture_kind(path) else ("openslide", "tiffslide")
+    if skeleton.ome:
+        # OpenSlide reads an OME-TIFF as a generic one: without its pixel size, and only its first channel
+        return ("tiffslide", "openslide")
+    # a strip may be as large as the picture, and tiffslide decodes it anew for every tile
+    return ("openslide", "tiffslide") if skeleton.tiled else ("openslide", "image", "tiffslide")
+
+
+def _open_folder(path: Path, mpp: Mpp | None) -> Slide:
+    from wsiparse.slides.omezarr import ZarrSlide
+
+    try:
+        return ZarrSlide(path, mpp)
+    except UnsupportedSlideError as error:
+        raise UnsupportedSlideError(
+            f"{path}: not readable as a slide (zarr: {error}). Give the folder of an OME-Zarr 0.4 or 0.5 image with "
+            "three 8-bit channels."
+        ) from error
 
 
 def _open_with(reader: str, path: Path, mpp: Mpp | None, skeleton: TiffSkeleton | None) -> Slide:
@@ -163,6 +187,12 @@ def _open_with(reader: str, path: Path, mpp: Mpp | None, skeleton: TiffSkeleton 
         from wsiparse.slides.openslide import OpenSlideSlide
 
         return OpenSlideSlide(path, mpp, skeleton)
+    if reader == "image":
+        from wsiparse.slides.image import ImageSlide
+
+        return ImageSlide(path, mpp)
+    if reader == "zarr":
+        raise UnsupportedSlideError("not a folder")
     from wsiparse.slides.tiffslide import TiffSlideSlide
 
     return TiffSlideSlide(path, mpp)

@@ -16,7 +16,7 @@ from typing import Final
 
 from wsiparse.errors import SlideNotFoundError, UnsupportedSlideError
 
-__all__ = ["check_file", "expanded", "file_fingerprint", "looks_like"]
+__all__ = ["check_file", "expanded", "file_fingerprint", "looks_like", "picture_kind"]
 
 #: Bytes hashed at the head and at the tail, and in each of the blocks spread between them.
 _END_BYTES: Final = 1 << 20
@@ -35,6 +35,7 @@ _MAGIC: Final = (
     (b"\x00\x00\x00\x0cjP", "a bare JPEG 2000 image"),
 )
 _IMAGES: Final = ("PNG", "JPEG", "GIF", "BMP")
+_PICTURES: Final = ((b"\x89PNG\r\n\x1a\n", "png"), (b"\xff\xd8\xff", "jpeg"), (b"BM", "bmp"))
 
 
 def expanded(path: str | Path) -> Path:
@@ -68,6 +69,18 @@ def check_file(path: Path) -> None:
         raise SlideNotFoundError(f"{path}: cannot be opened ({error}). Check the path and the drive.") from error
     if status.st_size == 0:
         raise UnsupportedSlideError(f"{path}: is empty (0 bytes). The copy probably failed: copy the slide again.")
+
+
+def picture_kind(path: Path) -> str:
+    """ "png", "jpeg" or "bmp" by the first bytes of a file, "" for anything else.
+
+    A MIRAX slide's own file is a JPEG picture of its label and no slide by itself.
+    """
+    if path.suffix.lower() == ".mrxs":
+        return ""
+    with path.open("rb") as file:
+        head = file.read(8)
+    return next((name for magic, name in _PICTURES if head.startswith(magic)), "")
 
 
 def looks_like(path: Path) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import struct
 import threading
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from wsiparse.errors import TileReadError, UnsupportedSlideError
 from wsiparse.slides.files import file_fingerprint
 from wsiparse.slides.metadata import Mpp, MppClaim, parse_colour, parse_number, pick_mpp, tiff_claim
 from wsiparse.slides.pyramid import WHITE, PyramidSlide, SlideFacts, composite
+from wsiparse.slides.quiet import quietly
 from wsiparse.types import Box
 
 __all__ = ["TiffSlideSlide"]
@@ -40,9 +40,6 @@ _LIBRARY_ERRORS: Final = (
 _OME_UNIT_UM: Final[Mapping[str, float]] = {
     "µm": 1.0, "μm": 1.0, "um": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6, "Å": 1e-4, "pm": 1e-6,
 }  # fmt: skip
-
-#: `warnings.catch_warnings` swaps a process-wide list; two threads opening slides must not interleave in it.
-_OPENING: Final = threading.Lock()
 
 
 class TiffSlideSlide(PyramidSlide):
@@ -107,6 +104,10 @@ class TiffSlideSlide(PyramidSlide):
             self._open.clear()
             self._local = threading.local()
 
+    def whole_level(self, level: int) -> NDArray[np.uint8]:
+        """All pixels of a level, (h, w, 3) uint8; `TileReadError` if some cannot be decoded."""
+        return self._read_level(level, Box(0, 0, *self.level_sizes[level]))
+
     def _handle(self) -> tiffslide.TiffSlide:
         handle: tiffslide.TiffSlide | None = getattr(self._local, "handle", None)
         return handle if handle is not None else self._new_handle()
@@ -114,8 +115,7 @@ class TiffSlideSlide(PyramidSlide):
     def _new_handle(self) -> tiffslide.TiffSlide:
         if self._closed:
             raise ValueError(f"{self._path.name} is closed")
-        with _OPENING, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quietly():
             handle = tiffslide.TiffSlide(self._path)
             with self._lock:
                 self._open.append(handle)
