@@ -141,6 +141,10 @@ def _fill(place: Workplace, task: FillTask, threads: int) -> list[Unreadable]:
         raise output_error(mark, err) from err
     try:
         with place.slide(task) as slide:
+            if slide.fingerprint != work.plan.fingerprint:
+                raise SlideError(
+                    f"{task.source}: is not the slide that was planned. Run it again when nobody writes to it."
+                )
             filled = fill_chunks(
                 slide,
                 work,

@@ -25,7 +25,7 @@ from wsiparse.assemble import assemble
 from wsiparse.chunks import Chunk, chunks_of, fill_chunks
 from wsiparse.config import RunConfig
 from wsiparse.engine import Engine
-from wsiparse.errors import FieldError, OutputError
+from wsiparse.errors import FieldError, OutputError, SlideError
 from wsiparse.prepare import Prepared, prepare
 from wsiparse.progress import Progress
 from wsiparse.remote import FillTask, fill_on_worker
@@ -155,6 +155,7 @@ def run_slide(
             try:
                 if shard is not None:
                     _fill(site, engine, crew, missing, arrivals, call)
+                    _check_unchanged(site)
                     return Outcome(job.path, folder, "shard done")
                 if not compute and missing:
                     n = sum(len(own) for own in arrivals.chunks)
@@ -166,6 +167,7 @@ def run_slide(
                     if record is not None and not overwrite and _same_tiles(record, arrivals):
                         return _already(job, folder, record)
                     summary, lost = assemble(site, arrivals)
+                _check_unchanged(site)
                 publish_desk(own, folder, prepared.digest)
             except (FieldError, OutputError):
                 record = done_record(folder, prepared.digest)
@@ -182,6 +184,15 @@ def run_slide(
         if not lost:  # else the next run tries the unreadable tiles again and finds the rest done
             shutil.rmtree(work, ignore_errors=True)
     return Outcome(job.path, folder, "done", summary, lost)
+
+
+def _check_unchanged(site: Site) -> None:
+    """Parts of a slide that was changed meanwhile must not be taken for those of the slide it was."""
+    try:
+        site.slide.check_unchanged()
+    except SlideError:
+        shutil.rmtree(site.work, ignore_errors=True)
+        raise
 
 
 def _already(job: Job, folder: Path, record: dict[str, Any]) -> Outcome:

@@ -6,6 +6,7 @@ Frames and boxes are those of `wsiparse.coords` and `wsiparse.types`: boxes are 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Protocol, Self, runtime_checkable
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsiparse.coords import Frame, frame_at
-from wsiparse.errors import MissingMppError, TileReadError, UnsupportedSlideError
+from wsiparse.errors import MissingMppError, PlanError, SlideError, TileReadError, UnsupportedSlideError
 from wsiparse.slides.files import check_file, expanded, looks_like, picture_kind
 from wsiparse.slides.metadata import MAX_MPP, MIN_MPP, Mpp, checked_mpp
 from wsiparse.slides.multiscales import is_zarr_folder
@@ -29,6 +30,12 @@ READERS: Final = ("auto", "openslide", "tiffslide", "image", "zarr")
 #: Edge of the pieces an overview is read in, and of the smallest piece worth retrying after a decoding error, px.
 _PIECE_PX: Final = 512
 _SMALLEST_PX: Final = 16
+
+#: A slide with more regions that cannot be decoded is not worth the time that trying smaller ones takes.
+_MOST_FAILURES: Final = 1024
+
+#: More pixels than an overview of glass has: at 8 um per px a square of 131 mm.
+_MOST_OVERVIEW_PX: Final = 1 << 28
 
 
 @runtime_checkable
@@ -106,6 +113,10 @@ class Slide(Protocol):
         TileReadError
             If the region cannot be decoded; others remain readable.
         """
+        ...
+
+    def check_unchanged(self) -> None:
+        """`SlideError` if the slide is no longer what it was when it was opened."""
         ...
 
     def close(self) -> None:
@@ -234,10 +245,17 @@ def overview_frame(slide: Slide, target_mpp: float) -> Frame:
     MissingMppError
         If the slide has no microns per pixel.
     PlanError
-        If `target_mpp` is not usable.
+        If `target_mpp` is not usable, or the overview would be larger than that of any glass slide.
     """
-    frame = frame_at(slide.size, require_mpp(slide), target_mpp)
+    mpp = require_mpp(slide)
+    frame = frame_at(slide.size, mpp, target_mpp)
     width, height = (max(1, math.ceil(n / f - 1e-9)) for n, f in zip(slide.size, frame.downsample, strict=True))
+    if width * height > _MOST_OVERVIEW_PX:
+        mm = " x ".join(f"{n * m / 1000:.0f}" for n, m in zip(slide.size, mpp, strict=True))
+        raise PlanError(
+            f"{slide.path.name}: {slide.size[0]} x {slide.size[1]} px of {mpp[0]:g} um ({slide.mpp_source}) are {mm} "
+            "mm, larger than any slide. Correct the pixel size with --slide-mpp, or copy the slide again."
+        )
     return Frame(size=(width, height), downsample=frame.downsample, mpp=frame.mpp)
 
 
@@ -258,27 +276,35 @@ def overview(slide: Slide, target_mpp: float) -> tuple[NDArray[np.uint8], Frame]
 
     Raises
     ------
-    MissingMppError
-        If the slide has no microns per pixel.
+    MissingMppError, PlanError
+        As `overview_frame`.
+    SlideError
+        If much of the slide cannot be decoded.
     """
     frame = overview_frame(slide, target_mpp)
     out = np.empty((frame.size[1], frame.size[0], 3), np.uint8)
     out[:] = np.array(slide.background, np.uint8)
     whole = Box(0, 0, *frame.size)
+    patience = iter(range(_MOST_FAILURES))
     for y in range(0, whole.height, _PIECE_PX):
         for x in range(0, whole.width, _PIECE_PX):
-            _fill(out, slide, frame, Box(x, y, min(_PIECE_PX, whole.width - x), min(_PIECE_PX, whole.height - y)))
+            piece = Box(x, y, min(_PIECE_PX, whole.width - x), min(_PIECE_PX, whole.height - y))
+            _fill(out, slide, frame, piece, patience)
     return out, frame
 
 
-def _fill(out: NDArray[np.uint8], slide: Slide, frame: Frame, box: Box) -> None:
+def _fill(out: NDArray[np.uint8], slide: Slide, frame: Frame, box: Box, patience: Iterator[int]) -> None:
     try:
         out[box.y : box.y1, box.x : box.x1] = slide.read(box, frame)
-    except TileReadError:
+    except TileReadError as error:
+        if next(patience, None) is None:
+            raise SlideError(
+                f"{slide.path}: damaged, more than {_MOST_FAILURES} regions cannot be decoded. Copy the slide again."
+            ) from error
         if max(box.width, box.height) <= _SMALLEST_PX:
             return
         left, top = max(1, box.width // 2), max(1, box.height // 2)
         for y, height in ((box.y, top), (box.y + top, box.height - top)):
             for x, width in ((box.x, left), (box.x + left, box.width - left)):
                 if width and height:
-                    _fill(out, slide, frame, Box(x, y, width, height))
+                    _fill(out, slide, frame, Box(x, y, width, height), patience)

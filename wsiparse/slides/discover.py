@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from wsiparse.errors import SlideNotFoundError
+from wsiparse.slides.dicom import file_series
 from wsiparse.slides.files import expanded
 from wsiparse.slides.multiscales import holds_image, is_zarr_folder
 
@@ -28,8 +29,9 @@ def find_slides(
     """All slides that the given files, folders and patterns name, in natural order, each once.
 
     A file is taken whatever it is called, and so is a Zarr folder. Another folder contributes the files in it with a
-    slide extension and the OME-Zarr images; hidden files and the companion folders of .mrxs slides are left out. A
-    name with ``*``, ``?`` or ``[`` that is not itself a file is a pattern; ``**`` matches any depth.
+    slide extension, the first of each DICOM series, and the OME-Zarr images; hidden files and the companion folders of
+    .mrxs slides are left out. A name with ``*``, ``?`` or ``[`` that is not itself a file is a pattern; ``**`` matches
+    any depth.
 
     Parameters
     ----------
@@ -81,10 +83,16 @@ def _in_folder(folder: Path, recursive: bool, endings: tuple[str, ...]) -> Itera
         raise SlideNotFoundError(
             f"{folder}: no permission to look into it. Ask its owner, or run chmod +rx on it."
         ) from None
+    series: set[str] = set()
     for entry in entries:
         if entry.name.startswith("."):
             continue
         is_slide = entry.name.lower().endswith(endings)
+        if is_slide and entry.suffix.lower() == ".dcm":
+            uid = file_series(entry)
+            if uid in series:
+                continue
+            series |= {uid} - {""}
         if not os.path.isdir(entry):  # noqa: PTH112
             # whatever it is: opening a link to nowhere or a pipe says what is wrong, leaving it out would hide it
             if is_slide:

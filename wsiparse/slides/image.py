@@ -1,4 +1,4 @@
-"""Whole pictures as slides: PNG, JPEG and BMP by Pillow, TIFFs without tiles by tiffslide; decoded once, then in memory.
+"""Whole pictures as slides: PNG, JPEG and BMP by Pillow, TIFFs without tiles by tiffslide; decoded once, then kept.
 
 A picture that would take more than `MOST_BYTES` is refused by its header, before anything is decoded; so is one that
 claims more pixels than its file can hold. Pixels are taken as they are stored: the orientation in EXIF data is not

@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsiparse.coords import Frame
+from wsiparse.errors import SlideError
+from wsiparse.slides.files import FileState, file_fingerprint
 from wsiparse.slides.metadata import Mpp
 from wsiparse.slides.resample import read_frame
 from wsiparse.types import Box
@@ -54,6 +56,7 @@ class PyramidSlide(ABC):
 
     def __init__(self, facts: SlideFacts) -> None:
         self.facts = facts
+        self._state = FileState.take(facts.path)
 
     @property
     def path(self) -> Path:
@@ -133,6 +136,27 @@ class PyramidSlide(ABC):
             If the file cannot be decoded there; other regions remain readable.
         """
         return read_frame(box, frame, self.facts.level_sizes, self.facts.background, self._read_level)
+
+    def check_unchanged(self) -> None:
+        """Make sure that the slide is still what it was when it was opened.
+
+        Raises
+        ------
+        SlideError
+            If its content is another, or it is gone: what was read meanwhile may be of two slides.
+        """
+        if self._may_have_changed() and self._print_anew() != self.fingerprint:
+            raise SlideError(
+                f"{self.path}: changed while it was read, so nothing of it is kept. Run it again when nobody writes to "
+                "it."
+            )
+
+    def _may_have_changed(self) -> bool:
+        return bool(self._state.facts) and FileState.take(self.path) != self._state
+
+    def _print_anew(self) -> str:
+        """The fingerprint as the files are now."""
+        return file_fingerprint(self.path)
 
     @abstractmethod
     def _read_level(self, level: int, box: Box) -> NDArray[np.uint8]:
