@@ -20,7 +20,7 @@ from wsiparse.recognize.base import (
     calibrate,
     wants_sample,
 )
-from wsiparse.slides import Slide, overview, overview_frame, require_mpp
+from wsiparse.slides import Slide, overview_frame, require_mpp, survey
 from wsiparse.tiling import AnalysisArea, TilePlan, plan_tiles, read_roi, tissue_mask, whole_slide_area
 from wsiparse.types import (
     Box,
@@ -97,8 +97,10 @@ def _analysis_area(slide: Slide, roi: Path | None, *, whole: bool, offset: tuple
     geometry = read_roi(roi, slide.size, offset=offset) if roi is not None else None
     if whole:
         return whole_slide_area(slide.size, overview_frame(slide, OVERVIEW_MPP), geometry)
-    picture, frame = overview(slide, OVERVIEW_MPP)
-    return AnalysisArea(slide.size, frame, tissue_mask(picture, frame.mean_mpp), geometry)
+    seen = survey(slide, OVERVIEW_MPP)
+    # what cannot be seen may be tissue: its tiles are read, and those that are unreadable are told
+    tissue = tissue_mask(seen.picture, seen.frame.mean_mpp) | seen.lost
+    return AnalysisArea(slide.size, seen.frame, tissue, geometry)
 
 
 def _tile_around(canvas: tuple[int, int], info: EngineInfo) -> int:

@@ -89,7 +89,7 @@ class _Call:
 @contextmanager
 def _slide_log(path: Path) -> Iterator[None]:
     """Append what the package logs in this thread and those it starts meanwhile to a file of this slide."""
-    handler = logging.FileHandler(path, encoding="utf-8")
+    handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     level = log.level
     log.addHandler(handler)

@@ -57,14 +57,14 @@ def command(
 
 def _facts(path: Path, slide_mpp: float | None, reader: str) -> dict[str, Any]:
     from wsiparse.prepare import OVERVIEW_MPP
-    from wsiparse.slides import open_slide, overview
+    from wsiparse.slides import open_slide, survey
     from wsiparse.tiling import AnalysisArea, tissue_mask
 
     with open_slide(path, slide_mpp=slide_mpp, reader=reader) as slide:
         tissue_mm2 = share = None
         if slide.mpp is not None:
-            picture, frame = overview(slide, OVERVIEW_MPP)
-            area = AnalysisArea(slide.size, frame, tissue_mask(picture, frame.mean_mpp))
+            seen = survey(slide, OVERVIEW_MPP)
+            area = AnalysisArea(slide.size, seen.frame, tissue_mask(seen.picture, seen.frame.mean_mpp))
             tissue_mm2 = area.area_mm2(slide.mpp)
             share = tissue_mm2 / (slide.size[0] * slide.mpp[0] * slide.size[1] * slide.mpp[1] * 1e-6)
         box = slide.bounds

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Protocol, Self, runtime_checkable
@@ -22,7 +23,7 @@ from wsiparse.slides.multiscales import is_zarr_folder
 from wsiparse.slides.tiff import TiffSkeleton, tiff_skeleton
 from wsiparse.types import Box
 
-__all__ = ["READERS", "Slide", "open_slide", "overview", "overview_frame", "require_mpp"]
+__all__ = ["READERS", "Slide", "Survey", "open_slide", "overview", "overview_frame", "require_mpp", "survey"]
 
 #: What `open_slide` takes as `reader`; "auto" tries those that the kind of file asks for.
 READERS: Final = ("auto", "openslide", "tiffslide", "image", "zarr")
@@ -31,8 +32,8 @@ READERS: Final = ("auto", "openslide", "tiffslide", "image", "zarr")
 _PIECE_PX: Final = 512
 _SMALLEST_PX: Final = 16
 
-#: A slide with more regions that cannot be decoded is not worth the time that trying smaller ones takes.
-_MOST_FAILURES: Final = 1024
+#: After so many pieces that cannot be decoded, smaller ones are no longer tried.
+_MOST_FAILURES: Final = 512
 
 #: More pixels than an overview of glass has: at 8 um per px a square of 131 mm.
 _MOST_OVERVIEW_PX: Final = 1 << 28
@@ -52,7 +53,7 @@ class Slide(Protocol):
 
     @property
     def name(self) -> str:
-        """The file's stem: what outputs are called."""
+        """The file's stem: what outputs are called; always text."""
         ...
 
     @property
@@ -260,51 +261,76 @@ def overview_frame(slide: Slide, target_mpp: float) -> Frame:
 
 
 def overview(slide: Slide, target_mpp: float) -> tuple[NDArray[np.uint8], Frame]:
-    """The whole slide at low resolution.
+    """Picture and frame of a `survey`; nothing but background where nothing can be decoded."""
+    seen = _seen(slide, target_mpp)
+    return seen.picture, seen.frame
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Survey:
+    """A slide at low resolution.
+
+    Parameters
+    ----------
+    picture : (h, w, 3) uint8
+    frame : of the picture; it covers the slide completely
+    lost : (h, w) bool, what could not be decoded and is background in the picture
+    """
+
+    picture: NDArray[np.uint8]
+    frame: Frame
+    lost: NDArray[np.bool_]
+
+
+def survey(slide: Slide, target_mpp: float) -> Survey:
+    """The whole slide at low resolution, and which parts of it cannot be decoded.
 
     It is read piece by piece, so memory stays bounded for a gigapixel slide without a pyramid. A piece that cannot
-    be decoded is read in quarters and what remains unreadable is background: one damaged tile does not cost the slide.
+    be decoded is read in quarters and what remains unreadable is lost: one damaged tile does not cost the slide. Where
+    very much is damaged, larger pieces are lost as a whole: nobody should wait for hours to learn that.
 
     Parameters
     ----------
     slide : any slide with microns per pixel
     target_mpp : wanted um per px
 
-    Returns
-    -------
-    (h, w, 3) uint8 and its frame, which covers the slide completely
-
     Raises
     ------
     MissingMppError, PlanError
         As `overview_frame`.
     SlideError
-        If much of the slide cannot be decoded.
+        If nothing of the slide can be decoded.
     """
+    seen = _seen(slide, target_mpp)
+    if seen.lost.all():
+        raise SlideError(f"{slide.path}: damaged, nothing of it can be decoded. Copy the slide again.")
+    return seen
+
+
+def _seen(slide: Slide, target_mpp: float) -> Survey:
     frame = overview_frame(slide, target_mpp)
-    out = np.empty((frame.size[1], frame.size[0], 3), np.uint8)
-    out[:] = np.array(slide.background, np.uint8)
+    picture = np.empty((frame.size[1], frame.size[0], 3), np.uint8)
+    picture[:] = np.array(slide.background, np.uint8)
+    seen = Survey(picture, frame, np.zeros(picture.shape[:2], np.bool_))
     whole = Box(0, 0, *frame.size)
     patience = iter(range(_MOST_FAILURES))
     for y in range(0, whole.height, _PIECE_PX):
         for x in range(0, whole.width, _PIECE_PX):
             piece = Box(x, y, min(_PIECE_PX, whole.width - x), min(_PIECE_PX, whole.height - y))
-            _fill(out, slide, frame, piece, patience)
-    return out, frame
+            _fill(seen, slide, piece, patience)
+    return seen
 
 
-def _fill(out: NDArray[np.uint8], slide: Slide, frame: Frame, box: Box, patience: Iterator[int]) -> None:
+def _fill(seen: Survey, slide: Slide, box: Box, patience: Iterator[int]) -> None:
+    rows, columns = slice(box.y, box.y1), slice(box.x, box.x1)
     try:
-        out[box.y : box.y1, box.x : box.x1] = slide.read(box, frame)
-    except TileReadError as error:
-        if next(patience, None) is None:
-            raise SlideError(
-                f"{slide.path}: damaged, more than {_MOST_FAILURES} regions cannot be decoded. Copy the slide again."
-            ) from error
-        if max(box.width, box.height) <= _SMALLEST_PX:
+        seen.picture[rows, columns] = slide.read(box, seen.frame)
+    except TileReadError:
+        if max(box.width, box.height) <= _SMALLEST_PX or next(patience, None) is None:
+            seen.lost[rows, columns] = True
             return
         left, top = max(1, box.width // 2), max(1, box.height // 2)
         for y, height in ((box.y, top), (box.y + top, box.height - top)):
             for x, width in ((box.x, left), (box.x + left, box.width - left)):
                 if width and height:
-                    _fill(out, slide, frame, Box(x, y, width, height), patience)
+                    _fill(seen, slide, Box(x, y, width, height), patience)

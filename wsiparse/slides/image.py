@@ -133,9 +133,9 @@ def _decoded(path: Path, kind: str) -> tuple[NDArray[np.uint8], MppClaim]:
             if depth > 8 or image.mode not in ("RGB", "L", "RGBA", "LA", "P"):
                 mode = f"{depth}-bit" if depth > 8 else {"1": "1-bit"}.get(image.mode, image.mode)
                 raise UnsupportedSlideError(f"{mode} pixels, only 8-bit RGB is supported")
-            dpi = image.info.get("dpi", (None, None))
+            across, down = image.info.get("dpi", (None, None))
             image.load()
-            return _rgb(image, clear=clear), replace(tiff_claim(*dpi, "inch"), source="the image's resolution")
+            return _rgb(image, clear=clear), replace(tiff_claim(across, down, "inch"), source="the image's resolution")
     except _LIBRARY_ERRORS as error:
         reason = " ".join(str(error).split()).rstrip(".")[:200] or type(error).__name__
         raise UnsupportedSlideError(f"cannot be decoded ({reason})") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,8 +66,8 @@ class PyramidSlide(ABC):
 
     @property
     def name(self) -> str:
-        """The file's stem: what outputs are called."""
-        return self.facts.path.stem
+        """The file's stem: what outputs are called; bytes that are no text become "\\xe9" and the like."""
+        return os.fsencode(self.facts.path.stem).decode("utf-8", "backslashreplace")
 
     @property
     def reader(self) -> str:
