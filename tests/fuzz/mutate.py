@@ -55,7 +55,7 @@ def _spoil_file(rng: Random, name: str, data: bytes) -> bytes:
         return data[:at] + data[rng.randrange(len(data) + 1) :]
     if roll < 0.30:
         return _spoil_bytes(rng, data)
-    spots = list(_spots(data))
+    spots = [spot for spot in _spots(data) if spot.at + spot.size <= len(data)]
     if not spots:
         return _spoil_bytes(rng, data)
     out = bytearray(data)
@@ -144,6 +144,8 @@ def _tiff_spots(data: bytes) -> Iterator[Spot]:
         number = int.from_bytes(data[offset : offset + counts], "little")
         at = offset + counts
         for _ in range(min(number, 100)):
+            if at + entry > len(data):
+                break
             tag, kind = struct.unpack_from("<HH", data, at)
             count = int.from_bytes(data[at + 4 : at + 4 + inline], "little")
             value = at + 4 + inline
