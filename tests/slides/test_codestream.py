@@ -6,7 +6,7 @@ import imagecodecs
 import numpy as np
 import pytest
 import tifffile
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.fixtures_slides import textured, write_svs
@@ -28,6 +28,7 @@ ENCODERS = {
 
 
 @pytest.mark.parametrize("kind", ENCODERS)
+@settings(max_examples=15)
 @given(width=st.integers(16, 300), height=st.integers(16, 300))
 def test_the_size_a_stream_claims_is_the_pictures(kind: str, width: int, height: int) -> None:
     data = ENCODERS[kind](textured(height, width))
@@ -58,7 +59,7 @@ def test_a_tile_that_claims_to_be_larger_is_unreadable_and_costs_no_memory(tmp_p
         start, count = tiff.pages[0].dataoffsets[0], tiff.pages[0].databytecounts[0]
     data = bytearray(path.read_bytes())
     tile = bytes(data[start : start + count])
-    for at in range(count - 4):  # the height, wherever this codec writes it
+    for at in range(min(count, 1000)):  # the height, wherever this codec writes it
         changed = tile[:at] + b"\x3f\xff" + tile[at + 2 :]
         claim = claimed_size(changed)
         if claim is not None and max(claim) > 10_000:

@@ -157,22 +157,29 @@ class _Reader:
             if across < 1 or down < 1 or across * down > _MOST_TILE_PX:
                 raise _DamagedError(f"it claims tiles of {across} x {down} px")
             needed = -(-width // across) * -(-height // down) * planes
-            self._check_count(width, height, needed, entries[_TILE_OFFSETS].count, "tiles")
+            self._check_count(width, height, needed, entries, 1, "tiles")
         elif strips and _STRIP_OFFSETS in entries:
             down = min(int(self._integers(entries.get(_STRIP_HEIGHT)).min(initial=height)), height)
             if down < 1 or width * down > _MOST_STRIP_PX:
                 raise _DamagedError(f"it claims strips of {width} x {down} px")
-            self._check_count(width, height, -(-height // down) * planes, entries[_STRIP_OFFSETS].count, "strips")
+            self._check_count(width, height, -(-height // down) * planes, entries, 0, "strips")
         for starts_tag, lengths_tag in _DATA:
             starts, lengths = (self._integers(entries.get(tag)) for tag in (starts_tag, lengths_tag))
-            if len(starts) and len(starts) == len(lengths):
-                # a missing tile of a sparse file has length 0 and any offset
-                self.end = max(self.end, int((starts + lengths)[lengths > 0].max(initial=0)))
+            n = min(len(starts), len(lengths))
+            # a missing tile of a sparse file has length 0 and any offset
+            self.end = max(self.end, int((starts[:n] + lengths[:n])[lengths[:n] > 0].max(initial=0)))
 
     @staticmethod
-    def _check_count(width: int, height: int, needed: int, found: int, what: str) -> None:
-        if needed < 1 or found < needed:
-            raise _DamagedError(f"it claims {width} x {height} px, which is {needed} {what}, and has {found}")
+    def _check_count(width: int, height: int, needed: int, entries: dict[int, _Entry], where: int, what: str) -> None:
+        """`where` : place in `_DATA` of the tags that must name `needed` pieces."""
+        for tag in _DATA[where]:
+            entry = entries.get(tag)
+            if entry is None:  # lengths of strips may be left out
+                continue
+            if needed < 1 or entry.count < needed:
+                raise _DamagedError(f"it claims {width} x {height} px, which is {needed} {what}, and has {entry.count}")
+            if entry.kind not in _INTEGER:
+                raise _DamagedError(f"it places {what} by values of type {entry.kind}, which are no whole numbers")
 
     def _skeleton(self, entries: dict[int, _Entry]) -> TiffSkeleton:
         bits, samples, formats = (self._integers(entries.get(tag)) for tag in (_BITS, _SAMPLES, _FORMAT))
