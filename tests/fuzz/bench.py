@@ -11,6 +11,8 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -25,9 +27,15 @@ CORPUS: Final = Path(__file__).parent / "corpus"
 
 
 class Bench:
-    """A child process that opens slides with every reader; started again when a slide ends it. A context manager."""
+    """A child process that opens slides with every reader; started again when a slide ends it. A context manager.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    program : what the child runs, arguments of the interpreter
+    """
+
+    def __init__(self, program: Sequence[str] = ("-m", "tests.fuzz.child")) -> None:
+        self._program = program
         self._folder = Path(tempfile.mkdtemp(prefix="wsiparse-fuzz-"))
         self._said = (self._folder / "stderr").open("w+b")
         self._child: subprocess.Popen[str] | None = None
@@ -46,7 +54,8 @@ class Bench:
 
     def _stop(self, child: subprocess.Popen[str]) -> int:
         if child.stdin is not None and child.stdout is not None:
-            child.stdin.close()
+            with suppress(BrokenPipeError):
+                child.stdin.close()
             child.stdout.close()
         self._child = None
         return child.wait()
@@ -65,7 +74,7 @@ class Bench:
             path = place(files, folder)
             if self._child is None:
                 self._child = subprocess.Popen(
-                    [sys.executable, "-m", "tests.fuzz.child"],
+                    [sys.executable, *self._program],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=self._said,
@@ -75,8 +84,9 @@ class Bench:
             child = self._child
             assert child.stdin is not None
             assert child.stdout is not None
-            child.stdin.write(json.dumps({"path": str(path), "seed": seed}) + "\n")
-            child.stdin.flush()
+            with suppress(BrokenPipeError):  # it ended: told below
+                child.stdin.write(json.dumps({"path": str(path), "seed": seed}) + "\n")
+                child.stdin.flush()
             line = child.stdout.readline()
             if not line:
                 code = self._stop(child)

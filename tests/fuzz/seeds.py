@@ -30,7 +30,7 @@ def make_seeds(folder: Path) -> dict[str, Files]:
         path = write_svs(folder / "a.svs", PICTURE, steps=(1, 2), tile=32, bigtiff=big)
         seeds["big.svs" if big else "jpeg.svs"] = {"a.svs": path.read_bytes()}
     seeds["plain.svs"] = {"a.svs": write_svs(path, PICTURE, steps=(1,), tile=32, compression=None).read_bytes()}
-    for codec in ("jpeg2000", "webp", "lzw", "deflate", "zstd"):
+    for codec in ("jpeg2000", "jpegxl", "webp", "lzw", "lzma", "deflate", "zstd"):
         options = {"predictor": True} if codec in ("lzw", "deflate") else {}
         tifffile.imwrite(
             folder / "a.tif", PICTURE, tile=(32, 32), photometric="rgb", compression=codec, metadata=None, **options

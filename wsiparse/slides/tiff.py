@@ -41,8 +41,8 @@ _MOST_DIRECTORIES: Final = 100_000
 _MOST_ENTRIES: Final = 4096
 #: More pixels than any tile has: OpenSlide ends the process when it cannot allocate a tile.
 _MOST_TILE_PX: Final = 1 << 28
-#: A picture may be one strip, so a strip may be as large as a picture that is read as a whole.
-_MOST_STRIP_PX: Final = 1 << 30
+#: A picture may be one strip, so a strip may be as large as a picture that is read as a whole (2 GB decoded).
+_MOST_STRIP_PX: Final = 666_666_666
 
 
 @dataclass(frozen=True, slots=True)
