@@ -80,7 +80,7 @@ def _too_large_for_glass(path: Path) -> None:
 
 def _zeroed(path: Path) -> None:
     """A copy of which nothing but the directories arrived."""
-    write_svs(path, textured(900, 1200), steps=(1,), tile=16)
+    write_svs(path, textured(300, 400), steps=(1,), tile=16)
     with tifffile.TiffFile(path) as tiff:
         page = tiff.pages[0]
         spans = list(zip(page.dataoffsets, page.databytecounts, strict=True))
