@@ -31,6 +31,6 @@ status=0
 "$bin/wsiparse" run "$@" -o "$results" || status=$?
 if [ -d "$results" ]; then
   say "results lie in $results"
-  find "$results" \( -name counts.csv -o -name overlay.jpg -o -name '*.geojson.gz' \) -print | sort | sed 's/^/    /'
+  find "$results" \( -name report.html -o -name counts.csv -o -name overlay.jpg -o -name '*.geojson.gz' \) -print | sort | sed 's/^/    /'
 fi
 exit "$status"

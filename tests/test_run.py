@@ -17,13 +17,14 @@ from wsiparse.slides.synthetic import paint_he, write_svs
 from wsiparse.types import Box
 
 #: Files of a slide that must not change by a byte whatever the settings that "change no result".
-SAME = ("cells.geojson.gz", "centroids.geojson.gz", "counts.csv", "overlay.jpg", "DONE.json")
+SAME = ("cells.geojson.gz", "centroids.geojson.gz", "overlay.jpg", "DONE.json")
+REPORT = ("counts.csv", "density.png", "report.html", "report.json")
 
 
 def hashes(results: Path) -> dict[str, str]:
     [folder] = (results / "slides").iterdir()
-    files = [folder / name for name in SAME] + sorted(
-        p for zarr in ("objects.zarr", "labels.ome.zarr") for p in (folder / zarr).rglob("*") if p.is_file()
+    files = [folder / name for name in (*SAME, *REPORT)] + sorted(
+        p for zarr in ("objects.zarr", "labels.ome.zarr", "basis") for p in (folder / zarr).rglob("*") if p.is_file()
     )
     return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 
@@ -42,8 +43,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, demo_slide: Path) -> Path
 def test_a_run_writes_everything_a_slide_has(finished: Path) -> None:
     [folder] = (finished / "slides").iterdir()
     names = {p.name for p in folder.iterdir()}
-    expected = {"DONE.json", "objects.zarr", "labels.ome.zarr", "counts.csv", "overlay.jpg", "log.txt"}
-    expected |= {"cells.geojson.gz", "centroids.geojson.gz"}
+    expected = {*SAME, *REPORT, "objects.zarr", "labels.ome.zarr", "basis", "log.txt"}
     assert names == expected
     done = json.loads((folder / "DONE.json").read_text(encoding="utf-8"))
     for name, facts in done["files"].items():
@@ -60,7 +60,7 @@ def test_counts_objects_and_overlay_agree(finished: Path) -> None:
     done = json.loads((folder / "DONE.json").read_text(encoding="utf-8"))
     n = sum(c["n"] for c in done["summary"]["counts"])
     assert len(features) == n == len(ObjectsReader(folder / "objects.zarr").table("cell")) > 100
-    assert f"All cells,cell,{n}," in (folder / "counts.csv").read_text(encoding="utf-8")
+    assert f"All cells,cell,all tissue,{n}," in (folder / "counts.csv").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("change", [["--block-size", "100"], ["--block-size", "2048"], ["-n", "3"]])
@@ -109,8 +109,20 @@ def test_a_finished_slide_with_a_damaged_file_is_done_again(
     wsiparse("run", demo_slide, "-o", tmp_path / "r")
     before = hashes(tmp_path / "r")
     [folder] = (tmp_path / "r" / "slides").iterdir()
-    (folder / "counts.csv").write_text("cut", encoding="ascii")
+    (folder / "cells.geojson.gz").write_text("cut", encoding="ascii")
     assert ": done:" in wsiparse("run", demo_slide, "-o", tmp_path / "r").out
+    assert hashes(tmp_path / "r") == before
+
+
+@pytest.mark.parametrize("name", REPORT)
+def test_a_damaged_report_is_made_again_and_the_slide_is_not(
+    name: str, wsiparse: Callable, demo_slide: Path, tmp_path: Path
+) -> None:
+    wsiparse("run", demo_slide, "-o", tmp_path / "r")
+    before = hashes(tmp_path / "r")
+    [folder] = (tmp_path / "r" / "slides").iterdir()
+    (folder / name).write_text("cut", encoding="ascii")
+    assert "already done" in wsiparse("run", demo_slide, "-o", tmp_path / "r").out
     assert hashes(tmp_path / "r") == before
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from wsiparse.errors import OutputError
 from wsiparse.types import SlideSummary
 from wsiparse.verify import Finding, slide_folders, verify
-from wsiparse.write.manifest import write_done
+from wsiparse.write.manifest import REPORT_FILES, write_done, write_report_record
 
 
 @pytest.fixture(scope="session")
@@ -45,6 +45,12 @@ def found(results: Path) -> list[Finding]:
     return [finding for slide in verify(slide_folders(results), workers=2) for finding in slide.findings]
 
 
+def recorded(folder: Path) -> dict[str, dict[str, object]]:
+    """What DONE.json and report.json name."""
+    records = (json.loads((folder / name).read_text(encoding="utf-8")) for name in ("DONE.json", "report.json"))
+    return {name: facts for record in records for name, facts in record["files"].items()}
+
+
 def flip(path: Path, at: int = -1) -> None:
     """Change one byte, size and time of modification as they were."""
     status, data = path.stat(), bytearray(path.read_bytes())
@@ -65,6 +71,9 @@ def toy(results: Path, name: str, files: dict[str, bytes]) -> Path:
         (folder / file).parent.mkdir(parents=True, exist_ok=True)
         (folder / file).write_bytes(data)
     write_done(folder, sorted({file.split("/")[0] for file in files}), "digest", summary(), {"unreadable": []})
+    for file in REPORT_FILES:
+        (folder / file).write_bytes(b"report")
+    write_report_record(folder, {})
     return folder
 
 
@@ -72,23 +81,22 @@ def test_untouched_results_are_good(results: Path) -> None:
     [slide] = verify(slide_folders(results))
     assert slide.good
     assert slide.findings == ()
-    recorded = json.loads((only(results) / "DONE.json").read_text(encoding="utf-8"))["files"]
-    assert slide.files == len(recorded) >= 4
-    assert slide.n_bytes == sum(facts["bytes"] for facts in recorded.values())
+    files = recorded(only(results))
+    assert slide.files == len(files) >= 8
+    assert slide.n_bytes == sum(facts["bytes"] for facts in files.values())
 
 
 def test_every_file_of_a_run_is_watched(results: Path) -> None:
     """One changed byte anywhere is found, and told of that file alone."""
     folder = only(results)
-    recorded = json.loads((folder / "DONE.json").read_text(encoding="utf-8"))["files"]
-    for path in sorted(path for name in recorded for path in [folder / name, *(folder / name).rglob("*")]):
+    for path in sorted(path for name in recorded(folder) for path in [folder / name, *(folder / name).rglob("*")]):
         if not path.is_file():
             continue
         flip(path)
         [finding] = found(results)
         assert finding.kind == "changed"
         assert finding.path == folder / path.relative_to(folder).parts[0]
-        assert "--overwrite" in finding.text
+        assert ("wsiparse report" if path.name in REPORT_FILES else "--overwrite") in finding.text
         flip(path)
     assert found(results) == []
 
@@ -132,10 +140,10 @@ def test_a_slide_without_done_is_unfinished(results: Path) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{", "[]", "null", '{"format": 99, "files": {}}', '{"format": 1}', '{"format": 1, "files": []}',
-     '{"format": 1, "files": {"a": 1}}', '{"format": 1, "files": {"../../x": {"bytes": 1, "sha256": ""}}}',
-     '{"format": 1, "files": {"/etc/passwd": {"bytes": 1, "sha256": ""}}}',
-     '{"format": 1, "files": {"": {"bytes": 1, "sha256": ""}}}'],
+    ["", "{", "[]", "null", '{"format": 99, "files": {}}', '{"format": 2}', '{"format": 2, "files": []}',
+     '{"format": 2, "files": {"a": 1}}', '{"format": 2, "files": {"../../x": {"bytes": 1, "sha256": ""}}}',
+     '{"format": 2, "files": {"/etc/passwd": {"bytes": 1, "sha256": ""}}}',
+     '{"format": 2, "files": {"": {"bytes": 1, "sha256": ""}}}'],
 )  # fmt: skip
 def test_a_damaged_record_is_one_finding(text: str, results: Path) -> None:
     (only(results) / "DONE.json").write_text(text, encoding="utf-8")

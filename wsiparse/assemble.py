@@ -53,7 +53,7 @@ def assemble(site: Site, arrivals: Arrivals) -> tuple[SlideSummary, int]:
         unreadable_mm2=lost_mm2,
         recognition=judged,
     )
-    files = write_exports(site, summary)
+    files = write_exports(site, summary, _cores(lost))
     facts: dict[str, Any] = {
         "slide": site.facts(),
         "engine": prepared.title,
@@ -111,16 +111,21 @@ def _judge(work: Pass, arrivals: Arrivals, k: int) -> RecognitionGrid | None:
     return judge(work, tiles)
 
 
+def _cores(lost: list[tuple[TilePlan, Unreadable]]) -> list[tuple[float, float, float, float]]:
+    """Cores of unreadable tiles, level-0 px, each (x0, y0, x1, y1)."""
+    cores = []
+    for plan, tile in lost:
+        (fx, fy), core = plan.frame.downsample, tile.core
+        cores.append((core.x * fx, core.y * fy, core.x1 * fx, core.y1 * fy))
+    return cores
+
+
 def _lost_mm2(lost: list[tuple[TilePlan, Unreadable]]) -> float:
     """Analysed area inside the cores of unreadable tiles, mm^2; each spot counts once."""
     if not lost:
         return 0.0
-    cores = []
-    for plan, tile in lost:
-        (fx, fy), core = plan.frame.downsample, tile.core
-        cores.append(shapely.box(core.x * fx, core.y * fy, core.x1 * fx, core.y1 * fy))
     plan = lost[0][0]
-    everything = shapely.union_all(cores)
+    everything = shapely.union_all([shapely.box(*core) for core in _cores(lost)])
     roi = everything if plan.area.roi is None else shapely.intersection(plan.area.roi, everything)
     parts = [g for g in shapely.get_parts(roi) if g.geom_type == "Polygon"]
     if not parts:

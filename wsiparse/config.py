@@ -95,6 +95,7 @@ class RunConfig(_Strict):
     whole_slide: bool = False
     reader: Literal["auto", "openslide", "tiffslide", "image", "zarr"] = "auto"
     coords: Literal["qupath", "level0"] = "qupath"
+    compartments: Literal["auto", "roi", "none"] | None = None
     labels: bool = True
     ngff: Literal["0.5", "0.4"] = "0.5"
     min_area_um2: float | None = Field(default=None, ge=0)

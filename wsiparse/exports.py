@@ -1,20 +1,27 @@
-"""Files that are functions of objects.zarr: GeoJSON, labels, counts and the overlay picture."""
+"""Files that are functions of objects.zarr: GeoJSON, labels, the overlay picture and the report."""
 
 from __future__ import annotations
 
+import io
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from wsiparse.coords import um2_per_px
+import numpy as np
+from PIL import Image
+
+from wsiparse.coords import Frame, um2_per_px
 from wsiparse.prepare import overlay_offset
+from wsiparse.report.analysis import spots_of
 from wsiparse.report.figures import draw_overlay
-from wsiparse.report.summary import counts_csv
 from wsiparse.site import Site
-from wsiparse.slides import overview
+from wsiparse.slide_report import load, square_images, write_slide_report
+from wsiparse.slides import overview, require_mpp
 from wsiparse.types import PromptKind, SlideSummary
+from wsiparse.write.basis import BASIS, Basis, PicturedSquare, write_basis
 from wsiparse.write.geojson import write_centroids, write_geojson
 from wsiparse.write.labels import write_labels
-from wsiparse.write.manifest import write_text
 from wsiparse.write.objects_zarr import ObjectsReader
 from wsiparse.write.parts import publish
 
@@ -43,8 +50,20 @@ def _write_overlay(path: Path, site: Site, reader: ObjectsReader, summary: Slide
         image.save(temporary, format="JPEG", quality=88)
 
 
-def write_exports(site: Site, summary: SlideSummary) -> list[str]:
-    """Hop 6: everything that is a function of objects.zarr, beside it on the desk. Returns the names written."""
+def write_exports(
+    site: Site, summary: SlideSummary, unreadable: Sequence[tuple[float, float, float, float]]
+) -> list[str]:
+    """Hop 6: everything that is a function of objects.zarr, beside it on the desk.
+
+    Parameters
+    ----------
+    summary : the slide's numbers
+    unreadable : cores of unreadable tiles, level-0 px, each (x0, y0, x1, y1)
+
+    Returns
+    -------
+    names that belong to the results; those of the report, which can be redone, are in report.json
+    """
     folder, prompts = site.desk, site.prepared.prompts
     reader = ObjectsReader(folder / "objects.zarr")
     files = ["objects.zarr"]
@@ -80,6 +99,36 @@ def write_exports(site: Site, summary: SlideSummary) -> list[str]:
     if site.config.labels:
         write_labels(folder / LABELS, reader, version=site.config.ngff)
         files.append(LABELS)
-    write_text(folder / "counts.csv", counts_csv([summary]))
     _write_overlay(folder / "overlay.jpg", site, reader, summary)
-    return [*files, "counts.csv", "overlay.jpg"]
+    _write_report(site, reader, unreadable)
+    return [*files, BASIS, "overlay.jpg"]
+
+
+def _write_report(site: Site, reader: ObjectsReader, unreadable: Sequence[tuple[float, float, float, float]]) -> None:
+    """basis/ and the report made of it; the slide is open now, so its hottest squares are pictured."""
+    slide, ground = site.slide, site.prepared.ground
+    area = site.prepared.passes[0].plan.area
+    with Image.open(io.BytesIO(ground.overview)) as image:
+        picture = np.asarray(image.convert("RGB"))
+    basis = Basis(
+        slide=site.facts(),
+        offset=overlay_offset(slide, site.config),
+        overview=area.overview,
+        picture=picture,
+        tissue=area.tissue,
+        artefacts=ground.artefacts,
+        whole_slide=site.config.whole_slide,
+        roi=area.roi,
+        regions=tuple((region.class_name, region.geometry) for region in ground.regions),
+        unreadable=tuple(unreadable),
+        compartments=site.config.compartments,
+    )
+    loaded = load(reader, basis)
+    boxes = [spot.box for spot in spots_of(loaded.source, loaded.settings)[3]]
+    frame = Frame(slide.size, (1.0, 1.0), require_mpp(slide))
+    images = square_images(boxes, lambda box: slide.read(box, frame))
+    named = {f"spots/{k}.jpg": box for k, box in enumerate(boxes, 1)}
+    squares = tuple(PicturedSquare(box, name) for name, box in named.items() if name in images)
+    basis = replace(basis, squares=squares)
+    write_basis(site.desk / BASIS, basis, ground.overview, images)
+    write_slide_report(site.desk, replace(loaded, basis=basis), images)

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from wsiparse.cohort_report import write_cohort_report
 from wsiparse.config import RunConfig
 from wsiparse.engine import Engine
 from wsiparse.errors import OutputError, WsiparseError
 from wsiparse.progress import Progress
-from wsiparse.run import write_summary
 from wsiparse.schedule import Here, available_cores
 from wsiparse.slide_job import Job, Outcome, run_slide
 from wsiparse.slides.staging import Stager
@@ -35,7 +35,7 @@ class _Engines:
 
 
 def merge(results: Path, *, progress: Progress) -> Iterator[Outcome]:
-    """Finish every slide of a results folder whose parts are all there; then write summary.csv and status.csv.
+    """Finish every slide of a results folder whose parts are all there; then write its tables and its report.
 
     Yields
     ------
@@ -56,7 +56,7 @@ def merge(results: Path, *, progress: Progress) -> Iterator[Outcome]:
         slide = unfinished_slide(folder)
         if slide is not None:
             yield _finish(slide, results, engines, progress)
-    write_summary(results)
+    write_cohort_report(results)
     write_status(results)
 
 

@@ -20,16 +20,26 @@ from wsiparse.recognize.base import (
     calibrate,
     wants_sample,
 )
-from wsiparse.slides import Slide, overview_frame, require_mpp, survey
-from wsiparse.tiling import AnalysisArea, TilePlan, plan_tiles, read_roi, tissue_mask, whole_slide_area
+from wsiparse.slides import Slide, require_mpp, survey
+from wsiparse.tiling import (
+    AnalysisArea,
+    Region,
+    TilePlan,
+    find_tissue,
+    plan_tiles,
+    read_regions,
+    union_on_slide,
+    whole_slide_area,
+)
 from wsiparse.types import (
     Box,
     EngineInfo,
     PromptKind,
     PromptSet,
 )
+from wsiparse.write.basis import png_bytes
 
-__all__ = ["OVERVIEW_MPP", "Pass", "Prepared", "overlay_offset", "prepare"]
+__all__ = ["OVERVIEW_MPP", "Ground", "Pass", "Prepared", "overlay_offset", "prepare"]
 
 log = logging.getLogger("wsiparse")
 
@@ -55,6 +65,22 @@ class Pass:
     plan: TilePlan
 
 
+@dataclass(frozen=True, eq=False)
+class Ground:
+    """What was seen and said of a slide before its first tile is read; kept for its report.
+
+    Parameters
+    ----------
+    overview : the picture that tissue was found on, a PNG: a gigapixel slide's takes tens of megabytes otherwise
+    artefacts : (h, w) bool, pen, ink and black that were kept out of the tissue
+    regions : of the region of interest, level-0 px, with their classes; those left out included
+    """
+
+    overview: bytes
+    artefacts: NDArray[np.bool_]
+    regions: tuple[Region, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """All decisions about one slide, before any tile is read.
@@ -65,12 +91,14 @@ class Prepared:
     prompts : all prompts of the run; class id = position + 1
     title : of the engine
     digest : sha256 over everything that shapes the result
+    ground : for the report
     """
 
     passes: tuple[Pass, ...]
     prompts: PromptSet
     title: str
     digest: str
+    ground: Ground
 
     @property
     def area_mm2(self) -> float:
@@ -93,14 +121,24 @@ def overlay_offset(slide: Slide, config: RunConfig) -> tuple[int, int]:
     return (slide.bounds.x, slide.bounds.y) if config.coords == "qupath" else (0, 0)
 
 
-def _analysis_area(slide: Slide, roi: Path | None, *, whole: bool, offset: tuple[int, int]) -> AnalysisArea:
-    geometry = read_roi(roi, slide.size, offset=offset) if roi is not None else None
-    if whole:
-        return whole_slide_area(slide.size, overview_frame(slide, OVERVIEW_MPP), geometry)
+def _analysis_area(
+    slide: Slide, roi: Path | None, *, whole: bool, offset: tuple[int, int]
+) -> tuple[AnalysisArea, Ground]:
     seen = survey(slide, OVERVIEW_MPP)
-    # what cannot be seen may be tissue: its tiles are read, and those that are unreadable are told
-    tissue = tissue_mask(seen.picture, seen.frame.mean_mpp) | seen.lost
-    return AnalysisArea(slide.size, seen.frame, tissue, geometry)
+    picture, frame = seen.picture, seen.frame
+    geometry, regions = None, tuple[Region, ...]()
+    if roi is not None:
+        found = read_regions(roi, offset=offset)
+        if found.skipped:
+            log.warning("%s: %d geometries without area skipped, only polygons count", roi, found.skipped)
+        geometry, regions = union_on_slide(found, slide.size, str(roi)), found.regions
+    if whole:
+        area, artefacts = whole_slide_area(slide.size, frame, geometry), np.zeros(picture.shape[:2], np.bool_)
+    else:
+        tissue, artefacts = find_tissue(picture, frame.mean_mpp)
+        # what cannot be seen may be tissue: its tiles are read, and those that are unreadable are told
+        area = AnalysisArea(slide.size, frame, tissue | seen.lost, geometry)
+    return area, Ground(png_bytes(picture), artefacts, regions)
 
 
 def _tile_around(canvas: tuple[int, int], info: EngineInfo) -> int:
@@ -144,7 +182,7 @@ def prepare(slide: Slide, config: RunConfig, engine: Engine, roi: Path | None = 
     """
     require_mpp(slide)
     offset = overlay_offset(slide, config)
-    area = _analysis_area(slide, roi, whole=config.whole_slide, offset=offset)
+    area, ground = _analysis_area(slide, roi, whole=config.whole_slide, offset=offset)
     passes = tuple(_pass_of(slide, scale, area, config) for scale in engine.scales)
     settings = {
         "passes": [
@@ -160,9 +198,11 @@ def prepare(slide: Slide, config: RunConfig, engine: Engine, roi: Path | None = 
         "offset": offset,
         "min_recognition": config.min_recognition,
         "labels": config.ngff if config.labels else None,
+        "compartments": config.compartments,
+        "regions": [(region.class_name, region.geometry.wkb_hex) for region in ground.regions],
     }
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
-    return Prepared(passes, engine.prompts, engine.title, digest)
+    return Prepared(passes, engine.prompts, engine.title, digest, ground)
 
 
 def _pass_of(slide: Slide, scale: Scale, area: AnalysisArea, config: RunConfig) -> Pass:

@@ -8,20 +8,20 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from wsiparse.cohort_report import write_cohort_report
 from wsiparse.config import RunConfig
 from wsiparse.engine import Engine
 from wsiparse.errors import OutputError, SchedulerError, WsiparseError
 from wsiparse.ledger import Ledger
 from wsiparse.progress import Progress
-from wsiparse.report.summary import counts_csv
 from wsiparse.schedule import Cluster, Crew, side_by_side
 from wsiparse.shards import Shard
 from wsiparse.slide_job import Job, Outcome, run_slide
 from wsiparse.slides.staging import Stager
-from wsiparse.write.manifest import done_record, slide_folder, summary_of, write_text
+from wsiparse.write.manifest import done_record, slide_folder
 from wsiparse.write.parts import output_error
 
-__all__ = ["check_results_folder", "run_slides", "write_summary"]
+__all__ = ["check_results_folder", "run_slides"]
 
 
 def check_results_folder(results: Path) -> None:
@@ -60,13 +60,14 @@ def run_slides(
 ) -> Iterator[Outcome]:
     """Analyse slides, yielding each outcome as it comes; a failed slide is told and the rest goes on.
 
-    When all are through, summary.csv is written anew from every finished slide of the folder.
+    When all are through, summary.csv and report.html are written anew from every finished slide of the
+    folder.
 
     Parameters
     ----------
     jobs : slides of this process
     shard : the share of each slide's parts to compute (``--shard-by tiles``), None for whole slides
-    merge_later : leave summary.csv to `wsiparse merge`: a job of an array is not alone
+    merge_later : leave summary.csv and report.html to `wsiparse merge`: a job of an array is not alone
     stage_dir : node-local folder that slides are copied to ahead of their turn
 
     Raises
@@ -124,18 +125,10 @@ def run_slides(
             state = "finished"
         finally:
             ledger.close(state)
-    if not merge_later:
-        write_summary(results)
+    if not merge_later and results.is_dir():
+        write_cohort_report(results)
 
 
 def _looks_done(results: Path, job: Job) -> bool:
     """Whether a slide on disk has results, so that it need not be copied to be found done."""
     return isinstance(job.path, Path) and done_record(slide_folder(results, job.path)) is not None
-
-
-def write_summary(results: Path) -> None:
-    """Write summary.csv over every finished slide of a results folder."""
-    folders = sorted((results / "slides").iterdir()) if (results / "slides").is_dir() else []
-    records = [record for record in map(done_record, folders) if record is not None]
-    if records:
-        write_text(results / "summary.csv", counts_csv([summary_of(record) for record in records]))

@@ -32,9 +32,10 @@ from wsiparse.remote import FillTask, fill_on_worker
 from wsiparse.schedule import Cluster, Crew, Here, peak_rss_bytes
 from wsiparse.shards import Shard
 from wsiparse.site import Site
+from wsiparse.slide_report import redo_slide_report
 from wsiparse.slides import open_slide
 from wsiparse.types import SlideSummary
-from wsiparse.write.manifest import done_record, full_name, slide_folder, summary_of, write_text
+from wsiparse.write.manifest import done_record, full_name, report_record, slide_folder, summary_of, write_text
 from wsiparse.write.parts import output_error
 from wsiparse.write.publish import desk, publish_desk
 
@@ -141,6 +142,8 @@ def run_slide(
     with open_slide(source, slide_mpp=slide_mpp, reader=config.reader) as slide:
         prepared = prepare(slide, config, engine, job.roi)
         record = done_record(folder, prepared.digest)
+        if record is not None and not overwrite and report_record(folder) is None:
+            redo_slide_report(folder, None, None)
         if record is not None and not overwrite and not (record["unreadable"] and compute):
             return _already(job, folder, record)
         work = folder.absolute() / f"work-{prepared.digest[:12]}"

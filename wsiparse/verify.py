@@ -1,4 +1,4 @@
-"""Whether results are still what was written: every hash that every DONE.json names, taken again.
+"""Whether results are still what was written: every hash that every DONE.json and report.json names, taken again.
 
 The columns of objects.zarr carry digests of their own. Where the folder's digest holds they hold too; where it does
 not, they tell which column is damaged.
@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final, Literal
 
 from wsiparse.errors import OutputError
-from wsiparse.write.manifest import FORMAT
+from wsiparse.write.manifest import FORMAT, REPORT, REPORT_FILES, own_hash
 from wsiparse.write.parts import TEMPORARY, sha256_file, sha256_tree
 
 __all__ = ["Finding", "Verified", "slide_folders", "verify"]
@@ -29,6 +29,7 @@ _OBJECTS: Final = "objects.zarr"
 
 _AGAIN: Final = "Run the slide again: wsiparse run SLIDE -o RESULTS"
 _OVERWRITE: Final = f"{_AGAIN} --overwrite"
+_REPORT_AGAIN: Final = "Make the report again: wsiparse report RESULTS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +116,9 @@ def verify(folders: Sequence[Path], *, workers: int = 1) -> Iterator[Verified]:
     try:
         for folder in folders:
             files, findings = _recorded(folder)
+            if files:
+                reported, more = _reported(folder)
+                files, findings = files | reported, findings + more
             checks = [pool.submit(_check, folder, name, facts) for name, facts in files.items()]
             sizes = {name: int(facts.get("bytes", 0)) for name, facts in files.items()}
             under_way.append((folder, sizes, findings, checks))
@@ -154,6 +158,23 @@ def _recorded(folder: Path) -> tuple[dict[str, dict[str, Any]], list[Finding]]:
     return files, []
 
 
+def _reported(folder: Path) -> tuple[dict[str, dict[str, Any]], list[Finding]]:
+    """The files that report.json names, with size and hash; or what is wrong with it."""
+    path = folder / REPORT
+    try:
+        record: Any = json.loads(path.read_text(encoding="utf-8"))
+        whole = isinstance(record, dict) and record.get("sha256") == own_hash(record)
+    except FileNotFoundError:
+        return {}, [Finding("missing", path, f"missing. {_REPORT_AGAIN}")]
+    except OSError as error:
+        return {}, [Finding("unreadable", path, f"cannot be read ({error.strerror or error}). Check the disk.")]
+    except ValueError:
+        whole = False
+    if not whole:
+        return {}, [Finding("damaged", path, f"damaged: not the numbers that were written. {_REPORT_AGAIN}")]
+    return record["files"], []
+
+
 def _is_entry(name: str, facts: Any) -> bool:
     path = PurePosixPath(name)
     return (
@@ -168,22 +189,23 @@ def _is_entry(name: str, facts: Any) -> bool:
 
 def _check(folder: Path, name: str, facts: dict[str, Any]) -> Finding | None:
     path = folder / name
+    again, anew = (_REPORT_AGAIN, _REPORT_AGAIN) if name in REPORT_FILES else (_AGAIN, _OVERWRITE)
     try:
         if not path.exists():
-            return Finding("missing", path, f"missing. {_AGAIN}")
+            return Finding("missing", path, f"missing. {again}")
         size = None if path.is_dir() else path.stat().st_size
         if size is not None and size != facts["bytes"]:
-            return Finding("changed", path, f"changed: {size} bytes instead of {facts['bytes']}. {_OVERWRITE}")
+            return Finding("changed", path, f"changed: {size} bytes instead of {facts['bytes']}. {anew}")
         digest = sha256_tree(path) if path.is_dir() else sha256_file(path)
     except OSError as error:
-        return Finding("unreadable", path, f"cannot be read ({error.strerror or error}). Check the disk. {_OVERWRITE}")
+        return Finding("unreadable", path, f"cannot be read ({error.strerror or error}). Check the disk. {anew}")
     except OutputError as error:
         reason = str(error).partition(": cannot read: ")[2] or str(error)
-        return Finding("unreadable", path, f"cannot be read ({reason.rstrip('.')}). Check the disk. {_OVERWRITE}")
+        return Finding("unreadable", path, f"cannot be read ({reason.rstrip('.')}). Check the disk. {anew}")
     if digest == facts["sha256"]:
         return None
     where = _damaged_column(path) if name == _OBJECTS and path.is_dir() else ""
-    return Finding("changed", path, f"changed: other content than was written (SHA-256){where}. {_OVERWRITE}")
+    return Finding("changed", path, f"changed: other content than was written (SHA-256){where}. {anew}")
 
 
 def _damaged_column(path: Path) -> str:

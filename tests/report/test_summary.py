@@ -1,13 +1,10 @@
 from __future__ import annotations
 
-import csv
-import io
-
 import numpy as np
 import pytest
 
 from wsiparse.coords import Frame
-from wsiparse.report.summary import ALL_CELLS, COLUMNS, counts_csv, safe_cell, summarise
+from wsiparse.report.summary import LOW_SCORE, safe_cell, summarise, verdict
 from wsiparse.types import ObjectTable, Prompt, PromptSet
 
 PROMPTS = PromptSet((Prompt("a", "=A"), Prompt("b", "B"), Prompt("c", "C", kind="region")))
@@ -30,31 +27,25 @@ def table(classes: list[int], areas: list[int]) -> ObjectTable:
     )
 
 
-def rows(analysed: float = 2.0) -> list[dict[str, str]]:
+def test_counts_and_areas_add_up_over_batches() -> None:
     batches = [table([1, 2, 1], [40, 60, 80]), table([], []), table([3, 1], [4000, 20])]
-    summary = summarise(((b, FRAME) for b in batches), PROMPTS, slide="s", engine="e", analysed_mm2=analysed)
-    return list(csv.DictReader(io.StringIO(counts_csv([summary]))))
-
-
-def test_counts_areas_and_densities_add_up_over_batches() -> None:
-    got = {r["class"]: r for r in rows()}
-    assert (got["'=A"]["n"], got["'=A"]["area_um2"], got["'=A"]["density_per_mm2"]) == ("3", "35.0", "1.50")
-    assert (got["B"]["n"], got["C"]["n"], got["C"]["area_um2"]) == ("1", "1", "1000.0")
-
-
-def test_the_total_row_counts_cells_but_not_regions() -> None:
-    total = rows()[-1]
-    assert (total["class"], total["n"], total["density_per_mm2"]) == (ALL_CELLS, "4", "2.00")
+    got = summarise(((b, FRAME) for b in batches), PROMPTS, slide="s", engine="e", analysed_mm2=2.0)
+    assert [(c.class_name, c.n, c.area_um2) for c in got.counts] == [("=A", 3, 35.0), ("B", 1, 15.0), ("C", 1, 1000.0)]
+    assert got.n_cells == 4
+    assert got.density(got.n_cells) == 2.0
 
 
 def test_nothing_analysed_has_no_density_rather_than_an_infinite_one() -> None:
-    assert {r["density_per_mm2"] for r in rows(analysed=0.0)} == {""}
+    assert summarise([], PROMPTS, slide="s", engine="e", analysed_mm2=0.0).density(0) is None
 
 
-def test_the_header_is_the_documented_one() -> None:
-    assert tuple(rows()[0]) == COLUMNS
+def test_verdicts() -> None:
+    assert verdict(0, 0.9) == "not found"
+    assert verdict(5, None) == verdict(5, LOW_SCORE) == "found"
+    assert verdict(5, LOW_SCORE / 2) == "low score"
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "\tx"])
 def test_no_cell_starts_a_formula(text: str) -> None:
     assert safe_cell(text) == "'" + text
+    assert safe_cell("a" + text) == "a" + text

@@ -205,3 +205,18 @@ def test_the_polygonal_part_of_a_mixed_geometry_is_its_areas() -> None:
     )
     assert polygonal(mixed).equals(shapely.box(0, 0, 2, 2))
     assert polygonal(shapely.Point(1, 1)).is_empty
+
+
+@pytest.mark.parametrize("name", ["Ignore*", "ignore", "Exclude", " Artefact ", "ARTIFACTS"])
+def test_regions_of_some_classes_are_left_out(name: str, tmp_path: Path) -> None:
+    outer = [[[0, 0], [200, 0], [200, 100], [0, 100], [0, 0]]]
+    left_out = feature(polygon(), classification={"name": name})
+    roi = read_roi(write(tmp_path, [feature(polygon(outer), classification={"name": "Tumor"}), left_out]), SIZE)
+    assert roi.area == 200 * 100 - 100 * 50
+    assert read_roi(write(tmp_path, [left_out]), SIZE).area == SIZE[0] * SIZE[1] - 100 * 50
+
+
+def test_a_region_of_interest_that_is_left_out_altogether_is_an_error(tmp_path: Path) -> None:
+    both = [feature(polygon()), feature(polygon(), classification={"name": "Ignore*"})]
+    with pytest.raises(RoiError, match="everything in it is left out"):
+        read_roi(write(tmp_path, both), SIZE)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.viewer.browser import Browser, missing
+from tests.browser import missing
+from tests.viewer.browser import ViewerBrowser
 from tests.viewer.made import Truth, make, truth
 from wsiparse.errors import OutputError
 from wsiparse.viewer.pages import LIBRARY, static_file
@@ -60,9 +61,9 @@ def serving(library: None) -> Iterator[Callable[[View], ViewServer]]:
 
 
 @pytest.fixture(scope="session")
-def browser(library: None) -> Iterator[Browser]:
+def browser(library: None) -> Iterator[ViewerBrowser]:
     """Headless Chromium."""
     if why := missing():
         pytest.skip(why)
-    with Browser() as started:
+    with ViewerBrowser() as started:
         yield started

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tests.browser import Browser
 from tests.conftest import Said
-from tests.viewer.browser import Browser
 from tests.viewer.made import PROMPTS, make, truth
 from wsiparse.types import PromptSet
 from wsiparse.viewer.export import export_view, open_view

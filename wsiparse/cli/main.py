@@ -21,6 +21,7 @@ __all__ = ["main"]
 #: Command name -> (module below `wsiparse.cli`, one-line help); modules are imported only when their command runs.
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "run": ("run", "Analyse slides: objects, counts, overlays."),
+    "report": ("report", "Make reports anew from results; compare groups."),
     "status": ("status", "Tell how far a results folder is."),
     "merge": ("merge", "Join the shards of an array job."),
     "plan": ("plan", "Tell what a run would do: tiles, mm2, disk, memory."),

@@ -46,6 +46,12 @@ __all__ = ["command"]
     help="Node-local folder that the next slides are copied to while the current one runs.",
 )
 @click.option("--coords", type=click.Choice(["qupath", "level0"]), help="Origin of the overlays' coordinates.")
+@click.option(
+    "--compartments",
+    type=click.Choice(["auto", "roi", "none"]),
+    help="How the report divides tissue: by tumour and connective cells (auto), by the classes of --roi's regions "
+    "(roi), or not at all. Default: roi where its regions have classes, else auto.",
+)
 @click.option("--labels/--no-labels", default=None, help="Write labels.ome.zarr, the objects as images (default: yes).")
 @click.option("--ngff", type=click.Choice(["0.5", "0.4"]), help="OME-Zarr version of the labels; QuPath reads 0.4.")
 @click.option("--overwrite", is_flag=True, help="Analyse again what is done already.")

@@ -34,7 +34,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
 
@@ -98,6 +98,13 @@ class Compartments:
     def area_mm2(self) -> tuple[float, ...]:
         """Analysed area of each compartment, mm^2."""
         return tuple(part.area_mm2 for part in self.parts)
+
+    def merged(self, positions: Sequence[int]) -> Tissue:
+        """Several compartments (at least one) as one piece of tissue."""
+        parts = [self.parts[k] for k in positions]
+        if not self._by_region:
+            return replace(parts[0], mask=np.logical_or.reduce([part.mask for part in parts]))
+        return replace(parts[0], region=polygonal(shapely.union_all([part.region for part in parts])))
 
     def of_points(self, points_um: Floats) -> NDArray[np.int64]:
         """(N,) int64: position in `names` of the compartment of each point (N, 2), x then y, um; -1 for none."""

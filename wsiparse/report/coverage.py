@@ -70,7 +70,10 @@ def coverage(geometry: BaseGeometry, xs: Floats, ys: Floats) -> Floats:
         minlength=ny * nx,
     ).reshape(ny, nx)
     full = height[:, None] * width
-    return np.clip(own + right_of * width, 0.0, full)
+    covered = np.clip(own + right_of * width, 0.0, full)
+    # what rounding leaves of sums that cancel is no area
+    covered[covered < 1e-11 * full] = 0.0
+    return covered
 
 
 def _edges(geometry: BaseGeometry) -> tuple[Floats, Floats]:

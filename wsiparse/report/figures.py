@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 
 import numpy as np
@@ -10,19 +9,13 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from wsiparse.coords import Frame
+from wsiparse.report.picture import bar_length_um
 from wsiparse.types import ObjectTable, PromptSet
 
 __all__ = ["draw_overlay"]
 
 #: Outlines smaller than this on the picture are drawn as one dot.
 _DOT_PX = 3.0
-
-
-def _bar_length_um(width_um: float) -> float:
-    """A round scale-bar length (1, 2 or 5 times a power of ten) of at most a fifth of the picture's width."""
-    limit = width_um / 5
-    power = 10.0 ** math.floor(math.log10(limit))
-    return max(step * power for step in (1, 2, 5) if step * power <= limit)
 
 
 def _caption(draw: ImageDraw.ImageDraw, size: tuple[int, int], lines: list[tuple[str, str | None]], mpp: float) -> None:
@@ -38,7 +31,7 @@ def _caption(draw: ImageDraw.ImageDraw, size: tuple[int, int], lines: list[tuple
         if colour is not None:
             draw.rectangle((pad, y + 2, pad + font_px, y + 2 + font_px), fill=colour, outline="black")
         draw.text((pad + (2 * font_px if colour is not None else 0), y), text, fill="black", font=font)
-    length_um = _bar_length_um(width * mpp)
+    length_um = bar_length_um(width * mpp)
     bar = length_um / mpp
     x1, y = width - pad, top + pad + font_px
     draw.rectangle((x1 - bar, y, x1, y + max(2, font_px // 5)), fill="black")

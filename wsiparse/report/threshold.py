@@ -27,9 +27,9 @@ Doubtful class
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,14 +40,18 @@ __all__ = [
     "AMBIGUOUS_LEAD",
     "THRESHOLD_STEP",
     "AmbiguousClass",
+    "Scored",
     "ThresholdBand",
     "ambiguous_class",
+    "ambiguous_counts",
     "is_ambiguous",
     "threshold_band",
 ]
 
 THRESHOLD_STEP: Final = 0.1
 AMBIGUOUS_LEAD: Final = 0.2
+
+_NO_SHARES: Final = "no class shares were stored"
 
 #: Scores are means of probabilities rounded to 1/255, so they may be off by half a step.
 _HALF_GREY: Final = 0.5 / 255
@@ -109,8 +113,27 @@ class AmbiguousClass:
         return self.n_ambiguous / self.n if self.n and self.n_ambiguous is not None else None
 
 
+class Scored(Protocol):
+    """Objects with what a band needs: an `ObjectTable`, or columns of one."""
+
+    @property
+    def class_id(self) -> NDArray[np.uint8]:
+        """(N,) position in the prompt set + 1."""
+        ...
+
+    @property
+    def score(self) -> NDArray[np.float32]:
+        """(N,) mean probability."""
+        ...
+
+    @property
+    def area_px(self) -> NDArray[np.int64]:
+        """(N,) pixels."""
+        ...
+
+
 def threshold_band(
-    tables: Iterable[ObjectTable], prompts: PromptSet, *, step: float = THRESHOLD_STEP
+    tables: Iterable[Scored], prompts: PromptSet, *, step: float = THRESHOLD_STEP
 ) -> tuple[ThresholdBand, ...]:
     """How many objects of each class remain when the threshold moves; streaming, any order and batch size.
 
@@ -171,6 +194,27 @@ def is_ambiguous(class_share: NDArray[np.floating], lead: float = AMBIGUOUS_LEAD
     return close
 
 
+def ambiguous_counts(
+    class_id: NDArray[np.uint8], close: NDArray[np.bool_], prompts: PromptSet, *, lead: float, shares_known: bool
+) -> tuple[AmbiguousClass, ...]:
+    """As `ambiguous_class`, of cells whose close calls are known already.
+
+    Parameters
+    ----------
+    class_id : (N,) position in the prompt set + 1
+    close : (N,) bool, what `is_ambiguous` says of each
+    shares_known : False when some cells had no class shares
+    """
+    cells = prompts.of_kind("cell")
+    n = np.bincount(class_id, minlength=len(prompts) + 1)
+    n_close = np.bincount(class_id[close], minlength=len(prompts) + 1)
+    reason = "only one cell class was asked for" if len(cells) < 2 else "" if shares_known else _NO_SHARES
+    return tuple(
+        AmbiguousClass(prompts[i].class_name, int(n[i + 1]), None if reason else int(n_close[i + 1]), lead, reason)
+        for i in cells
+    )
+
+
 def ambiguous_class(
     tables: Iterable[ObjectTable], prompts: PromptSet, *, lead: float = AMBIGUOUS_LEAD
 ) -> tuple[AmbiguousClass, ...]:
@@ -185,19 +229,11 @@ def ambiguous_class(
     -------
     one entry a cell prompt, prompt order
     """
-    cells: Sequence[int] = prompts.of_kind("cell")
-    n, close = (np.zeros(len(prompts) + 1, np.int64) for _ in range(2))
-    unused = False
+    ids, close = [np.zeros(0, np.uint8)], [np.zeros(0, np.bool_)]
+    known = True
     for table in tables:
-        n += np.bincount(table.class_id, minlength=len(n))
-        if not len(table):
-            continue
-        if table.class_share.shape[1] < 2:
-            unused = True
-        else:
-            close += np.bincount(table.class_id[is_ambiguous(table.class_share, lead)], minlength=len(n))
-    reason = "only one cell class was asked for" if len(cells) < 2 else "no class shares were stored" if unused else ""
-    return tuple(
-        AmbiguousClass(prompts[i].class_name, int(n[i + 1]), None if reason else int(close[i + 1]), lead, reason)
-        for i in cells
-    )
+        some = table.class_share.shape[1] >= 2
+        known &= some or not len(table)
+        ids.append(table.class_id)
+        close.append(is_ambiguous(table.class_share, lead) if some else np.zeros(len(table), np.bool_))
+    return ambiguous_counts(np.concatenate(ids), np.concatenate(close), prompts, lead=lead, shares_known=known)

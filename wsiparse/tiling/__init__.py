@@ -2,8 +2,8 @@
 
 from wsiparse.tiling.area import AnalysisArea, whole_slide_area
 from wsiparse.tiling.grid import FIELD_BYTES_PER_PX, Estimate, TilePlan, estimate, plan_tiles
-from wsiparse.tiling.roi import Region, Regions, parse_regions, read_regions, read_roi
-from wsiparse.tiling.tissue import tissue_mask
+from wsiparse.tiling.roi import Region, Regions, is_left_out, parse_regions, read_regions, read_roi, union_on_slide
+from wsiparse.tiling.tissue import background_colour, find_tissue, tissue_mask
 
 __all__ = [
     "FIELD_BYTES_PER_PX",
@@ -12,11 +12,15 @@ __all__ = [
     "Region",
     "Regions",
     "TilePlan",
+    "background_colour",
     "estimate",
+    "find_tissue",
+    "is_left_out",
     "parse_regions",
     "plan_tiles",
     "read_regions",
     "read_roi",
     "tissue_mask",
+    "union_on_slide",
     "whole_slide_area",
 ]

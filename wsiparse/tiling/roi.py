@@ -9,7 +9,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import shapely
@@ -19,9 +19,14 @@ from shapely.geometry.base import BaseGeometry
 from wsiparse.errors import RoiError
 from wsiparse.tiling.geometry import polygonal
 
-__all__ = ["Region", "Regions", "parse_regions", "read_regions", "read_roi", "union_on_slide"]
+__all__ = ["Region", "Regions", "is_left_out", "parse_regions", "read_regions", "read_roi", "union_on_slide"]
 
 log = logging.getLogger(__name__)
+
+#: Classes that mark what must not be analysed; QuPath's own is "Ignore*".
+_LEFT_OUT: Final = frozenset(
+    {"ignore", "ignored", "exclude", "excluded", "artefact", "artefacts", "artifact", "artifacts"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +58,7 @@ class Regions:
 
 
 def read_roi(path: Path, slide_size: tuple[int, int], *, offset: tuple[float, float] = (0.0, 0.0)) -> BaseGeometry:
-    """The union of all polygons of a GeoJSON file, cut to the slide.
+    """The union of all polygons of a GeoJSON file, without those that are left out, cut to the slide.
 
     Parameters
     ----------
@@ -142,15 +147,25 @@ def parse_regions(text: str, source: str, *, offset: tuple[float, float] = (0.0,
 
 
 def union_on_slide(found: Regions, slide_size: tuple[int, int], source: str) -> BaseGeometry:
-    """The union of regions, cut to the slide.
+    """The union of regions, without those that `is_left_out`, cut to the slide; of the slide when all are left out.
 
     Raises
     ------
     RoiError
         If nothing of it lies on the slide.
     """
-    union = shapely.union_all([region.geometry for region in found.regions])
-    on_slide = polygonal(shapely.intersection(union, shapely.box(0, 0, *slide_size)))
+    slide = shapely.box(0, 0, *slide_size)
+    left_out = shapely.union_all([r.geometry for r in found.regions if is_left_out(r.class_name)])
+    inside = [r.geometry for r in found.regions if not is_left_out(r.class_name)]
+    union = shapely.union_all(inside) if inside else slide
+    on_slide = polygonal(shapely.intersection(union, slide))
+    if not left_out.is_empty and not on_slide.is_empty:
+        on_slide = polygonal(shapely.difference(on_slide, left_out))
+        if on_slide.is_empty:
+            raise RoiError(
+                f"{source}: everything in it is left out by regions of a class such as Ignore* or Artefact. Remove "
+                "them, or give no region of interest."
+            )
     if on_slide.is_empty:
         x0, y0, x1, y1 = union.bounds
         raise RoiError(
@@ -158,6 +173,11 @@ def union_on_slide(found: Regions, slide_size: tuple[int, int], source: str) -> 
             f"{slide_size[0]} x {slide_size[1]} px. Coordinates must be full-resolution pixels, not microns."
         )
     return on_slide
+
+
+def is_left_out(class_name: str) -> bool:
+    """Whether a region's class says that it must not be analysed: Ignore*, Exclude, Artefact, in any case."""
+    return class_name.strip().rstrip("*").strip().casefold() in _LEFT_OUT
 
 
 def _geometries(node: Any, class_name: str, source: str) -> Iterator[tuple[Mapping[str, Any], str]]:

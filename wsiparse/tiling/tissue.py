@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["background_colour", "foreign_mask", "otsu_threshold", "tissue_mask"]
+__all__ = ["background_colour", "find_tissue", "foreign_mask", "otsu_threshold", "tissue_mask"]
 
 #: Threshold on OD: half of Otsu's, but at least this (and five times the noise of glass) and at most that.
 _LEAST_OD: Final = 0.025
@@ -41,7 +41,12 @@ _GLASS_ROUGHNESS: Final = 3.0
 
 
 def tissue_mask(overview: NDArray[np.uint8], mpp: float) -> NDArray[np.bool_]:
-    """Cells of an overview that hold tissue.
+    """(h, w) bool: cells of an overview that hold tissue; see `find_tissue`."""
+    return find_tissue(overview, mpp)[0]
+
+
+def find_tissue(overview: NDArray[np.uint8], mpp: float) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Cells of an overview that hold tissue, and those of pen, ink and black that were kept out.
 
     Threshold: half of Otsu's on the OD of everything that is not pen, ink or black, limited to
     [max(0.025, 5 sigma of the glass), 0.10]: the upper limit keeps pale parts beside dark ones, the lower one finds
@@ -55,7 +60,7 @@ def tissue_mask(overview: NDArray[np.uint8], mpp: float) -> NDArray[np.bool_]:
 
     Returns
     -------
-    (h, w) bool
+    (h, w) bool tissue; (h, w) bool pen, ink and black borders, see `foreign_mask`
     """
     from scipy import ndimage
 
@@ -77,14 +82,14 @@ def tissue_mask(overview: NDArray[np.uint8], mpp: float) -> NDArray[np.bool_]:
     del density
     usable = densest[~foreign]
     if not usable.size:
-        return np.zeros(foreign.shape, np.bool_)
+        return np.zeros(foreign.shape, np.bool_), foreign
     least = max(_LEAST_OD, _NOISE_SIGMAS * noise)
     threshold = min(max(otsu_threshold(usable) / 2, least), max(_MOST_OD, least))
     sure = (densest > threshold) & ~foreign
     tissue = _connected((densest > max(threshold / 2, least)) & ~foreign, _drop_small(sure, speck))
     tissue = _closed(tissue, _CLOSE_UM / mpp)
     tissue = _fill_holes(tissue, _LARGEST_HOLE_UM2 / mpp**2) & ~foreign
-    return _drop_small(tissue, piece)
+    return _drop_small(tissue, piece), foreign
 
 
 def background_colour(overview: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:

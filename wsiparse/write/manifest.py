@@ -21,21 +21,32 @@ from wsiparse.write.parts import output_error, publish, sha256_file, sha256_tree
 
 __all__ = [
     "DONE",
+    "REPORT",
+    "REPORT_FILES",
     "done_record",
     "drop_done",
+    "file_facts",
     "file_name",
     "full_name",
+    "own_hash",
+    "report_record",
     "slide_folder",
     "summary_of",
     "write_done",
+    "write_report_record",
     "write_text",
 ]
 
 #: Raised when the layout of the results changes so that older folders are not taken for finished ones.
-FORMAT = 1
+FORMAT = 2
 
 #: Written last; a results folder counts as finished when it is there and fits.
 DONE: Final = "DONE.json"
+
+#: The numbers of a slide's report, written after its other files, which it names with size and sha256. A report can be
+#: redone at any time, so DONE.json does not name its files.
+REPORT: Final = "report.json"
+REPORT_FILES: Final = ("counts.csv", "density.png", "report.html")
 
 
 def full_name(slide: Path | str) -> str:
@@ -66,7 +77,8 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
-def _facts(path: Path) -> dict[str, Any]:
+def file_facts(path: Path) -> dict[str, Any]:
+    """Size and SHA-256 of a file, or of a folder with all that is in it."""
     if path.is_dir():
         size = sum(f.stat().st_size for f in path.rglob("*") if f.is_file())
         return {"bytes": size, "sha256": sha256_tree(path)}
@@ -89,7 +101,7 @@ def write_done(folder: Path, files: list[str], digest: str, summary: SlideSummar
         "digest": digest,
         "summary": asdict(summary),
         **facts,
-        "files": {name: _facts(folder / name) for name in sorted(files)},
+        "files": {name: file_facts(folder / name) for name in sorted(files)},
     }
     write_text(folder / DONE, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
 
@@ -111,6 +123,34 @@ def done_record(folder: Path, digest: str | None = None) -> dict[str, Any] | Non
         if not path.exists() or (path.is_file() and path.stat().st_size != facts.get("bytes")):
             return None
     return record
+
+
+def write_report_record(folder: Path, numbers: dict[str, Any]) -> None:
+    """Write report.json, the last file of a report: its numbers, its files with size and hash, and a hash of itself."""
+    record = numbers | {"files": {name: file_facts(folder / name) for name in REPORT_FILES}}
+    record["sha256"] = own_hash(record)
+    write_text(folder / REPORT, json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def report_record(folder: Path) -> dict[str, Any] | None:
+    """report.json of a whole report, or None when it is absent or damaged, or one of its files is missing or cut."""
+    try:
+        record = json.loads((folder / REPORT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    if not isinstance(record, dict) or record.get("sha256") != own_hash(record):
+        return None
+    for name, facts in record["files"].items():
+        path = folder / name
+        if not path.is_file() or path.stat().st_size != facts["bytes"]:
+            return None
+    return record
+
+
+def own_hash(record: dict[str, Any]) -> str:
+    """SHA-256 of a record without its own hash, whatever its layout."""
+    rest = {key: value for key, value in record.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def drop_done(folder: Path) -> None:

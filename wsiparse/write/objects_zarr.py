@@ -484,6 +484,11 @@ class ObjectsReader:
             return ObjectTable.concat(list(self.batches(kind, total)))
         return self._slice(self._readers(kind), start, end)
 
+    def rows_between(self, kind: PromptKind, top: float, bottom: float) -> tuple[int, int]:
+        """Rows [start, stop) whose first pixel's y lies in [top, bottom], field px: rows are in raster order."""
+        first = _guarded_read(self.path, self._columns(kind)["first_px"], 0, self.count(kind))[:, 0]
+        return int(np.searchsorted(first, top, "left")), int(np.searchsorted(first, bottom, "right"))
+
     def verify(self) -> None:
         """Read everything and compare every checksum.
 

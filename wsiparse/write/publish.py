@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Final
 
 from wsiparse.machine import process_is_alive
-from wsiparse.write.manifest import DONE, done_record, drop_done
+from wsiparse.write.manifest import DONE, REPORT, REPORT_FILES, done_record, drop_done
 from wsiparse.write.parts import TEMPORARY, output_errors, sync_folder
 
-__all__ = ["EXPORTS", "desk", "publish_desk"]
+__all__ = ["EXPORTS", "desk", "publish_desk", "publish_report"]
 
 _DESK: Final = "desk"
 
@@ -69,12 +69,30 @@ def publish_desk(own: Path, folder: Path, digest: str) -> None:
     old = _named_before(folder)
     drop_done(folder)
     with output_errors(folder):
-        for name in names:
-            _move(own / name, folder / name, own / f"old-{name}")
+        for name in dict.fromkeys((*names, *REPORT_FILES, REPORT)):
+            if name in names or (own / name).exists():
+                _move(own / name, folder / name, own / f"old-{name}")
         for name in (*old.difference(names), EXPORTS):
             _remove(folder / name)
         sync_folder(folder)
         os.replace(own / DONE, folder / DONE)  # noqa: PTH105
+        sync_folder(folder)
+
+
+def publish_report(own: Path, folder: Path) -> None:
+    """Move a report that was redone from the desk into the results folder, report.json last.
+
+    A process killed in between leaves a folder without report.json: the results are whole, the report is made anew.
+
+    Raises
+    ------
+    OutputError
+        If a file cannot be moved.
+    """
+    with output_errors(folder):
+        (folder / REPORT).unlink(missing_ok=True)
+        for name in (*REPORT_FILES, REPORT):
+            os.replace(own / name, folder / name)  # noqa: PTH105
         sync_folder(folder)
 
 

@@ -1,0 +1,121 @@
+"""`wsiparse report`: counts, pages and the cohort's tables, made anew from results; no slide is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from wsiparse.errors import OutputError
+
+if TYPE_CHECKING:
+    from wsiparse.reports import Redone
+
+__all__ = ["command"]
+
+
+@click.command("report")
+@click.argument("results", type=click.Path(path_type=Path))
+@click.option(
+    "--roi",
+    type=click.Path(path_type=Path),
+    help="Folder of region files (<slide>.geojson, as QuPath exports annotations), or one such file: compartments.",
+)
+@click.option(
+    "--compartments",
+    type=click.Choice(["auto", "roi", "none"]),
+    help="Tissue divided by tumour and connective cells (auto), by the classes of regions (roi), or not at all. "
+    "Default: as the run was told, else roi where regions with classes are known, else auto.",
+)
+@click.option("--metadata", type=click.Path(path_type=Path), help="CSV about the slides, joined by its column 'slide'.")
+@click.option("--patient", metavar="COLUMN", help="Column of --metadata that names the patient (default: patient).")
+@click.option("--group", metavar="COLUMN", help="Column of --metadata whose groups are compared (default: group).")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the bootstrap.")
+@click.option("-n", "--num-workers", type=click.IntRange(min=1), help="Slides at once (default: the cores).")
+@click.option("--cohort-only", is_flag=True, help="Leave the slides' reports; make summary.csv and the page over all.")
+@click.option("--pdf", is_flag=True, help="Print every page to PDF too; needs Chromium.")
+def command(
+    results: Path,
+    roi: Path | None,
+    compartments: str | None,
+    metadata: Path | None,
+    patient: str | None,
+    group: str | None,
+    seed: int,
+    num_workers: int | None,
+    cohort_only: bool,
+    pdf: bool,
+) -> int:
+    """Make the reports of RESULTS anew: per slide counts.csv, density.png, report.html and report.json; over all
+    slides summary.csv and report.html.
+
+    No slide is read: everything comes from objects.zarr and the small pictures kept beside it. Slides that failed or
+    are missing are listed in the page over all. --metadata patients.csv --group response compares groups of patients;
+    --roi annotations/ divides tissue by what was drawn in QuPath.
+    Exit code: 0 done, 1 error, 2 wrong usage, 3 some slides' reports could not be made.
+
+    Example: wsiparse report results
+    """
+    from wsiparse.cli.progress import TerminalProgress
+    from wsiparse.cohort_report import cohort_slides, read_metadata, write_cohort_report
+    from wsiparse.pdf import find_browser, print_pdf
+    from wsiparse.reports import redo_reports
+    from wsiparse.schedule import available_cores
+
+    if (patient or group) and metadata is None:
+        raise click.UsageError("--patient and --group name columns of --metadata; give that too.")
+    table = read_metadata(metadata, patient=patient, group=group) if metadata is not None else None
+    browser = find_browser() if pdf else None
+    found = [s for s in cohort_slides(results) if s.state in ("done", "partly done")]
+    if not found:
+        raise OutputError(f"{results}: no slide is finished. Run wsiparse run first, or wsiparse status to see why.")
+    slides = [(results / "slides" / s.folder, s.name) for s in found]
+    failed = 0
+    if not cohort_only:
+        with TerminalProgress().stage("report", len(slides), "slides") as stage:
+            asked: Any = compartments
+            for redone in redo_reports(slides, roi, asked, seed, num_workers or available_cores()):
+                failed += redone.numbers is None
+                _tell(redone, several=len(slides) > 1)
+                stage.advance()
+    cohort = write_cohort_report(results, table)
+    if cohort is not None:
+        _tell_cohort(results, cohort)
+    if browser is not None:
+        pages = [results / "report.html", *(folder / "report.html" for folder, _ in slides)]
+        for page in pages:
+            if page.is_file():
+                click.echo(f"-> {print_pdf(browser, page)}")
+    if failed == len(slides) == 1:
+        return 1
+    return 3 if failed else 0
+
+
+def _tell(redone: Redone, *, several: bool) -> None:
+    if redone.numbers is None:
+        click.echo(f"error: {redone.error}", err=True)
+        return
+    parts = redone.numbers["compartments"]
+    why = f" ({parts['reason']})" if parts["reason"] else ""
+    name = f"{redone.numbers['slide']['name']}: " if several else ""
+    n = sum(band["n"] for band in redone.numbers["uncertainty"]["threshold"])
+    click.echo(
+        f"{name}{n} objects on {redone.numbers['area']['analysed_mm2']:.3f} mm2, compartments: "
+        f"{', '.join(parts['names'])}{why} -> {redone.folder / 'report.html'}"
+    )
+
+
+def _tell_cohort(results: Path, cohort: dict[str, Any]) -> None:
+    odd = sum(bool(s["flags"]) for s in cohort["slides"])
+    without = sum(s["href"] is None for s in cohort["slides"])
+    table = cohort["metadata"]
+    joined = ""
+    if table is not None:
+        joined = f", {len(table['unmatched_slides'])} without metadata"
+        for row in table["unmatched_rows"]:
+            click.echo(f"notice: {table['file']}: no slide {row!r} in these results", err=True)
+    click.echo(
+        f"{len(cohort['slides'])} slides, {without} without results, {odd} that stand out{joined} -> "
+        f"{results / 'summary.csv'} {results / 'report.html'}"
+    )

@@ -1,0 +1,327 @@
+"""What a slide's page shows, made of its numbers: tables, charts, sentences. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from wsiparse.report.charts import Bar, Curve, bars, cumulative, curves, histogram
+from wsiparse.report.page_parts import (
+    COUNT_FIELDS,
+    count_columns,
+    file_stem,
+    ramp_legend,
+    safe_colour,
+    shown,
+)
+from wsiparse.report.picture import Picture
+from wsiparse.report.table import Table
+from wsiparse.report.words import count, interval, listed, plain, significant, times
+
+__all__ = ["slide_parts"]
+
+Numbers = Mapping[str, Any]
+
+ALL_TISSUE = "all tissue"
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key figure: what it is, the number, its unit, and lines of explanation."""
+
+    label: str
+    value: str
+    unit: str
+    lines: Sequence[str]
+    colour: str = ""
+
+
+def slide_parts(numbers: Numbers, pictures: Mapping[str, Picture]) -> dict[str, Any]:
+    """Everything the template asks for besides the numbers themselves."""
+    colours = {c["name"]: safe_colour(c["colour"]) for c in numbers["classes"]}
+    return {
+        "keys_": _keys(numbers, colours),
+        "verdicts": _verdicts(numbers, colours),
+        "overview": shown(
+            pictures, "overview", "overview of the slide with the outline of the analysed area", missing="the overview "
+            "was not stored with the results",
+        ),
+        "map": _map(numbers, pictures),
+        "legend": _legend(numbers),
+        "counts": _counts(numbers, colours),
+        "density": _density(numbers),
+        "maps": _maps(numbers, pictures),
+        "pairs": _pairs(numbers),
+        "distances": _distances(numbers),
+        "spots": _spots(numbers, pictures),
+        "distributions": _distributions(numbers, colours),
+        "thresholds": _thresholds(numbers),
+        "excluded": _excluded(numbers["area"]),
+        "facts": _facts(numbers),
+    }  # fmt: skip
+
+
+def _row(numbers: Numbers, name: str, compartment: str = ALL_TISSUE) -> Numbers | None:
+    return next((r for r in numbers["rows"] if r["class"] == name and r["compartment"] == compartment), None)
+
+
+def _keys(numbers: Numbers, colours: Mapping[str, str]) -> list[Key]:
+    """The answer first: immune cells, or else all cells; tumour against stroma; what was analysed and what was not."""
+    immune = [r for name in numbers["immune"]["classes"] if (r := _row(numbers, name)) is not None]
+    cells = [c["name"] for c in numbers["classes"] if c["kind"] == "cell"]
+    rows = immune or [r for name in ["All cells", *cells[:1]] if (r := _row(numbers, name)) is not None][:1]
+    keys = [_density_key(row, colours) for row in rows]
+    infiltrate = numbers["immune"]["infiltrate"]
+    if infiltrate is not None:
+        keys.extend(_where(infiltrate))
+    area = numbers["area"]
+    keys.append(Key("Analysed tissue", significant(area["analysed_mm2"]), "mm²", [_analysed(area)]))
+    parts = _excluded(area)
+    total = sum(mm2 for _, mm2, left_out in parts if left_out)
+    lines = [f"{significant(mm2)} {name}" for name, mm2, left_out in parts if left_out and mm2 > 0]
+    keys.append(Key("Excluded tissue", significant(total), "mm²", lines or ["nothing was left out"]))
+    return keys
+
+
+def _density_key(row: Numbers, colours: Mapping[str, str]) -> Key:
+    if row["density_per_mm2"] is None:
+        lines = ["no tissue was analysed"]
+    elif row["density_low"] is None:
+        lines = [f"no interval: {row['density_note']}"]
+    else:
+        lines = [f"95 % interval {interval(row['density_low'], row['density_high'])}"]
+    if row["verdict"] == "not found":
+        lines.append("looked for and not found: a result")
+    else:
+        lines.append(f"{count(row['n'])} counted")
+    return Key(row["class"], significant(row["density_per_mm2"]), "per mm²", lines, colours.get(row["class"], ""))
+
+
+def _where(infiltrate: Numbers) -> list[Key]:
+    difference = infiltrate["difference"]
+    if difference["low"] is not None:
+        line = f"tumour less stroma {significant(difference['estimate'])} per mm²"
+        lines = [f"{line} ({interval(difference['low'], difference['high'])})"]
+    else:
+        lines = [difference["note"]] if difference["note"] else []
+    out = []
+    for label, name in (("Immune cells in tumour", "tumour"), ("Immune cells in stroma", "stroma")):
+        about = [f"{count(infiltrate[f'n_{name}'])} on {significant(infiltrate[f'{name}_mm2'])} mm²"]
+        about += lines if name == "tumour" else [f"stroma here: {listed(infiltrate['stroma'])}"]
+        out.append(Key(label, significant(infiltrate[f"{name}_per_mm2"]), "per mm²", about))
+    return out
+
+
+def _analysed(area: Numbers) -> str:
+    if area["analysed_mm2"] <= 0:
+        return "no tissue was analysed, so there are no densities"
+    if area["whole_slide"]:
+        return "all tissue of the slide"
+    return f"of {significant(area['tissue_mm2'])} mm² of tissue"
+
+
+def _excluded(area: Numbers) -> list[tuple[str, float, bool]]:
+    """(what, mm2, whether it is tissue) of everything that was left out."""
+    unreadable = "unreadable"
+    if area["unreadable_tiles"]:
+        unreadable += f" ({times(area['unreadable_tiles'], 'tile', 'tiles')})"
+    return [
+        ("outside the region of interest", area["outside_roi_mm2"], True),
+        ("drawn out", area["drawn_out_mm2"], True),
+        (unreadable, area["unreadable_mm2"], True),
+        ("pen, ink or black: not counted as tissue", area["artefact_mm2"], False),
+    ]
+
+
+def _verdicts(numbers: Numbers, colours: Mapping[str, str]) -> list[dict[str, Any]]:
+    rows = [(c, _row(numbers, c["name"])) for c in numbers["classes"]]
+    return [
+        {"name": c["name"], "colour": colours[c["name"]], "verdict": r["verdict"], "n": r["n"], "prompt": c["prompt"]}
+        for c, r in rows
+        if r is not None
+    ]
+
+
+def _legend(numbers: Numbers) -> list[dict[str, Any]]:
+    found = numbers["compartments"]
+    total = numbers["area"]["analysed_mm2"]
+    return [
+        {"name": name, "colour": safe_colour(colour), "mm2": mm2, "percent": 100 * mm2 / total if total > 0 else None}
+        for name, colour, mm2 in zip(found["names"], found["colours"], found["area_mm2"], strict=True)
+    ]
+
+
+def _map(numbers: Numbers, pictures: Mapping[str, Picture]) -> Any:
+    names = numbers["compartments"]["names"]
+    return shown(
+        pictures, "compartments", f"map of {listed(names)} over the overview in grey",
+        missing="the tissue is one compartment" if len(names) < 2 else "the compartment map was not made",
+    )  # fmt: skip
+
+
+def _counts(numbers: Numbers, colours: Mapping[str, str]) -> Table:
+    rows = numbers["rows"]
+    return Table(
+        key="counts-table",
+        caption="Every class in every compartment",
+        columns=count_columns(rows, slide=False),
+        fields=COUNT_FIELDS,
+        rows=rows,
+        filters=[("compartment", "Compartment", "choice")],
+        file_name=f"{file_stem(numbers['slide']['name'])}-counts.csv",
+        colours=colours,
+    )
+
+
+def _density(numbers: Numbers) -> Markup | None:
+    """Bars of every class in every compartment; None where there is one compartment only."""
+    found = numbers["compartments"]
+    if len(found["names"]) < 2:
+        return None
+    of = dict(zip(found["names"], map(safe_colour, found["colours"]), strict=True))
+    names = list(dict.fromkeys(r["class"] for r in numbers["rows"]))
+    entries = [
+        Bar(
+            r["compartment"], r["density_per_mm2"], r["density_low"], r["density_high"], r["n"],
+            colour=of[r["compartment"]], heading=name,
+        )
+        for name in names
+        for r in numbers["rows"]
+        if r["class"] == name and r["compartment"] in of
+    ]  # fmt: skip
+    return bars(entries, title="Density by compartment", label="per mm²", key="density-chart")
+
+
+def _maps(numbers: Numbers, pictures: Mapping[str, Picture]) -> list[dict[str, Any]]:
+    out = []
+    for k, one in enumerate(numbers["maps"]):
+        legend = ramp_legend(numbers["ramp"], one["top_per_mm2"], key=f"ramp-{k}") if one["top_per_mm2"] > 0 else ""
+        alt = f"density map of {one['class']}"
+        picture = shown(pictures, one["picture"], alt, missing="there is nothing to draw", ramp=legend)
+        out.append({"class": one["class"], "shown": picture, "numbers": one})
+    return out
+
+
+def _pairs(numbers: Numbers) -> list[dict[str, Any]]:
+    out = []
+    for k, pair in enumerate(numbers["immune"]["mixing"]):
+        cross = pair["cross_k"]
+        known = any(v is not None for v in cross["l_um"])
+
+        def less(values: Sequence[float | None], radius: Sequence[float]) -> list[float | None]:
+            return [None if v is None else v - r for v, r in zip(values, radius, strict=True)]
+
+        series = [
+            Curve(f"{pair['first']} around {pair['second']}", less(cross["l_um"], cross["radius_um"])),
+            Curve("all cells together", less(cross["all_l_um"], cross["radius_um"])),
+        ]
+        svg = (
+            curves(
+                cross["radius_um"], series, title=f"Cross-L of {pair['first']} and {pair['second']}",
+                x_label="distance r, µm", y_label="L(r) \N{MINUS SIGN} r, µm", key=f"cross-{k}",
+            )
+            if known
+            else None
+        )  # fmt: skip
+        columns = ("radius_um", "k_um2", "poisson_um2", "l_um", "all_l_um")
+        out.append({**pair, "svg": svg, "lines": list(zip(*(cross[c] for c in columns), strict=True))})
+    return out
+
+
+def _distances(numbers: Numbers) -> Markup | None:
+    found = numbers["immune"]["distances"]
+    if not found or not found["n"] or not found["histogram"]:
+        return None
+    shape = found["histogram"]
+    if not sum(shape["counts"]) + shape["above"]:
+        return None
+    within = [(w["um"], w["share"]) for w in found["within"]]
+    return cumulative(
+        shape["edges_um"], shape["counts"], shape["above"], within, title="Distance to the nearest tumour cell",
+        x_label="distance, µm", y_label="immune cells within, %", key="distance-chart",
+    )  # fmt: skip
+
+
+def _spots(numbers: Numbers, pictures: Mapping[str, Picture]) -> list[dict[str, Any]]:
+    found = numbers["immune"]["hot_spots"]
+    spots = found["spots"] if found else []
+    return [
+        {
+            **spot,
+            "shown": shown(pictures, spot["picture"], f"hot-spot {spot['rank']} at full resolution, cells outlined",
+                           missing="the slide could not be read here"),
+        }
+        for spot in spots
+    ]  # fmt: skip
+
+
+def _distributions(numbers: Numbers, colours: Mapping[str, str]) -> list[dict[str, Any]]:
+    out = []
+    for k, one in enumerate(numbers["histograms"]):
+        area, score = one["area"], one["score"]
+        found = sum(area["counts"]) + area["above"] > 0
+        colour = colours.get(one["class"], safe_colour(""))
+        both = (
+            [
+                histogram(
+                    area["edges_um2"], area["counts"], area["above"], area["median_um2"],
+                    title=f"Areas of {one['class']}", label="area", unit="µm²", colour=colour, key=f"area-{k}",
+                ),
+                histogram(
+                    score["edges"], score["counts"], 0, score["median"],
+                    title=f"Probabilities of {one['class']}", label="mean probability", colour=colour, key=f"score-{k}",
+                ),
+            ]
+            if found
+            else []
+        )  # fmt: skip
+        out.append({"class": one["class"], "charts": both})
+    return out
+
+
+def _thresholds(numbers: Numbers) -> list[dict[str, str]]:
+    """How each count depends on the threshold, in words."""
+    out = []
+    for band in numbers["uncertainty"]["threshold"]:
+        here, up, down = (band["threshold"] + k * band["step"] for k in (0, 1, -1))
+        words = [
+            f"{count(band['n'])} at a threshold of {here:.3g}",
+            f"at least {count(band['n_raised'])} at {up:.3g}" if up < 1 else f"none at {up:.3g}",
+            f"at least {count(band['n_lowered_at_least'])} at {down:.3g}" if down > 0 else "no lower threshold",
+        ]
+        low, high = band["area_raised_least_um2"] / 1e6, band["area_raised_most_um2"] / 1e6
+        area = (
+            f"{significant(band['area_um2'] / 1e6)} mm² at {here:.3g}; "
+            f"between {significant(low)} and {significant(high)} mm² at {up:.3g}"
+        )
+        out.append({"class": band["class"], "n": "; ".join(words), "area": area})
+    return out
+
+
+def _facts(numbers: Numbers) -> list[tuple[str, str]]:
+    """The manifest: what was asked for, and of what."""
+    slide, settings = numbers["slide"], numbers["settings"]
+    mpp = slide["mpp"]
+    roi = settings["roi"]
+    return [
+        ("slide", slide["name"]),
+        ("fingerprint", slide["fingerprint"]),
+        ("size", f"{count(slide['size'][0])} x {count(slide['size'][1])} px"),
+        ("resolution", f"{mpp[0]:.4g} x {mpp[1]:.4g} µm per px ({slide['mpp_source']})"),
+        ("scanner's format", f"{slide['vendor']}, read by {slide['reader']}"),
+        ("engine", numbers["engine"]),
+        ("wsiparse", str(numbers["wsiparse"])),
+        ("compartments asked for", settings["compartments"]),
+        ("region of interest", f"{roi} (sha256 {settings['roi_sha256']})" if roi else "none"),
+        ("seed", str(settings["seed"])),
+        ("blocks of the bootstrap", f"{plain(settings['block_um'])} µm, {count(settings['replicates'])} replicates"),
+        ("level of intervals", f"{plain(100 * settings['level'])} %"),
+        ("grid of density and hot-spots", f"{plain(settings['grid_um'])} µm"),
+        ("false discovery rate", f"{plain(settings['false_discovery_rate'])}"),
+        ("step of the threshold band", f"{plain(settings['threshold_step'])}"),
+        ("least lead of a clear class", f"{plain(settings['ambiguous_lead'])}"),
+        ("ends of the margin bands", f"{', '.join(plain(v) for v in settings['margin_um'])} µm"),
+    ]

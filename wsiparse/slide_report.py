@@ -1,0 +1,351 @@
+"""One slide's report: objects.zarr and basis/ become counts.csv, density.png, report.html and report.json.
+
+Nothing else is read, so a report can be redone without its slide. report.json is written last: it holds every number
+of the page and names the other three files with size and sha256, as DONE.json does for the results themselves.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from PIL import Image
+from shapely.geometry.base import BaseGeometry
+
+from wsiparse.coords import Frame, to_um
+from wsiparse.errors import OutputError, TileReadError
+from wsiparse.recognize.vocabulary import trained_target
+from wsiparse.report.analysis import Analysis, Ask, ReportSettings, Role, Source, analyse
+from wsiparse.report.maps import (
+    RAMP,
+    Ground,
+    compartment_map,
+    density_map,
+    density_sheet,
+    overview_map,
+    spot_picture,
+    top_of,
+)
+from wsiparse.report.methods import METHODS
+from wsiparse.report.objects import KINDS, objects_in
+from wsiparse.report.page import slide_page
+from wsiparse.report.picture import Picture
+from wsiparse.report.qc import SlideQuality, slide_quality
+from wsiparse.report.rows import IntervalSettings, rows_csv
+from wsiparse.report.spots import Spot
+from wsiparse.report.tissue import Tissue, analysed_tissue
+from wsiparse.tiling import Regions, background_colour, is_left_out, read_regions
+from wsiparse.types import Box, ObjectTable, PromptSet
+from wsiparse.write.basis import BASIS, Basis, jpeg_bytes, read_basis
+from wsiparse.write.manifest import done_record, write_report_record, write_text
+from wsiparse.write.objects_zarr import ObjectsReader
+from wsiparse.write.parts import output_error, publish
+from wsiparse.write.publish import desk, publish_report
+
+__all__ = [
+    "Loaded",
+    "RegionsFile",
+    "load",
+    "read_regions_file",
+    "redo_slide_report",
+    "roles_of",
+    "square_images",
+    "write_slide_report",
+]
+
+log = logging.getLogger("wsiparse")
+
+_ROLES: Final[Mapping[str, Role]] = {
+    "inflammatory cells": "immune",
+    "neoplastic cells": "tumour",
+    "epithelial cells": "tumour",
+    "connective tissue cells": "connective",
+}
+#: Objects that begin so far above a square may reach into it, um.
+_REACH_UM: Final = 100.0
+
+
+class RegionsFile:
+    """A file of annotated regions given to a report.
+
+    Parameters
+    ----------
+    name : of the file
+    sha256 : of its bytes
+    regions : level-0 px
+    """
+
+    def __init__(self, name: str, data: bytes, regions: Regions) -> None:
+        self.name = name
+        self.sha256 = hashlib.sha256(data).hexdigest()
+        self.regions = tuple((r.class_name, r.geometry) for r in regions.regions)
+
+
+def roles_of(prompts: PromptSet) -> tuple[Role, ...]:
+    """What each prompt's objects are to the report: immune, tumour or connective cells, or anything else."""
+    targets = (trained_target(p.text) for p in prompts)
+    return tuple(_ROLES.get(t.text, "other") if t is not None else "other" for t in targets)
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """Everything a report is made of, read and sorted out.
+
+    Parameters
+    ----------
+    reader : objects.zarr
+    basis : basis/
+    source : objects, tissue and regions
+    area : mm^2 and counts of what was left out
+    quality : of the slide
+    settings : of the report
+    regions : the file given to the report, or None
+    """
+
+    reader: ObjectsReader
+    basis: Basis
+    source: Source
+    area: Mapping[str, Any]
+    quality: SlideQuality
+    settings: ReportSettings
+    regions: RegionsFile | None
+
+
+def load(
+    reader: ObjectsReader,
+    basis: Basis,
+    asked: Ask | None = None,
+    regions: RegionsFile | None = None,
+    *,
+    seed: int = 0,
+) -> Loaded:
+    """Sort out what counts and where.
+
+    Parameters
+    ----------
+    asked : how tissue is divided; None for what the run was told, or what fits: by named regions where there are any,
+        else by the cells
+    regions : annotated regions for this report; None for those the slide was analysed with, if any
+
+    Raises
+    ------
+    OutputError
+        If objects.zarr is damaged.
+    """
+    given = regions.regions if regions is not None else basis.regions
+    kept = [(name, shape) for name, shape in given if not is_left_out(name)]
+    asked = asked or basis.compartments
+    if asked is None:
+        asked = "roi" if any(name for name, _ in kept) else "auto"
+    settings = ReportSettings(asked, IntervalSettings(seed=seed))
+    drawn_out = [shape for name, shape in given if is_left_out(name)] if regions is not None else []
+    everywhere = _tissue(basis, basis.tissue, None, [])
+    in_roi = _tissue(basis, basis.tissue, basis.roi, [])
+    unreadable = [shapely.box(*box) for box in basis.unreadable]
+    readable = _tissue(basis, basis.tissue, basis.roi, unreadable)
+    tissue = _tissue(basis, basis.tissue, basis.roi, [*unreadable, *drawn_out])
+    area = {
+        "tissue_mm2": everywhere.area_mm2,
+        "outside_roi_mm2": max(everywhere.area_mm2 - in_roi.area_mm2, 0.0),
+        "unreadable_mm2": max(in_roi.area_mm2 - readable.area_mm2, 0.0),
+        "drawn_out_mm2": max(readable.area_mm2 - tissue.area_mm2, 0.0),
+        "artefact_mm2": _tissue(basis, basis.artefacts, None, []).area_mm2,
+        "whole_slide": basis.whole_slide,
+        "unreadable_tiles": len(basis.unreadable),
+    }
+    mpp = np.asarray(basis.mpp)
+    source = Source(
+        objects=objects_in(tissue, {kind: reader.batches(kind) for kind in KINDS}, reader.frames),
+        prompts=reader.prompts,
+        roles=roles_of(reader.prompts),
+        recognition={p: grid.median(p) for grid in reader.recognition for p in grid.positions},
+        tissue=tissue,
+        regions=tuple((name, shapely.transform(shape, lambda xy: xy * mpp)) for name, shape in kept),
+        mpp=basis.mpp,
+        slide_size=basis.size,
+    )
+    quality = slide_quality(
+        basis.picture,
+        tissue.area_um2 > 0,
+        mpp=basis.overview.mean_mpp,
+        tissue_mm2=tissue.area_mm2,
+        background=[float(v) for v in background_colour(basis.picture)[0]],
+    )
+    return Loaded(reader, basis, source, area, quality, settings, regions)
+
+
+def write_slide_report(folder: Path, loaded: Loaded, squares: Mapping[str, bytes]) -> dict[str, Any]:
+    """Write a slide's report, report.json last; its numbers.
+
+    Parameters
+    ----------
+    folder : where the four files go
+    squares : JPEG of every pictured square of the basis that could be read, by file name
+
+    Raises
+    ------
+    OutputError
+        If a file cannot be written.
+    """
+    analysis = analyse(loaded.source, loaded.settings, loaded.area, loaded.quality)
+    pictures, maps, tops = _maps(loaded, analysis)
+    spots = _spot_pictures(loaded, analysis.spots, squares)
+    numbers: dict[str, Any] = {
+        "wsiparse": version("wsiparse"),
+        "slide": dict(loaded.basis.slide),
+        "engine": loaded.reader.engine,
+        "settings": loaded.settings.as_json()
+        | {
+            "roi": loaded.regions.name if loaded.regions is not None else None,
+            "roi_sha256": loaded.regions.sha256 if loaded.regions is not None else None,
+        },
+        **analysis.numbers,
+        "maps": maps,
+        "ramp": list(RAMP),
+        "methods": [dict(method) for method in METHODS],
+    }
+    for spot in numbers["immune"]["hot_spots"]["spots"]:
+        name = f"spot/{spot['rank']}"
+        spot["picture"] = name if name in spots else None
+    write_text(folder / "counts.csv", rows_csv([(numbers, {})]))
+    sheet = density_sheet(
+        _ground(loaded),
+        analysis.grid,
+        [p.class_name for p in loaded.source.prompts],
+        tops,
+        f"{numbers['slide']['name']}   {numbers['engine']}   research use only",
+    )
+    with publish(folder / "density.png") as temporary:
+        sheet.save(temporary, format="PNG", compress_level=4)
+    write_text(folder / "report.html", slide_page(numbers, pictures | spots))
+    write_report_record(folder, numbers)
+    return numbers
+
+
+def redo_slide_report(folder: Path, asked: Ask | None, regions: RegionsFile | None, *, seed: int = 0) -> dict[str, Any]:
+    """Make the report of a finished slide anew from its objects.zarr and basis/; its numbers.
+
+    Raises
+    ------
+    OutputError
+        If the slide is not finished, its results are damaged, or the report cannot be written.
+    """
+    if done_record(folder) is None:
+        raise OutputError(f"{folder}: not finished, or made by an older version. Run the slide first.")
+    basis = read_basis(folder / BASIS)
+    squares = {}
+    for square in basis.squares:
+        try:
+            squares[square.file] = (folder / BASIS / square.file).read_bytes()
+        except OSError as error:
+            raise output_error(folder / BASIS / square.file, error, "read") from error
+    loaded = load(ObjectsReader(folder / "objects.zarr"), basis, asked, regions, seed=seed)
+    with desk(folder) as own:
+        numbers = write_slide_report(own, loaded, squares)
+        publish_report(own, folder)
+    return numbers
+
+
+def read_regions_file(path: Path, offset: tuple[int, int]) -> RegionsFile:
+    """Annotated regions as QuPath exports them.
+
+    Parameters
+    ----------
+    path : GeoJSON
+    offset : added to every point: what the slide's overlays were reduced by, level-0 px
+
+    Raises
+    ------
+    RoiError
+        If the file cannot be used.
+    """
+    found = read_regions(path, offset=offset)
+    return RegionsFile(path.name, path.read_bytes(), found)
+
+
+def square_images(boxes: Sequence[Box], read: Callable[[Box], NDArray[np.uint8]]) -> dict[str, bytes]:
+    """JPEG of squares of the slide, by file name in basis/; those that cannot be read are left out.
+
+    Parameters
+    ----------
+    read : pixels of a box at full resolution
+    """
+    out = {}
+    for k, box in enumerate(boxes, 1):
+        try:
+            out[f"spots/{k}.jpg"] = jpeg_bytes(read(box))
+        except TileReadError as error:
+            log.warning("no picture of a hot spot: %s", error)
+    return out
+
+
+def _tissue(basis: Basis, mask: NDArray[np.bool_], roi: BaseGeometry | None, without: Sequence[BaseGeometry]) -> Tissue:
+    return analysed_tissue(basis.size, basis.overview, mask, roi=roi, unreadable=without)
+
+
+def _ground(loaded: Loaded) -> Ground:
+    return Ground.of(loaded.basis.picture, loaded.source.tissue.area_um2 > 0, loaded.basis.overview)
+
+
+def _maps(loaded: Loaded, analysis: Analysis) -> tuple[dict[str, Picture], list[dict[str, Any]], list[float]]:
+    """Maps by key, what the page says of density maps, and the tops of their ramps."""
+    ground, basis = _ground(loaded), loaded.basis
+    pictures = {"overview": overview_map(ground)}
+    described = analysis.numbers["compartments"]
+    if analysis.compartments is not None and described["used"] != "none":
+        pictures["compartments"] = compartment_map(
+            ground, analysis.compartments.labels, basis.overview, described["colours"]
+        )
+    maps, tops = [], []
+    for k, prompt in enumerate(loaded.source.prompts):
+        top, highest = top_of(analysis.grid, k)
+        tops.append(top)
+        name = f"density/{k}"
+        pictures[name] = density_map(ground, analysis.grid, k, top)
+        maps.append(
+            {
+                "class": prompt.class_name,
+                "picture": name,
+                "top_per_mm2": top,
+                "highest_per_mm2": highest,
+                "grid_um": loaded.settings.grid_um,
+            }
+        )
+    return pictures, maps, tops
+
+
+def _spot_pictures(loaded: Loaded, spots: Sequence[Spot], squares: Mapping[str, bytes]) -> dict[str, Picture]:
+    """Pictured squares among the spots, with outlines, by key."""
+    file_of = {square.box: square.file for square in loaded.basis.squares}
+    out = {}
+    for rank, spot in enumerate(spots, 1):
+        data = squares.get(file_of.get(spot.box, ""))
+        if data is None:
+            continue
+        with Image.open(io.BytesIO(data)) as image:
+            pixels = np.asarray(image.convert("RGB"))
+        near = [_cells_near(loaded.reader, spot)]
+        out[f"spot/{rank}"] = spot_picture(
+            pixels, spot.box, near, loaded.source.prompts, float(np.mean(loaded.basis.mpp))
+        )
+    return out
+
+
+def _cells_near(reader: ObjectsReader, spot: Spot) -> tuple[ObjectTable, Frame]:
+    """Cells that may reach into a square: rows are in raster order of the first pixel."""
+    frame = reader.frames["cell"]
+    y0, y1 = spot.corner_um[1] - _REACH_UM, spot.corner_um[1] + spot.size_um
+    first, last = reader.rows_between("cell", y0 / frame.mpp[1], y1 / frame.mpp[1])
+    table = reader.table("cell", first, last)
+    x = to_um(table.centroid, frame)[:, 0]
+    reach = spot.size_um + _REACH_UM
+    return table.take(np.flatnonzero(np.abs(x - spot.corner_um[0] - spot.size_um / 2) <= reach)), frame

@@ -1,0 +1,208 @@
+"""basis/: what a slide's report is made of beside objects.zarr, so that reports can be redone without the slide.
+
+Layout::
+
+    basis/
+      basis.json       slide, frames, region of interest, unreadable tiles, pictured squares
+      overview.png     (h, w, 3) the slide at about 8 um per px, as tissue was looked for on it; lossless
+      tissue.png       (h, w) 0 glass, 255 tissue, 128 pen, ink and black that were kept out
+      spots/N.jpg      the N-th pictured square at full resolution, where it could be read
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from PIL import Image
+from shapely.geometry.base import BaseGeometry
+
+from wsiparse.coords import Frame
+from wsiparse.errors import OutputError
+from wsiparse.types import Box
+from wsiparse.write.parts import output_errors
+
+__all__ = ["BASIS", "Basis", "PicturedSquare", "jpeg_bytes", "png_bytes", "read_basis", "read_offset", "write_basis"]
+
+#: Name of the folder in a slide's results.
+BASIS: Final = "basis"
+
+FORMAT: Final = 1
+
+_TISSUE, _ARTEFACT = 255, 128
+
+_AGAIN: Final = "Run the slide again with --overwrite to make it anew."
+
+
+@dataclass(frozen=True, slots=True)
+class PicturedSquare:
+    """A square of the slide that a picture was taken of at full resolution.
+
+    Parameters
+    ----------
+    box : level-0 px
+    file : below basis/
+    """
+
+    box: Box
+    file: str
+
+
+@dataclass(frozen=True, eq=False)
+class Basis:
+    """What a report needs to know of a slide beside its objects.
+
+    Parameters
+    ----------
+    slide : facts as in DONE.json (name, fingerprint, size, mpp, vendor, reader, bounds)
+    offset : what overlays and region files were reduced by, level-0 px
+    overview : frame of the pictures
+    picture : (h, w, 3) uint8
+    tissue, artefacts : (h, w) bool
+    whole_slide : everything was analysed, whether tissue or not
+    roi : valid Polygon or MultiPolygon, level-0 px, or None
+    regions : (class name, polygon in level-0 px) of the region of interest's file, in its order
+    unreadable : cores of unreadable tiles, level-0 px, each (x0, y0, x1, y1)
+    compartments : how the run was told to divide tissue in reports, None for what fits
+    squares : pictured ones
+    """
+
+    slide: Mapping[str, Any]
+    offset: tuple[int, int]
+    overview: Frame
+    picture: NDArray[np.uint8]
+    tissue: NDArray[np.bool_]
+    artefacts: NDArray[np.bool_]
+    whole_slide: bool
+    roi: BaseGeometry | None
+    regions: tuple[tuple[str, BaseGeometry], ...]
+    unreadable: tuple[tuple[float, float, float, float], ...]
+    compartments: Literal["auto", "roi", "none"] | None = None
+    squares: tuple[PicturedSquare, ...] = ()
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) of level 0, px."""
+        return int(self.slide["size"][0]), int(self.slide["size"][1])
+
+    @property
+    def mpp(self) -> tuple[float, float]:
+        """(x, y) um per level-0 px."""
+        return float(self.slide["mpp"][0]), float(self.slide["mpp"][1])
+
+
+def png_bytes(picture: NDArray[np.uint8]) -> bytes:
+    """A picture (h, w) or (h, w, 3) uint8 as PNG."""
+    out = io.BytesIO()
+    Image.fromarray(picture).save(out, format="PNG", compress_level=4)
+    return out.getvalue()
+
+
+def jpeg_bytes(picture: NDArray[np.uint8], quality: int = 90) -> bytes:
+    """A picture (h, w, 3) uint8 as JPEG."""
+    out = io.BytesIO()
+    Image.fromarray(picture).save(out, format="JPEG", quality=quality)
+    return out.getvalue()
+
+
+def write_basis(folder: Path, basis: Basis, overview: bytes, spots: Mapping[str, bytes]) -> None:
+    """Write basis/ as `folder`, which must not exist yet: on a desk, where nobody looks before all is there.
+
+    Parameters
+    ----------
+    overview : the PNG of `basis.picture`
+    spots : file name -> JPEG of every pictured square
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    facts = {
+        "format": FORMAT,
+        "slide": dict(basis.slide),
+        "offset": list(basis.offset),
+        "overview": asdict(basis.overview),
+        "whole_slide": basis.whole_slide,
+        "roi": shapely.geometry.mapping(basis.roi) if basis.roi is not None else None,
+        "regions": [{"class": name, "geometry": shapely.geometry.mapping(shape)} for name, shape in basis.regions],
+        "unreadable": [list(box) for box in basis.unreadable],
+        "compartments": basis.compartments,
+        "squares": [asdict(square) for square in basis.squares],
+    }
+    plane = np.where(basis.tissue, np.uint8(_TISSUE), np.where(basis.artefacts, np.uint8(_ARTEFACT), np.uint8(0)))
+    with output_errors(folder):
+        (folder / "spots").mkdir(parents=True)
+        (folder / "overview.png").write_bytes(overview)
+        (folder / "tissue.png").write_bytes(png_bytes(plane))
+        for name, data in spots.items():
+            (folder / name).write_bytes(data)
+        text = json.dumps(facts, indent=1, ensure_ascii=False)
+        (folder / "basis.json").write_text(text + "\n", encoding="utf-8", newline="\n")
+
+
+@contextmanager
+def _reading(folder: Path) -> Iterator[None]:
+    """Turn what a missing or damaged basis/ raises into an `OutputError`."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise OutputError(f"{folder}: missing or incomplete ({Path(str(error.filename)).name}). {_AGAIN}") from error
+    # a damaged PNG raises OSError or SyntaxError, damaged JSON ValueError, an absent key one of the others
+    except (OSError, SyntaxError, ValueError, TypeError, LookupError) as error:
+        raise OutputError(f"{folder}: damaged ({' '.join(str(error).split())[:200]}). {_AGAIN}") from error
+
+
+def _facts(folder: Path) -> dict[str, Any]:
+    facts: dict[str, Any] = json.loads((folder / "basis.json").read_text(encoding="utf-8"))
+    if facts["format"] != FORMAT:
+        raise OutputError(f"{folder}: of format {facts['format']!r}, this program reads {FORMAT}. {_AGAIN}")
+    return facts
+
+
+def read_offset(folder: Path) -> tuple[int, int]:
+    """What the slide's overlays and region files are reduced by, level-0 px; errors as `read_basis`."""
+    with _reading(folder):
+        x, y = _facts(folder)["offset"]
+        return int(x), int(y)
+
+
+def read_basis(folder: Path) -> Basis:
+    """Read basis/ back.
+
+    Raises
+    ------
+    OutputError
+        If it is missing, damaged, or of another format.
+    """
+    with _reading(folder):
+        facts = _facts(folder)
+        with Image.open(folder / "overview.png") as image:
+            picture = np.asarray(image.convert("RGB"))
+        with Image.open(folder / "tissue.png") as image:
+            plane = np.asarray(image.convert("L"))
+        if plane.shape != picture.shape[:2]:
+            raise OutputError(f"{folder}: its pictures differ in size. {_AGAIN}")
+        roi = facts["roi"]
+        return Basis(
+            slide=facts["slide"],
+            offset=(int(facts["offset"][0]), int(facts["offset"][1])),
+            overview=Frame(**{key: tuple(value) for key, value in facts["overview"].items()}),
+            picture=picture,
+            tissue=plane == _TISSUE,
+            artefacts=plane == _ARTEFACT,
+            whole_slide=bool(facts["whole_slide"]),
+            roi=shapely.geometry.shape(roi) if roi is not None else None,
+            regions=tuple((str(r["class"]), shapely.geometry.shape(r["geometry"])) for r in facts["regions"]),
+            unreadable=tuple((float(a), float(b), float(c), float(d)) for a, b, c, d in facts["unreadable"]),
+            compartments=facts["compartments"],
+            squares=tuple(PicturedSquare(Box(**square["box"]), str(square["file"])) for square in facts["squares"]),
+        )
