@@ -93,7 +93,7 @@ class RunConfig(_Strict):
     scheduler: str = "auto"
     slurm: SlurmConfig = SlurmConfig()
     whole_slide: bool = False
-    reader: Literal["auto", "openslide", "tiffslide"] = "auto"
+    reader: Literal["auto", "direct", "tiffslide", "openslide"] = "auto"
     coords: Literal["qupath", "level0"] = "qupath"
     labels: bool = True
     ngff: Literal["0.5", "0.4"] = "0.5"

@@ -17,13 +17,14 @@ from wsiparse.coords import Frame, frame_at
 from wsiparse.errors import MissingMppError, TileReadError, UnsupportedSlideError
 from wsiparse.slides.files import check_file, looks_like
 from wsiparse.slides.metadata import MAX_MPP, MIN_MPP, Mpp, checked_mpp
+from wsiparse.slides.pyramid import PyramidSlide
 from wsiparse.slides.tiff import TiffSkeleton, tiff_skeleton
 from wsiparse.types import Box
 
 __all__ = ["READERS", "Slide", "open_slide", "overview", "overview_frame", "require_mpp"]
 
-#: What `open_slide` takes as `reader`; "auto" tries the others in this order.
-READERS: Final = ("auto", "openslide", "tiffslide")
+#: What `open_slide` takes as `reader`.
+READERS: Final = ("auto", "direct", "tiffslide", "openslide")
 
 #: Edge of the pieces an overview is read in, and of the smallest piece worth retrying after a decoding error, px.
 _PIECE_PX: Final = 512
@@ -49,7 +50,7 @@ class Slide(Protocol):
 
     @property
     def reader(self) -> str:
-        """ "openslide", "tiffslide" or "memory"."""
+        """ "direct", "openslide", "tiffslide" or "memory"."""
         ...
 
     @property
@@ -118,14 +119,17 @@ class Slide(Protocol):
     ) -> None: ...
 
 
-def open_slide(path: str | Path, *, slide_mpp: float | None = None, reader: str = "auto") -> Slide:
-    """Open a slide with the first reader that understands it.
+def open_slide(path: str | Path, *, slide_mpp: float | None = None, reader: str = "auto", threads: int = 1) -> Slide:
+    """Open a slide with the fastest reader that gives its pixels as they are.
 
     Parameters
     ----------
     path : slide file
     slide_mpp : um per level-0 px, used instead of what the metadata say; 0.05-20
-    reader : "auto" (OpenSlide, then tiffslide; the other way round for OME-TIFF), "openslide" or "tiffslide"
+    reader : "openslide" or "tiffslide" for that library; "direct" for reading its tiles without one; "auto" for direct
+        where its pixels are known to be those of the library that would serve the file, else that library (OpenSlide,
+        then tiffslide; the other way round for OME-TIFF)
+    threads : tiles that the direct reader decodes at once when nobody else reads; changes no pixel
 
     Raises
     ------
@@ -145,20 +149,24 @@ def open_slide(path: str | Path, *, slide_mpp: float | None = None, reader: str 
     check_file(path)
     skeleton = tiff_skeleton(path)
     order: tuple[str, ...] = (reader,)
-    if reader == "auto":
+    if reader in ("auto", "direct"):
         # OpenSlide reads an OME-TIFF as a generic one: without its pixel size, and only its first channel
         order = ("tiffslide", "openslide") if skeleton is not None and skeleton.ome else ("openslide", "tiffslide")
     reasons = []
     for name in order:
         try:
-            return _open_with(name, path, override, skeleton)
+            slide = _open_with(name, path, override, skeleton)
         except UnsupportedSlideError as error:
             reasons.append(f"{name}: {error}")
+            continue
+        if reader == name or (reader == "auto" and skeleton is None):
+            return slide
+        return _fastest(slide, threads, needed=reader == "direct")
     why = f" ({'; '.join(reasons)})" if skeleton is not None else ""
     raise UnsupportedSlideError(f"{path}: not readable as a slide{why}: {looks_like(path)}")
 
 
-def _open_with(reader: str, path: Path, mpp: Mpp | None, skeleton: TiffSkeleton | None) -> Slide:
+def _open_with(reader: str, path: Path, mpp: Mpp | None, skeleton: TiffSkeleton | None) -> PyramidSlide:
     if reader == "openslide":
         from wsiparse.slides.openslide import OpenSlideSlide
 
@@ -166,6 +174,23 @@ def _open_with(reader: str, path: Path, mpp: Mpp | None, skeleton: TiffSkeleton 
     from wsiparse.slides.tiffslide import TiffSlideSlide
 
     return TiffSlideSlide(path, mpp)
+
+
+def _fastest(slide: PyramidSlide, threads: int, *, needed: bool) -> PyramidSlide:
+    """The same slide read directly, or itself where that is not possible and not `needed`."""
+    from wsiparse.slides.jpegtiff import DirectSlide
+
+    try:
+        direct = DirectSlide(slide.facts, threads)
+    except UnsupportedSlideError as error:
+        if not needed:
+            return slide
+        slide.close()
+        raise UnsupportedSlideError(
+            f"{slide.path}: cannot be read directly ({error}). Use --reader auto or {slide.reader}."
+        ) from error
+    slide.close()
+    return direct
 
 
 def _believable(slide_mpp: float) -> float:

@@ -28,7 +28,7 @@ class SlideFacts:
     Parameters
     ----------
     path : the file; only its stem matters for slides in memory
-    reader : "openslide" | "tiffslide" | "memory"
+    reader : "direct" | "openslide" | "tiffslide" | "memory"
     vendor : scanner family as the reader names it, "" if unknown
     level_sizes : (width, height) of each level, finest first, px
     mpp : (x, y) um per level-0 px, or why there is none
