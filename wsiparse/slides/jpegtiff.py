@@ -105,11 +105,14 @@ class DirectSlide(PyramidSlide):
         try:
             yield pool
         finally:
-            with self._lock:
-                self._users -= 1
-                last = self._closed and self._users == 0
-            if last:
-                self._free()
+            self._leave()
+
+    def _leave(self) -> None:
+        with self._lock:
+            self._users -= 1
+            last = self._closed and self._users == 0
+        if last:
+            self._free()
 
     def _read_level(self, level: int, box: Box) -> NDArray[np.uint8]:
         out = np.empty((box.height, box.width, 3), np.uint8)
@@ -137,7 +140,8 @@ class DirectSlide(PyramidSlide):
         """Fill the part of a box that lies in some rows of tiles."""
         tiles = self._levels[level]
         width, height = tiles.stored.size
-        keys, missing = [], []
+        keys: list[TileKey] = []
+        missing: list[TileKey] = []
         for row in rows:
             for column in columns:
                 (keys if tiles.counts[row, column] else missing).append(TileKey(level, row, column))

@@ -274,7 +274,7 @@ def _read_piece(
     inside = _clamped(wanted, size)
     source = read_level(level, inside)
     whole = (round(steps[0]), round(steps[1]))
-    if inside == wanted and steps == whole and whole[0] * whole[1] <= _MOST_BLOCK_PX:
+    if inside == wanted and steps[0] == whole[0] and steps[1] == whole[1] and whole[0] * whole[1] <= _MOST_BLOCK_PX:
         return block_mean(source, whole)
     return resample(source, (inside.x, inside.y), x, y)
 

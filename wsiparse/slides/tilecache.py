@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 __all__ = ["TileCache", "TileKey"]
 
-#: 256 and 512 tiles of 256 x 256 px: several boxes of 1024 px at once, and a tile row of 131,072 px.
-_RECENT_BYTES: Final = 48 << 20
+#: 170 and 512 tiles of 256 x 256 px: some boxes of 1024 px at once, and a tile row of 131,072 px.
+_RECENT_BYTES: Final = 32 << 20
 _SEAM_BYTES: Final = 96 << 20
 
 Pixels = NDArray[np.uint8]
