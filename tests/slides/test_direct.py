@@ -238,13 +238,16 @@ def rows_of_boxes(size: int, edge: int, overlap: int) -> list[Box]:
     return [Box(x, y, edge, edge) for y in starts for x in starts]
 
 
-@pytest.mark.parametrize(("step", "overlap"), [(1, 10), (2, 10), (3, 0)])
+@pytest.mark.parametrize(("step", "overlap"), [(1, 10), (1, 11), (2, 10), (2, 7), (3, 0)])
 def test_boxes_row_by_row_decode_every_tile_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int, overlap: int
 ) -> None:
+    """Though only the tiles of one box, and the seam, are kept."""
     path = write_jpeg_tiff(tmp_path / "a.svs", textured(640, 640), tile=(32, 32), steps=(1,))
     decodes = Decodes(monkeypatch)
     with open_slide(path) as slide:
+        assert isinstance(slide, DirectSlide)
+        monkeypatch.setattr(slide._cache, "_most_recent", (90 * step // 32 + 2) ** 2 * 32 * 32 * 3)
         frame = Frame((640 // step,) * 2, (step, step), (1, 1))
         for box in rows_of_boxes(640 // step, 90, overlap):
             slide.read(box, frame)

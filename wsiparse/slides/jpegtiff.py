@@ -36,8 +36,12 @@ __all__ = ["DirectSlide"]
 #: Vendors, as the readers name them, whose directories are levels and whose tiles are pixels.
 _PLAIN_VENDORS: Final = ("aperio", "generic-tiff", "ome-tiff")
 
-#: Tiles fetched together: enough to keep threads busy, few enough to bound memory.
+#: Tiles decoded together by a pool: enough to keep threads busy, few enough to bound memory.
 _GROUP_TILES: Final = 64
+
+#: The last rows of tiles of a box that are kept for the box below: those under this part of its height. Boxes overlap
+#: by a sixteenth as a rule.
+_SEAM_PART: Final = 8
 
 
 class DirectSlide(PyramidSlide):
@@ -120,11 +124,13 @@ class DirectSlide(PyramidSlide):
         width, height = tiles.stored.size
         columns = range(box.x // width, -(-box.x1 // width))
         rows = range(box.y // height, -(-box.y1 // height))
-        at_once = max(1, _GROUP_TILES // len(columns))
+        seam = (box.y1 - max(1, box.height // _SEAM_PART)) // height
         with self._using() as pool:
+            # alone, a row of tiles is copied while the processor still has it at hand
+            at_once = max(1, _GROUP_TILES // len(columns)) if pool is not None else 1
             for first in range(rows.start, rows.stop, at_once):
                 group = range(first, min(first + at_once, rows.stop))
-                self._copy(out, level, box, group, columns, rows[-1], pool)
+                self._copy(out, level, box, group, columns, seam, pool)
         return out
 
     def _copy(
@@ -134,7 +140,7 @@ class DirectSlide(PyramidSlide):
         box: Box,
         rows: range,
         columns: range,
-        last_row: int,
+        seam: int,
         pool: Executor | None,
     ) -> None:
         """Fill the part of a box that lies in some rows of tiles."""
@@ -146,7 +152,7 @@ class DirectSlide(PyramidSlide):
             for column in columns:
                 (keys if tiles.counts[row, column] else missing).append(TileKey(level, row, column))
         try:
-            pixels = self._cache.fetch(keys, (box.y // height, last_row), pool)
+            pixels = self._cache.fetch(keys, (box.y // height, seam), pool)
         except TileDataError as error:
             raise TileReadError(
                 f"{self.path.name}: cannot decode level {level}, x {box.x}-{box.x1}, y {box.y}-{box.y1} "

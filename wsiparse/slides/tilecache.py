@@ -1,8 +1,8 @@
 """Decoded tiles that will be asked for again.
 
 Boxes of a plan come row by row and overlap a little. What the next box wants again is the right edge of this one; what
-the next row of boxes wants again is the last row of tiles of this one. The cache therefore keeps the tiles used last,
-and beside them the last tile row of every box (the seam) until the reading has gone past it. Both are bounded; what
+the next row of boxes wants again are the last rows of tiles of this one. The cache therefore keeps the tiles used last,
+and beside them the last tile rows of every box (the seam) until the reading has gone past them. Both are bounded; what
 does not fit is decoded again. Results never depend on what is kept.
 """
 
@@ -76,7 +76,7 @@ class TileCache:
         Parameters
         ----------
         keys : different tiles of one level
-        rows : first and last tile row of the box they are read for
+        rows : first tile row of the box they are read for, and the first of those to keep for the boxes below
         pool : decodes several at once; None decodes in the calling thread
 
         Raises
@@ -119,7 +119,7 @@ class TileCache:
                 found.append(future)
         return found, mine
 
-    def _make(self, key: TileKey, future: Future[Pixels], last_row: int) -> None:
+    def _make(self, key: TileKey, future: Future[Pixels], seam_row: int) -> None:
         try:
             tile = self._decode(key)
         except Exception as error:  # noqa: BLE001  (raised in every thread that waits for the tile)
@@ -129,7 +129,7 @@ class TileCache:
             return
         with self._lock:
             self._under_way.pop(key, None)
-            self._keep(key, tile, last_row)
+            self._keep(key, tile, seam_row)
         future.set_result(tile)
 
     def _give_up(self, mine: Sequence[tuple[TileKey, Future[Pixels]]]) -> None:
@@ -151,8 +151,8 @@ class TileCache:
             self._recent_bytes -= tile.nbytes
         return tile
 
-    def _keep(self, key: TileKey, tile: Pixels, last_row: int) -> None:
-        if key.row == last_row and self._fits_seam(key, tile.nbytes):
+    def _keep(self, key: TileKey, tile: Pixels, seam_row: int) -> None:
+        if key.row >= seam_row and self._fits_seam(key, tile.nbytes):
             self._seam.setdefault(key[:2], {})[key.column] = tile
             self._seam_bytes += tile.nbytes
             return
@@ -163,11 +163,15 @@ class TileCache:
             self._recent_bytes -= dropped.nbytes
 
     def _fits_seam(self, key: TileKey, size: int) -> bool:
-        for stale in [row for row in self._seam if row != key[:2]]:
+        if self._seam_bytes + size <= self._most_seam:
+            return True
+        # of other levels first, then the farthest; the two nearest are the seam of the box itself
+        stale = sorted(self._seam, key=lambda row: (row[0] != key.level, abs(row[1] - key.row)))
+        while stale and (len(stale) > 2 or stale[-1][0] != key.level):
+            self._drop_row(stale.pop())
             if self._seam_bytes + size <= self._most_seam:
                 return True
-            self._drop_row(stale)
-        return self._seam_bytes + size <= self._most_seam
+        return False
 
     def _pass_by(self, level: int, first_row: int) -> None:
         """Forget the rows above a box: the reading has gone past them."""
