@@ -26,6 +26,7 @@ from wsiparse.chunks import Chunk, chunks_of, fill_chunks
 from wsiparse.config import RunConfig
 from wsiparse.engine import Engine
 from wsiparse.errors import FieldError, OutputError, SlideError
+from wsiparse.feed import Waits
 from wsiparse.prepare import Prepared, prepare
 from wsiparse.progress import Progress
 from wsiparse.remote import FillTask, fill_on_worker
@@ -139,7 +140,7 @@ def run_slide(
     folder = slide_folder(results, job.path)
     slide_mpp = job.slide_mpp or config.slide_mpp
     source = source or Path(job.path)
-    with open_slide(source, slide_mpp=slide_mpp, reader=config.reader) as slide:
+    with open_slide(source, slide_mpp=slide_mpp, reader=config.reader, threads=crew.workers) as slide:
         prepared = prepare(slide, config, engine, job.roi)
         record = done_record(folder, prepared.digest)
         if record is not None and not overwrite and report_record(folder) is None:
@@ -259,19 +260,34 @@ def _fill(
     site: Site, engine: Engine, crew: Crew, missing: list[tuple[int, Chunk]], arrivals: Arrivals, call: _Call
 ) -> None:
     """Have every missing chunk computed, announcing each; returns early when nobody wants them any more."""
-    passes = site.prepared.passes
+    waits = Waits()
     if isinstance(crew, Cluster):
-        tasks = _tasks(site, missing, call)
-        done = crew.unordered(fill_on_worker, tasks, priority=-call.rank, stop=arrivals.unwanted)
-        n = sum(len(task.chunk.indices) for task in tasks)
-        with closing(done), site.progress.stage("recognise", n, "tiles") as stage:
-            for task, lost in done:
-                for tile in lost:
-                    log.warning("tile %d unreadable: %s", tile.index, tile.reason)
-                arrivals.announce(task.chunk, lost)
-                stage.advance(len(task.chunk.indices))
-        return
-    for k, work in enumerate(passes):
+        _fill_elsewhere(site, crew, missing, arrivals, call, waits)
+    else:
+        _fill_here(site, engine, crew, missing, arrivals, waits)
+    if missing:
+        log.info("%s", waits)
+
+
+def _fill_elsewhere(
+    site: Site, crew: Cluster, missing: list[tuple[int, Chunk]], arrivals: Arrivals, call: _Call, waits: Waits
+) -> None:
+    tasks = _tasks(site, missing, call)
+    done = crew.unordered(fill_on_worker, tasks, priority=-call.rank, stop=arrivals.unwanted)
+    n = sum(len(task.chunk.indices) for task in tasks)
+    with closing(done), site.progress.stage("recognise", n, "tiles") as stage:
+        for task, filled in done:
+            for tile in filled.lost:
+                log.warning("tile %d unreadable: %s", tile.index, tile.reason)
+            waits.add(filled.waited_s, filled.worked_s)
+            arrivals.announce(task.chunk, filled.lost)
+            stage.advance(len(task.chunk.indices))
+
+
+def _fill_here(
+    site: Site, engine: Engine, crew: Here, missing: list[tuple[int, Chunk]], arrivals: Arrivals, waits: Waits
+) -> None:
+    for k, work in enumerate(site.prepared.passes):
         own = [chunk for of, chunk in missing if of == k]
         if not own:
             continue
@@ -281,8 +297,10 @@ def _fill(
             engine.recognizers.of(work.scale.spec),
             own,
             workers=crew.workers,
+            readers=crew.workers if crew.overlap else 0,
             batch=site.config.batch_size,
             progress=site.progress,
+            waits=waits,
             stop=arrivals.unwanted.is_set,
         )
         for chunk, lost in filled:

@@ -25,8 +25,8 @@ def slide_options(function: F) -> F:
             click.option("--ext", multiple=True, metavar=".svs", help="Only files with this ending (repeatable)."),
             click.option(
                 "--reader",
-                type=click.Choice(["auto", "openslide", "tiffslide", "image", "zarr"]),
-                help="Library that reads the slides.",
+                type=click.Choice(["auto", "direct", "tiffslide", "openslide", "image", "zarr"]),
+                help="Library that reads the slides; direct needs none, auto takes it where the pixels are the same.",
             ),
         ]
     ):

@@ -20,13 +20,14 @@ from wsiparse.errors import MissingMppError, PlanError, SlideError, TileReadErro
 from wsiparse.slides.files import check_file, expanded, looks_like, picture_kind
 from wsiparse.slides.metadata import MAX_MPP, MIN_MPP, Mpp, checked_mpp
 from wsiparse.slides.multiscales import is_zarr_folder
+from wsiparse.slides.pyramid import PyramidSlide
 from wsiparse.slides.tiff import TiffSkeleton, tiff_skeleton
 from wsiparse.types import Box
 
 __all__ = ["READERS", "Slide", "Survey", "open_slide", "overview", "overview_frame", "require_mpp", "survey"]
 
 #: What `open_slide` takes as `reader`; "auto" tries those that the kind of file asks for.
-READERS: Final = ("auto", "openslide", "tiffslide", "image", "zarr")
+READERS: Final = ("auto", "direct", "tiffslide", "openslide", "image", "zarr")
 
 #: Edge of the pieces an overview is read in, and of the smallest piece worth retrying after a decoding error, px.
 _PIECE_PX: Final = 512
@@ -131,15 +132,18 @@ class Slide(Protocol):
     ) -> None: ...
 
 
-def open_slide(path: str | Path, *, slide_mpp: float | None = None, reader: str = "auto") -> Slide:
-    """Open a slide with the first reader that understands it.
+def open_slide(path: str | Path, *, slide_mpp: float | None = None, reader: str = "auto", threads: int = 1) -> Slide:
+    """Open a slide with the fastest reader that gives its pixels as they are.
 
     Parameters
     ----------
     path : slide file, or the folder of an OME-Zarr image
     slide_mpp : um per level-0 px, used instead of what the metadata say; 0.05-20
-    reader : one of `READERS`; "auto" is OpenSlide, then tiffslide, the other way round for OME-TIFF; "image" for PNG,
-        JPEG, BMP and TIFFs without tiles that OpenSlide does not know; "zarr" for folders
+    reader : "openslide" or "tiffslide" for that library; "direct" for reading its tiles without one; "image" for PNG,
+        JPEG, BMP and TIFFs without tiles that OpenSlide does not know; "zarr" for folders; "auto" for direct where its
+        pixels are known to be those of the library that would serve the file, else that library (OpenSlide, then
+        tiffslide; the other way round for OME-TIFF), or image or zarr
+    threads : tiles that the direct reader decodes at once when nobody else reads; changes no pixel
 
     Raises
     ------
@@ -161,11 +165,16 @@ def open_slide(path: str | Path, *, slide_mpp: float | None = None, reader: str 
     check_file(path)
     skeleton = tiff_skeleton(path)
     reasons = {}
-    for name in _order(path, skeleton) if reader == "auto" else (reader,):
+    for name in _order(path, skeleton) if reader in ("auto", "direct") else (reader,):
         try:
-            return _open_with(name, path, override, skeleton)
+            slide = _open_with(name, path, override, skeleton)
         except UnsupportedSlideError as error:
             reasons[name] = f"{name}: {error}"
+            continue
+        # a picture is in memory already
+        if reader == name or (reader == "auto" and (skeleton is None or name == "image")):
+            return slide
+        return _fastest(slide, threads, needed=reader == "direct")
     told = reasons if skeleton is not None else {name: why for name, why in reasons.items() if name == "image"}
     why = f" ({'; '.join(told.values())})" if told else ""
     raise UnsupportedSlideError(f"{path}: not readable as a slide{why}: {looks_like(path)}")
@@ -194,7 +203,7 @@ def _open_folder(path: Path, mpp: Mpp | None) -> Slide:
         ) from error
 
 
-def _open_with(reader: str, path: Path, mpp: Mpp | None, skeleton: TiffSkeleton | None) -> Slide:
+def _open_with(reader: str, path: Path, mpp: Mpp | None, skeleton: TiffSkeleton | None) -> PyramidSlide:
     if reader == "openslide":
         from wsiparse.slides.openslide import OpenSlideSlide
 
@@ -208,6 +217,23 @@ def _open_with(reader: str, path: Path, mpp: Mpp | None, skeleton: TiffSkeleton 
     from wsiparse.slides.tiffslide import TiffSlideSlide
 
     return TiffSlideSlide(path, mpp)
+
+
+def _fastest(slide: PyramidSlide, threads: int, *, needed: bool) -> PyramidSlide:
+    """The same slide read directly, or itself where that is not possible and not `needed`."""
+    from wsiparse.slides.jpegtiff import DirectSlide
+
+    try:
+        direct = DirectSlide(slide.facts, threads)
+    except UnsupportedSlideError as error:
+        if not needed:
+            return slide
+        slide.close()
+        raise UnsupportedSlideError(
+            f"{slide.path}: cannot be read directly ({error}). Use --reader auto or {slide.reader}."
+        ) from error
+    slide.close()
+    return direct
 
 
 def _believable(slide_mpp: float) -> float:
