@@ -65,7 +65,7 @@ def test_optical_density_is_that_of_the_slides_own_pixels() -> None:
     assert noisy.mean_od.tolist() == cells.mean_od.tolist()
 
 
-@pytest.mark.parametrize("reader", ["openslide", "tiffslide"])
+@pytest.mark.parametrize("reader", ["direct", "openslide", "tiffslide"])
 def test_a_written_pyramid_gives_the_same_objects_as_memory(tmp_path: Path, reader: str) -> None:
     image, truth = flat_picture(700, 500, seed=1)
     write_svs(tmp_path / "exact.svs", image, compression=None)

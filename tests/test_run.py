@@ -131,16 +131,16 @@ def test_an_unreadable_tile_is_counted_told_and_makes_the_exit_code_3(
 ) -> None:
     path = tmp_path / "torn.svs"
     write_svs(path, paint_he(1024, 600, seed=8).image)
-    from wsiparse.slides.openslide import OpenSlideSlide
+    from wsiparse.slides.pyramid import PyramidSlide
 
-    read = OpenSlideSlide.read
+    read = PyramidSlide.read
 
-    def torn(self: OpenSlideSlide, box: Box, frame: Frame) -> np.ndarray:
+    def torn(self: PyramidSlide, box: Box, frame: Frame) -> np.ndarray:
         if frame.mean_mpp < 1 and box.x <= 500 < box.x1 and box.y <= 300 < box.y1:
             raise TileReadError("torn.svs: a corrupt JPEG tile")
         return read(self, box, frame)
 
-    monkeypatch.setattr(OpenSlideSlide, "read", torn)
+    monkeypatch.setattr(PyramidSlide, "read", torn)
     said = wsiparse("run", path, "-o", tmp_path / "r", "--tile-size", "448")
     assert said.code == 3
     assert "1 UNREADABLE TILES" in said.out

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
+from wsiparse.feed import Waits
 from wsiparse.field.store import write_part
 from wsiparse.field.tiles import FieldTile
 from wsiparse.pipeline import recognise
@@ -66,18 +67,31 @@ def fill_chunks(
     chunks: Sequence[Chunk],
     *,
     workers: int,
+    readers: int,
     batch: int,
     progress: Progress,
+    waits: Waits,
     stop: Callable[[], bool] = lambda: False,
 ) -> Generator[tuple[Chunk, list[Unreadable]]]:
     """Compute and publish chunks in order, yielding each with its unreadable tiles once it is on disk.
 
-    The tiles of all chunks flow through the same `workers` threads without a pause at the end of a chunk. When `stop`
-    says so, the chunk under way is dropped.
+    The tiles of all chunks flow through the same `workers` threads without a pause at the end of a chunk, read by
+    `readers` threads ahead of them (see `wsiparse.pipeline.recognise`). When `stop` says so, the chunk under way is
+    dropped.
     """
     n_regions = len(work.scale.spec.prompts.of_kind("region"))
     indices = [i for chunk in chunks for i in chunk.indices]
-    found = recognise(slide, work, recognizer, indices, workers=workers, batch=batch, progress=progress)
+    found = recognise(
+        slide,
+        work,
+        recognizer,
+        indices,
+        workers=workers,
+        readers=readers,
+        batch=batch,
+        progress=progress,
+        waits=waits,
+    )
     cores: list[FieldTile] = []
     lost: list[Unreadable] = []
     with closing(found):

@@ -93,7 +93,7 @@ class RunConfig(_Strict):
     scheduler: str = "auto"
     slurm: SlurmConfig = SlurmConfig()
     whole_slide: bool = False
-    reader: Literal["auto", "openslide", "tiffslide"] = "auto"
+    reader: Literal["auto", "direct", "tiffslide", "openslide", "image", "zarr"] = "auto"
     coords: Literal["qupath", "level0"] = "qupath"
     compartments: Literal["auto", "roi", "none"] | None = None
     labels: bool = True

@@ -42,7 +42,10 @@ __all__ = [
 
 
 class WsiparseError(Exception):
-    """Base of all errors meant for users; its text is one complete sentence with a remedy."""
+    """Base of all errors meant for users; its text is one complete sentence with a remedy, on one line."""
+
+    def __str__(self) -> str:
+        return " ".join(super().__str__().splitlines())  # the name of a file may hold anything
 
 
 class SlideError(WsiparseError):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 
 from wsiparse.coords import Frame, um2_per_px
 from wsiparse.prepare import overlay_offset
@@ -108,7 +108,7 @@ def _write_report(site: Site, reader: ObjectsReader, unreadable: Sequence[tuple[
     """basis/ and the report made of it; the slide is open now, so its hottest squares are pictured."""
     slide, ground = site.slide, site.prepared.ground
     area = site.prepared.passes[0].plan.area
-    with Image.open(io.BytesIO(ground.overview)) as image:
+    with PngImageFile(io.BytesIO(ground.overview)) as image:  # `Image.open` warns of large slides
         picture = np.asarray(image.convert("RGB"))
     basis = Basis(
         slide=site.facts(),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from wsiparse.config import RunConfig
 from wsiparse.coords import Frame, to_level0
 from wsiparse.engine import Engine
 from wsiparse.errors import TileReadError
+from wsiparse.feed import Waits, read_ahead, timed
 from wsiparse.field.store import Field, memory_field
 from wsiparse.field.tiles import FieldTile, core_field
 from wsiparse.objects.split import split_pixels
@@ -43,7 +45,7 @@ from wsiparse.types import (
     Unreadable,
 )
 
-__all__ = ["Analysis", "analyse", "in_raster_order", "judge", "layers_of", "objects_of", "read_field", "recognise"]
+__all__ = ["Analysis", "analyse", "in_raster_order", "judge", "layers_of", "objects_of", "recognise"]
 
 log = logging.getLogger("wsiparse")
 
@@ -85,22 +87,42 @@ def _pixels(slide: Slide, tile: Tile, frame: Frame) -> NDArray[np.uint8]:
         return np.pad(core, pads, mode="reflect")
 
 
-def read_field(
-    slide: Slide, work: Pass, recognizer: Recognizer, indices: Sequence[int]
-) -> tuple[list[FieldTile], list[Unreadable]]:
-    """Hops 1-3 for a batch of tiles: read, recognise, cut the cores. An unreadable tile costs only itself."""
-    plan, tiles, images, lost = work.plan, [], [], []
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """Hop 1 for a batch of tiles.
+
+    Parameters
+    ----------
+    tiles : those that could be read
+    images : (H, W, 3) uint8 each
+    lost : the others
+    """
+
+    tiles: list[Tile]
+    images: list[NDArray[np.uint8]]
+    lost: list[Unreadable]
+
+
+def _read_tiles(slide: Slide, work: Pass, indices: Sequence[int]) -> _Read:
+    """An unreadable tile costs only itself."""
+    found = _Read([], [], [])
     for index in indices:
-        tile = plan.grid[index]
+        tile = work.plan.grid[index]
         try:
-            images.append(_pixels(slide, tile, plan.frame))
-            tiles.append(tile)
+            found.images.append(_pixels(slide, tile, work.plan.frame))
+            found.tiles.append(tile)
         except TileReadError as err:
             log.warning("tile %d unreadable: %s", index, err)
-            lost.append(Unreadable(index, tile.core, str(err)))
-    if not tiles:
-        return [], lost
-    recognition = recognizer(np.stack(images))
+            found.lost.append(Unreadable(index, tile.core, str(err)))
+    return found
+
+
+def _field_of(read: _Read, work: Pass, recognizer: Recognizer) -> tuple[list[FieldTile], list[Unreadable]]:
+    """Hops 2 and 3: recognise, cut the cores."""
+    if not read.tiles:
+        return [], read.lost
+    plan = work.plan
+    recognition = recognizer(np.stack(read.images))
     prompts, ids = work.scale.spec.prompts, tuple(p + 1 for p in work.scale.positions)
     cores = [
         core_field(
@@ -110,11 +132,11 @@ def read_field(
             prompts,
             plan.area.field_mask(tile.core, plan.frame),
             ids,
-            od_bytes(_core_of(images[k], tile)),
+            od_bytes(_core_of(read.images[k], tile)),
         )
-        for k, tile in enumerate(tiles)
+        for k, tile in enumerate(read.tiles)
     ]
-    return cores, lost
+    return cores, read.lost
 
 
 def _core_of(image: NDArray[np.uint8], tile: Tile) -> NDArray[np.uint8]:
@@ -130,20 +152,37 @@ def recognise(
     indices: Sequence[int],
     *,
     workers: int,
+    readers: int,
     batch: int,
     progress: Progress,
+    waits: Waits,
 ) -> Generator[tuple[list[FieldTile], list[Unreadable]]]:
-    """Field bytes of the given tiles, batch by batch in index order, on `workers` threads of one core each."""
+    """Field bytes of the given tiles, batch by batch in index order.
+
+    Parameters
+    ----------
+    workers : threads that recognise, of one core each
+    readers : threads that read ahead of them; 0 reads in the threads that recognise
+    batch : tiles the network sees at once
+    waits : told how long the workers waited for pixels
+    """
     if not indices:
         return
-    batches = [indices[k : k + batch] for k in range(0, len(indices), batch)]
-    with progress.stage("recognise", len(indices), "tiles") as stage:
-        for cores, lost in map_ordered(
-            lambda some: read_field(slide, work, recognizer, some),
-            batches,
-            workers=workers,
-            initializer=recognizer.limit_threads,
-        ):
+    batches = (indices[k : k + batch] for k in range(0, len(indices), batch))
+    with (
+        progress.stage("recognise", len(indices), "tiles") as stage,
+        read_ahead(lambda some: _read_tiles(slide, work, some), batches, readers=readers) as coming,
+        closing(
+            map_ordered(
+                lambda ready: timed(ready, lambda read: _field_of(read, work, recognizer)),
+                coming,
+                workers=workers,
+                initializer=recognizer.limit_threads,
+            )
+        ) as found,
+    ):
+        for (cores, lost), waited_s, worked_s in found:
+            waits.add(waited_s, worked_s)
             stage.advance(len(cores) + len(lost))
             yield cores, lost
 
@@ -275,8 +314,10 @@ def analyse(
             engine.recognizers.of(work.scale.spec),
             work.plan.kept.tolist(),
             workers=workers,
+            readers=workers if workers > 1 else 0,
             batch=config.batch_size,
             progress=progress,
+            waits=Waits(),
         ):
             tiles += cores
             lost += bad

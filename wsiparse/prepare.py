@@ -20,7 +20,7 @@ from wsiparse.recognize.base import (
     calibrate,
     wants_sample,
 )
-from wsiparse.slides import Slide, overview, require_mpp
+from wsiparse.slides import Slide, require_mpp, survey
 from wsiparse.tiling import (
     AnalysisArea,
     Region,
@@ -124,7 +124,8 @@ def overlay_offset(slide: Slide, config: RunConfig) -> tuple[int, int]:
 def _analysis_area(
     slide: Slide, roi: Path | None, *, whole: bool, offset: tuple[int, int]
 ) -> tuple[AnalysisArea, Ground]:
-    picture, frame = overview(slide, OVERVIEW_MPP)
+    seen = survey(slide, OVERVIEW_MPP)
+    picture, frame = seen.picture, seen.frame
     geometry, regions = None, tuple[Region, ...]()
     if roi is not None:
         found = read_regions(roi, offset=offset)
@@ -135,7 +136,8 @@ def _analysis_area(
         area, artefacts = whole_slide_area(slide.size, frame, geometry), np.zeros(picture.shape[:2], np.bool_)
     else:
         tissue, artefacts = find_tissue(picture, frame.mean_mpp)
-        area = AnalysisArea(slide.size, frame, tissue, geometry)
+        # what cannot be seen may be tissue: its tiles are read, and those that are unreadable are told
+        area = AnalysisArea(slide.size, frame, tissue | seen.lost, geometry)
     return area, Ground(png_bytes(picture), artefacts, regions)
 
 

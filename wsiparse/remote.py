@@ -24,6 +24,7 @@ from typing import Final
 from wsiparse.chunks import Chunk, fill_chunks, give_up_chunk
 from wsiparse.engine import Recognizers, Scale
 from wsiparse.errors import OutputError, SlideError
+from wsiparse.feed import Waits
 from wsiparse.prepare import Pass
 from wsiparse.progress import Quiet
 from wsiparse.slides import Slide, open_slide
@@ -31,7 +32,7 @@ from wsiparse.tiling import TilePlan
 from wsiparse.types import Unreadable
 from wsiparse.write.parts import output_error
 
-__all__ = ["MAX_DEATHS", "FillTask", "Workplace", "fill_on_worker"]
+__all__ = ["MAX_DEATHS", "FillTask", "Filled", "Workplace", "fill_on_worker"]
 
 MAX_DEATHS: Final = 2
 
@@ -112,8 +113,23 @@ class Workplace:
             return self._plans[task.plan_digest]
 
 
-def fill_on_worker(place: Workplace, task: FillTask, threads: int) -> list[Unreadable]:
-    """Compute and publish one chunk; returns its unreadable tiles.
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """What a worker says about a chunk.
+
+    Parameters
+    ----------
+    lost : its unreadable tiles
+    waited_s, worked_s : thread-seconds spent waiting for pixels, and recognising
+    """
+
+    lost: list[Unreadable]
+    waited_s: float = 0.0
+    worked_s: float = 0.0
+
+
+def fill_on_worker(place: Workplace, task: FillTask, threads: int) -> Filled:
+    """Compute and publish one chunk.
 
     Raises
     ------
@@ -126,7 +142,7 @@ def fill_on_worker(place: Workplace, task: FillTask, threads: int) -> list[Unrea
         raise type(err)(f"{err} (on worker {socket.gethostname()})") from err
 
 
-def _fill(place: Workplace, task: FillTask, threads: int) -> list[Unreadable]:
+def _fill(place: Workplace, task: FillTask, threads: int) -> Filled:
     work = Pass(task.scale, place.plan(task))
     mark = task.chunk.part.with_suffix(".begun")
     deaths = _deaths(mark, task.run)
@@ -134,24 +150,31 @@ def _fill(place: Workplace, task: FillTask, threads: int) -> list[Unreadable]:
         reason = f"computing its chunk ended a worker process {deaths} times (out of memory, or a crash in a library)"
         lost = give_up_chunk(work, task.chunk, reason)
         mark.unlink(missing_ok=True)
-        return lost
+        return Filled(lost)
     try:
         mark.write_text(json.dumps({"run": task.run, "deaths": deaths + 1}), encoding="utf-8")
     except OSError as err:
         raise output_error(mark, err) from err
+    waits = Waits()
     try:
         with place.slide(task) as slide:
+            if slide.fingerprint != work.plan.fingerprint:
+                raise SlideError(
+                    f"{task.source}: is not the slide that was planned. Run it again when nobody writes to it."
+                )
             filled = fill_chunks(
                 slide,
                 work,
                 place.recognizers.of(work.scale.spec),
                 [task.chunk],
                 workers=threads,
+                readers=threads,
                 batch=task.batch,
                 progress=Quiet(),
+                waits=waits,
             )
             [(_, lost)] = filled
-            return lost
+            return Filled(lost, waits.waited_s, waits.worked_s)
     finally:
         with suppress(OSError):
             mark.unlink(missing_ok=True)

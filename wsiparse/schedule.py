@@ -116,7 +116,7 @@ def map_ordered(
     *,
     workers: int = 1,
     initializer: Callable[[], None] | None = None,
-) -> Iterator[R]:
+) -> Generator[R]:
     """`function` of every item, in item order, on `workers` threads with at most 2 * workers items under way.
 
     Parameters

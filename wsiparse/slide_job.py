@@ -25,7 +25,8 @@ from wsiparse.assemble import assemble
 from wsiparse.chunks import Chunk, chunks_of, fill_chunks
 from wsiparse.config import RunConfig
 from wsiparse.engine import Engine
-from wsiparse.errors import FieldError, OutputError
+from wsiparse.errors import FieldError, OutputError, SlideError
+from wsiparse.feed import Waits
 from wsiparse.prepare import Prepared, prepare
 from wsiparse.progress import Progress
 from wsiparse.remote import FillTask, fill_on_worker
@@ -90,7 +91,7 @@ class _Call:
 @contextmanager
 def _slide_log(path: Path) -> Iterator[None]:
     """Append what the package logs in this thread and those it starts meanwhile to a file of this slide."""
-    handler = logging.FileHandler(path, encoding="utf-8")
+    handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     level = log.level
     log.addHandler(handler)
@@ -139,7 +140,7 @@ def run_slide(
     folder = slide_folder(results, job.path)
     slide_mpp = job.slide_mpp or config.slide_mpp
     source = source or Path(job.path)
-    with open_slide(source, slide_mpp=slide_mpp, reader=config.reader) as slide:
+    with open_slide(source, slide_mpp=slide_mpp, reader=config.reader, threads=crew.workers) as slide:
         prepared = prepare(slide, config, engine, job.roi)
         record = done_record(folder, prepared.digest)
         if record is not None and not overwrite and report_record(folder) is None:
@@ -158,6 +159,7 @@ def run_slide(
             try:
                 if shard is not None:
                     _fill(site, engine, crew, missing, arrivals, call)
+                    _check_unchanged(site)
                     return Outcome(job.path, folder, "shard done")
                 if not compute and missing:
                     n = sum(len(own) for own in arrivals.chunks)
@@ -169,6 +171,7 @@ def run_slide(
                     if record is not None and not overwrite and _same_tiles(record, arrivals):
                         return _already(job, folder, record)
                     summary, lost = assemble(site, arrivals)
+                _check_unchanged(site)
                 publish_desk(own, folder, prepared.digest)
             except (FieldError, OutputError):
                 record = done_record(folder, prepared.digest)
@@ -185,6 +188,15 @@ def run_slide(
         if not lost:  # else the next run tries the unreadable tiles again and finds the rest done
             shutil.rmtree(work, ignore_errors=True)
     return Outcome(job.path, folder, "done", summary, lost)
+
+
+def _check_unchanged(site: Site) -> None:
+    """Parts of a slide that was changed meanwhile must not be taken for those of the slide it was."""
+    try:
+        site.slide.check_unchanged()
+    except SlideError:
+        shutil.rmtree(site.work, ignore_errors=True)
+        raise
 
 
 def _already(job: Job, folder: Path, record: dict[str, Any]) -> Outcome:
@@ -248,19 +260,34 @@ def _fill(
     site: Site, engine: Engine, crew: Crew, missing: list[tuple[int, Chunk]], arrivals: Arrivals, call: _Call
 ) -> None:
     """Have every missing chunk computed, announcing each; returns early when nobody wants them any more."""
-    passes = site.prepared.passes
+    waits = Waits()
     if isinstance(crew, Cluster):
-        tasks = _tasks(site, missing, call)
-        done = crew.unordered(fill_on_worker, tasks, priority=-call.rank, stop=arrivals.unwanted)
-        n = sum(len(task.chunk.indices) for task in tasks)
-        with closing(done), site.progress.stage("recognise", n, "tiles") as stage:
-            for task, lost in done:
-                for tile in lost:
-                    log.warning("tile %d unreadable: %s", tile.index, tile.reason)
-                arrivals.announce(task.chunk, lost)
-                stage.advance(len(task.chunk.indices))
-        return
-    for k, work in enumerate(passes):
+        _fill_elsewhere(site, crew, missing, arrivals, call, waits)
+    else:
+        _fill_here(site, engine, crew, missing, arrivals, waits)
+    if missing:
+        log.info("%s", waits)
+
+
+def _fill_elsewhere(
+    site: Site, crew: Cluster, missing: list[tuple[int, Chunk]], arrivals: Arrivals, call: _Call, waits: Waits
+) -> None:
+    tasks = _tasks(site, missing, call)
+    done = crew.unordered(fill_on_worker, tasks, priority=-call.rank, stop=arrivals.unwanted)
+    n = sum(len(task.chunk.indices) for task in tasks)
+    with closing(done), site.progress.stage("recognise", n, "tiles") as stage:
+        for task, filled in done:
+            for tile in filled.lost:
+                log.warning("tile %d unreadable: %s", tile.index, tile.reason)
+            waits.add(filled.waited_s, filled.worked_s)
+            arrivals.announce(task.chunk, filled.lost)
+            stage.advance(len(task.chunk.indices))
+
+
+def _fill_here(
+    site: Site, engine: Engine, crew: Here, missing: list[tuple[int, Chunk]], arrivals: Arrivals, waits: Waits
+) -> None:
+    for k, work in enumerate(site.prepared.passes):
         own = [chunk for of, chunk in missing if of == k]
         if not own:
             continue
@@ -270,8 +297,10 @@ def _fill(
             engine.recognizers.of(work.scale.spec),
             own,
             workers=crew.workers,
+            readers=crew.workers if crew.overlap else 0,
             batch=site.config.batch_size,
             progress=site.progress,
+            waits=waits,
             stop=arrivals.unwanted.is_set,
         )
         for chunk, lost in filled:

@@ -4,6 +4,7 @@ One painted block of tissue is repeated under an irregular mask; every JPEG tile
 80k x 80k px takes seconds and little memory. Run as a program:
 
     python -m tests.benchmarks.big_slide 40000 slide.svs
+    python -m tests.benchmarks.big_slide 100000 large.svs --height 80000 --mpp 0.25 --levels 1
 """
 
 from __future__ import annotations
@@ -42,35 +43,39 @@ def tissue_tiles(rows: int, columns: int, seed: int = 0) -> NDArray[np.bool_]:
     return np.kron(chosen, np.ones((group, group), np.bool_))[:rows, :columns].astype(np.bool_)
 
 
-def write_big_slide(path: Path, edge: int, *, mpp: str = "0.5", seed: int = 0) -> float:
-    """Write a square slide; returns the part of it that is tissue.
+def write_big_slide(
+    path: Path, edge: int, *, height: int | None = None, mpp: str = "0.5", levels: int = LEVELS, seed: int = 0
+) -> float:
+    """Write a slide; returns the part of it that is tissue.
 
     Parameters
     ----------
-    edge : px of level 0, rounded up to whole blocks of tiles
+    edge : width of level 0, px, rounded up to whole blocks of tiles
+    height : of level 0, px, rounded likewise; None for a square
+    levels : how many, 1-3, each a quarter of the size of the one before
     """
     unit = TILE * 4 ** (LEVELS - 1)
-    edge = -(-edge // unit) * unit
+    width, height = (-(-n // unit) * unit for n in (edge, height or edge))
     inner = slice(BLOCK // 2, BLOCK // 2 + BLOCK)  # the middle of a painted island is tissue throughout
     block = paint_he(2 * BLOCK, 2 * BLOCK, seed=seed).image[inner, inner]
-    tissue = tissue_tiles(edge // TILE, edge // TILE, seed)
+    tissue = tissue_tiles(height // TILE, width // TILE, seed)
     with tifffile.TiffWriter(path, bigtiff=True) as writer:
-        for level in range(LEVELS):
+        for level in range(levels):
             factor = 4**level
-            size = edge // factor
+            size = (height // factor, width // factor)
             if level:
-                h = block.shape[0] // 4
-                block = ((block.reshape(h, 4, h, 4, 3).astype(np.uint32).sum(axis=(1, 3)) + 8) // 16).astype(np.uint8)
-            text = f"Aperio Image Library v12.0.0\n{size}x{size} ({TILE}x{TILE}) JPEG/YCC Q=80|AppMag = 20|MPP = {mpp}"
+                n = block.shape[0] // 4
+                block = ((block.reshape(n, 4, n, 4, 3).astype(np.uint32).sum(axis=(1, 3)) + 8) // 16).astype(np.uint8)
+            text = f"Aperio Image Library v12.0.0\n{size[1]}x{size[0]} ({TILE}x{TILE}) JPEG/YCC Q=80"
             writer.write(
                 _encoded(block, tissue[::factor, ::factor]),
-                shape=(size, size, 3),
+                shape=(*size, 3),
                 dtype=np.uint8,
                 photometric="ycbcr",
                 subsampling=(1, 1),
                 tile=(TILE, TILE),
                 compression="jpeg",
-                description=text,
+                description=f"{text}|AppMag = 20|MPP = {mpp}",
                 metadata=None,
                 subfiletype=0,
                 software=False,
@@ -104,8 +109,11 @@ def _jpeg(image: NDArray[np.uint8]) -> bytes:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("edge", type=int, help="px of level 0")
+    parser.add_argument("edge", type=int, help="width of level 0, px")
     parser.add_argument("path", type=Path)
+    parser.add_argument("--height", type=int, help="px of level 0, where it is not the width")
+    parser.add_argument("--mpp", default="0.5", help="um per px of level 0")
+    parser.add_argument("--levels", type=int, default=LEVELS)
     given = parser.parse_args()
-    share = write_big_slide(given.path, given.edge)
+    share = write_big_slide(given.path, given.edge, height=given.height, mpp=given.mpp, levels=given.levels)
     print(f"{given.path}: {given.path.stat().st_size / 1e6:.0f} MB, {100 * share:.0f} % tissue")

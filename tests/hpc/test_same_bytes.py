@@ -27,6 +27,9 @@ def test_threads_and_local_processes_give_the_bytes_of_a_serial_run(
     done = run(slide, "-o", tmp_path / "r", "--scheduler", *crew, *SETTINGS)
     assert done.returncode == 0, done.stderr
     assert digests(tmp_path / "r") == undisturbed
+    [text] = (tmp_path / "r").glob("slides/*/log.txt")
+    [total] = re.findall(r"waited for tiles .* of (\S+) thread-seconds", text.read_text(encoding="utf-8"))
+    assert float(total) > 0
 
 
 def free_port() -> int:

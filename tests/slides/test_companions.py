@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
+from tests.fixtures_slides import textured
 from tests.slides.stage import VMS, contents, dicom
+from tests.slides.zarrs import write_ome_zarr
+from wsiparse.slides import find_slides, open_slide
 from wsiparse.slides.files import file_fingerprint
+from wsiparse.slides.size import slide_bytes
 from wsiparse.slides.staging import Stager
 
 
@@ -81,3 +86,46 @@ def test_a_dicom_slide_of_unknown_series_is_read_in_place(
     with Stager(tmp_path / "stage", [path]) as stager, stager.slide(0) as local:
         assert local == path
     assert "does not tell its series" in caplog.text
+
+
+def test_an_ome_zarr_slide_travels_with_everything_in_its_folder(tmp_path: Path) -> None:
+    far = write_ome_zarr(tmp_path / "far" / "a.ome.zarr", textured(70, 90), chunk=64)
+    with Stager(tmp_path / "stage", [far]) as stager, stager.slide(0) as local:
+        assert local.is_relative_to(tmp_path / "stage")
+        assert contents(local) == contents(far)
+        with open_slide(local) as copy, open_slide(far) as slide:
+            assert copy.fingerprint == slide.fingerprint
+    assert slide_bytes(far) == sum(path.stat().st_size for path in far.rglob("*") if path.is_file())
+
+
+def test_an_ome_zarr_slide_at_an_address_is_fetched(tmp_path: Path) -> None:
+    import fsspec
+
+    far = write_ome_zarr(tmp_path / "far" / "a.zarr", textured(70, 90))
+    store = fsspec.filesystem("memory")
+    store.pipe({f"/case/a.zarr/{name}": (far / name).read_bytes() for name in contents(far)})
+    try:
+        with Stager(tmp_path / "stage", ["memory://case/a.zarr"]) as stager, stager.slide(0) as local:
+            assert contents(local) == contents(far)
+    finally:
+        store.rm("/case", recursive=True)
+
+
+@pytest.mark.parametrize("name", ["a.svs", "a.dcm", "plain", "a.mrxs"])
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    if name == "a.mrxs":
+        path.write_bytes(b"mrxs")
+        (tmp_path / "a").mkdir()
+        os.mkfifo(tmp_path / "a" / "Data0000.dat")
+    elif name == "a.dcm":
+        path.write_bytes(dicom("1.2.3"))
+        os.mkfifo(tmp_path / "b.dcm")
+        (tmp_path / "c.dcm").symlink_to("b.dcm")
+        (tmp_path / "d.dcm").symlink_to("nowhere")
+    else:
+        os.mkfifo(path)
+    assert slide_bytes(path) == (path.stat().st_size if name == "a.dcm" else 0)
+    assert find_slides([path, tmp_path] if path.suffix else [path])
+    with Stager(tmp_path / "stage", [path]) as stager, stager.slide(0) as local:
+        assert (local == path) == (name != "a.dcm")

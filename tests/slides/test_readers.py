@@ -22,7 +22,7 @@ from wsiparse.slides.pyramid import composite
 from wsiparse.types import Box
 
 PICTURE = textured(333, 517, seed=4)
-READERS = ("openslide", "tiffslide")
+READERS = ("direct", "openslide", "tiffslide")
 
 
 @pytest.fixture(scope="module")
@@ -47,19 +47,22 @@ def test_the_facts_of_a_slide_are_read(pyramid: Path, reader: str) -> None:
         assert slide.size == (517, 333)
         assert slide.level_sizes == ((517, 333), (258, 166), (129, 83))
         assert slide.mpp == (0.5, 0.5)
-        assert slide.mpp_source == f"metadata {reader}.mpp-x"
+        told_by = "openslide" if reader == "direct" else reader
+        assert slide.mpp_source == f"metadata {told_by}.mpp-x"
         assert slide.objective == 20
         assert slide.bounds == Box(0, 0, 517, 333)
         assert slide.background == (255, 255, 255)
         assert require_mpp(slide) == (0.5, 0.5)
 
 
-def test_openslide_comes_first_and_tiffslide_takes_what_it_does_not_know(pyramid: Path, tmp_path: Path) -> None:
+def test_tiles_are_read_directly_and_tiffslide_takes_what_openslide_does_not_know(
+    pyramid: Path, tmp_path: Path
+) -> None:
     with open_slide(pyramid) as slide:
-        assert slide.reader == "openslide"
-    strips = tmp_path / "strips.tif"
-    tifffile.imwrite(strips, PICTURE, photometric="rgb")
-    with open_slide(strips, slide_mpp=0.5) as slide:
+        assert slide.reader == "direct"
+    odd = tmp_path / "odd.tif"
+    tifffile.imwrite(odd, PICTURE, photometric="rgb", tile=(64, 64), compression="lzma")
+    with open_slide(odd, slide_mpp=0.5) as slide:
         assert slide.reader == "tiffslide"
         np.testing.assert_array_equal(slide.read(Box(0, 0, 517, 333), scaled(1)), PICTURE)
 
@@ -347,12 +350,13 @@ def test_pixels_that_are_not_8_bit_rgb_are_refused_with_the_reason(
     assert "tiled 8-bit RGB" in str(caught.value)
 
 
-def test_an_ome_tiff_is_read_by_tiffslide_with_its_physical_size(tmp_path: Path) -> None:
+@pytest.mark.parametrize("reader", ["auto", "tiffslide"])
+def test_an_ome_tiff_has_its_physical_size(tmp_path: Path, reader: str) -> None:
     path = tmp_path / "small.ome.tif"
     size = {"PhysicalSizeX": 250.0, "PhysicalSizeXUnit": "nm", "PhysicalSizeY": 0.00026, "PhysicalSizeYUnit": "mm"}
     tifffile.imwrite(path, PICTURE, tile=(64, 64), photometric="rgb", metadata={"axes": "YXS", **size})
-    with open_slide(path) as slide:
-        assert slide.reader == "tiffslide"
+    with open_slide(path, reader=reader) as slide:
+        assert slide.reader == ("direct" if reader == "auto" else reader)
         assert slide.vendor == "ome-tiff"
         assert slide.mpp == pytest.approx((0.25, 0.26))
         assert slide.mpp_source == "metadata OME PhysicalSize"
@@ -382,12 +386,14 @@ def test_the_real_slide_without_mpp_says_so_and_takes_one() -> None:
             require_mpp(slide)
     with open_slide(TCGA_SMALL, slide_mpp=0.25) as slide:
         assert require_mpp(slide) == (0.25, 0.25)
-        assert slide.mpp_source == "--slide-mpp"
+        assert slide.mpp_source == "--slide-mpp or slides.csv"
 
 
 def test_the_real_ome_tiff_that_openslide_rejects_is_read() -> None:
-    with open_slide(real(OME_SMALL)) as slide:
-        assert slide.reader == "tiffslide"
+    with pytest.raises(UnsupportedSlideError):
+        open_slide(real(OME_SMALL), reader="openslide")
+    with open_slide(OME_SMALL) as slide:
+        assert slide.reader == "direct"
         assert slide.size == (1380, 1484)
         assert slide.mpp == pytest.approx((0.5, 0.5), rel=1e-3)
         picture, _ = overview(slide, 8.0)

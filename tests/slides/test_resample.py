@@ -75,6 +75,42 @@ def test_the_fast_path_for_whole_steps_equals_the_general_one(step: tuple[int, i
     np.testing.assert_array_equal(block_mean(source, step), general)
 
 
+@pytest.mark.kernels
+@given(
+    step=st.one_of(st.just((2, 2)), st.tuples(st.integers(1, 40), st.integers(1, 40))),
+    size=st.tuples(st.integers(1, 5), st.integers(1, 5)),
+    seed=st.integers(0, 2**32 - 1),
+    low=st.sampled_from([0, 250, 255]),
+)
+def test_compiled_means_equal_the_general_weights_to_the_last_bit(
+    step: tuple[int, int], size: tuple[int, int], seed: int, low: int
+) -> None:
+    shape = (step[1] * size[1], step[0] * size[0], 3)
+    source = np.random.default_rng(seed).integers(low, 256, shape).astype(np.uint8)
+    general = resample(
+        source, (0, 0), axis_weights(0, size[0], float(step[0])), axis_weights(0, size[1], float(step[1]))
+    )
+    np.testing.assert_array_equal(block_mean(source, step), general)
+    np.testing.assert_array_equal(block_mean(np.asfortranarray(source), step), general)
+
+
+@pytest.mark.kernels
+def test_the_largest_blocks_are_still_exact() -> None:
+    source = np.full((512, 512, 3), 255, np.uint8)
+    source[256:, :, 0] = 0
+    source[0, 0] = (0, 254, 1)
+    for step in ((256, 256), (32, 512), (511, 1)):
+        part = source[: 512 // step[1] * step[1], : 512 // step[0] * step[0]]
+        x, y = (axis_weights(0, part.shape[1 - k] // step[k], float(step[k])) for k in (0, 1))
+        np.testing.assert_array_equal(block_mean(part, step), resample(part, (0, 0), x, y))
+
+
+def test_only_whole_blocks_of_rgb_are_averaged() -> None:
+    for shape, step in (((7, 8, 3), (2, 2)), ((8, 8, 4), (2, 2)), ((300, 300, 3), (300, 300))):
+        with pytest.raises(ValueError, match="blocks of"):
+            block_mean(np.zeros(shape, np.uint8), step)
+
+
 @given(step=st.tuples(st.integers(1, 6), st.integers(1, 6)))
 def test_whole_steps_give_the_mean_rounded_half_up(step: tuple[int, int]) -> None:
     sx, sy = step

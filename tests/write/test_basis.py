@@ -7,6 +7,7 @@ import pytest
 import shapely
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from wsiparse.coords import Frame
 from wsiparse.errors import OutputError
@@ -60,3 +61,11 @@ def test_damage_is_one_line(name: str, data: bytes | None, tmp_path: Path) -> No
     with pytest.raises(OutputError, match=r"(missing or incomplete|damaged|format).*--overwrite") as caught:
         read_basis(folder)
     assert "\n" not in str(caught.value)
+
+
+def test_the_overview_of_a_large_slide_is_read_without_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)  # Pillow refuses twice of it
+    write_basis(tmp_path / "basis", basis(), png_bytes(basis().picture), {})
+    np.testing.assert_array_equal(read_basis(tmp_path / "basis").picture, basis().picture)

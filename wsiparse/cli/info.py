@@ -27,44 +27,48 @@ def command(
 ) -> int:
     """Describe SLIDES: vendor, size, levels, mpp, objective, bounds, reader used, estimated tissue.
 
+    SLIDES are what they are for `wsiparse run`; those at addresses are fetched to be looked at.
+
     Example: wsiparse info slides/ --json
     """
-    from wsiparse.slides import find_slides
+    from wsiparse.slides import find_listed
+    from wsiparse.slides.staging import Stager
 
-    paths = find_slides(slides, recursive=recursive, extensions=ext or None)
+    listed = find_listed(slides, recursive=recursive, extensions=ext or None)
     facts, failed = [], 0
-    for path in paths:
-        try:
-            fact = _facts(path, slide_mpp, reader or "auto")
-        except WsiparseError as err:
-            failed += 1
-            click.echo(f"error: {err}", err=True)
-            continue
-        facts.append(fact)
-        if not as_json:
-            click.echo(_text(fact))
+    with Stager(None, [one.slide for one in listed]) as stager:
+        for k, one in enumerate(listed):
+            try:
+                with stager.slide(k) as source:
+                    fact = {"slide": one.shown, **_facts(source, one.mpp or slide_mpp, reader or "auto")}
+            except WsiparseError as err:
+                failed += 1
+                click.echo(f"error: {err}", err=True)
+                continue
+            facts.append(fact)
+            if not as_json:
+                click.echo(_text(fact))
     if as_json:
         click.echo(json.dumps(facts, indent=1, ensure_ascii=False))
-    if failed == len(paths) == 1:
+    if failed == len(listed) == 1:
         return 1
     return 3 if failed else 0
 
 
 def _facts(path: Path, slide_mpp: float | None, reader: str) -> dict[str, Any]:
     from wsiparse.prepare import OVERVIEW_MPP
-    from wsiparse.slides import open_slide, overview
+    from wsiparse.slides import open_slide, survey
     from wsiparse.tiling import AnalysisArea, tissue_mask
 
     with open_slide(path, slide_mpp=slide_mpp, reader=reader) as slide:
         tissue_mm2 = share = None
         if slide.mpp is not None:
-            picture, frame = overview(slide, OVERVIEW_MPP)
-            area = AnalysisArea(slide.size, frame, tissue_mask(picture, frame.mean_mpp))
+            seen = survey(slide, OVERVIEW_MPP)
+            area = AnalysisArea(slide.size, seen.frame, tissue_mask(seen.picture, seen.frame.mean_mpp))
             tissue_mm2 = area.area_mm2(slide.mpp)
             share = tissue_mm2 / (slide.size[0] * slide.mpp[0] * slide.size[1] * slide.mpp[1] * 1e-6)
         box = slide.bounds
         return {
-            "slide": str(path),
             "vendor": slide.vendor,
             "reader": slide.reader,
             "size": list(slide.size),

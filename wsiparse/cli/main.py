@@ -7,6 +7,7 @@ Exit codes: 0 done; 1 a known error, told in one line; 2 wrong usage; 3 some sli
 from __future__ import annotations
 
 import importlib
+import io
 import logging
 import sys
 from typing import Final
@@ -66,6 +67,9 @@ def _group() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit the process with its code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # the name of a file need not be text
+            stream.reconfigure(errors="backslashreplace")
     # tifffile logs what it dislikes about a file; what matters of it comes back as an error of ours
     logging.getLogger("tifffile").addHandler(logging.NullHandler())
     logging.getLogger("wsiparse").addHandler(logging.NullHandler())

@@ -24,7 +24,9 @@ def slide_options(function: F) -> F:
             click.option("--recursive", is_flag=True, help="Look into sub-folders too."),
             click.option("--ext", multiple=True, metavar=".svs", help="Only files with this ending (repeatable)."),
             click.option(
-                "--reader", type=click.Choice(["auto", "openslide", "tiffslide"]), help="Library that reads the slides."
+                "--reader",
+                type=click.Choice(["auto", "direct", "tiffslide", "openslide", "image", "zarr"]),
+                help="Library that reads the slides; direct needs none, auto takes it where the pixels are the same.",
             ),
         ]
     ):

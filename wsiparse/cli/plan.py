@@ -14,6 +14,7 @@ from wsiparse.errors import WsiparseError
 if TYPE_CHECKING:
     from wsiparse.config import RunConfig
     from wsiparse.engine import Engine
+    from wsiparse.slides import Listed
 
 __all__ = ["command"]
 
@@ -42,46 +43,56 @@ def command(
 ) -> int:
     """Tell what `wsiparse run` would do with SLIDES: tiles, mm2, disk and memory. Writes nothing.
 
+    SLIDES are what they are for `wsiparse run`; those at addresses are fetched to be looked at.
+
     --shards N takes the split that `wsiparse run --shard i/N` takes (by file size) and adds up the tiles of each share.
 
     Example: wsiparse plan slides/ --mpp 0.5
     """
     from wsiparse.engine import Engine
-    from wsiparse.slides import find_slides
+    from wsiparse.slides import find_listed
+    from wsiparse.slides.staging import Stager
 
     config = config_from(config_file, prompts, values)
     engine = Engine(config)
     for notice in engine.notices:
         click.echo(f"notice: {notice}", err=True)
-    paths = find_slides(slides, recursive=recursive, extensions=ext or None)
-    facts, failed = [], 0
-    for path in paths:
-        try:
-            fact = _facts(path, config, engine, roi)
-        except WsiparseError as err:
-            failed += 1
-            click.echo(f"error: {err}", err=True)
-            continue
-        facts.append(fact)
-        if not as_json:
-            tiles = " + ".join(
-                f"{s['tiles']} tiles of {s['tile_px']} px at {s['mpp']:.4g} um/px" for s in fact["scales"]
-            )
-            click.echo(
-                f"{fact['slide']}: {tiles}, {fact['analysed_mm2']:.3f} mm2;"
-                f" at most {fact['disk_bytes'] / 1e6:.0f} MB on disk meanwhile,"
-                f" about {fact['memory_bytes'] / 1e9:.1f} GB of memory ({fact['engine']}){_effort(fact)}"
-            )
+    listed = find_listed(slides, recursive=recursive, extensions=ext or None)
+    facts: list[dict[str, Any]] = []
+    planned: list[Path | str] = []
+    failed = 0
+    with Stager(None, [one.slide for one in listed]) as stager:
+        for k, one in enumerate(listed):
+            try:
+                with stager.slide(k) as source:
+                    fact = _facts(one, source, config, engine, roi)
+            except WsiparseError as err:
+                failed += 1
+                click.echo(f"error: {err}", err=True)
+                continue
+            facts.append(fact)
+            planned.append(one.slide)
+            if not as_json:
+                click.echo(_text(fact))
     if as_json:
         click.echo(json.dumps(facts, indent=1, ensure_ascii=False))
     elif len(facts) > 1:
         if shards is not None:
-            click.echo(_sharing(facts, shards))
+            click.echo(_sharing(planned, [fact["tiles"] for fact in facts], shards))
         tiles, mm2 = sum(f["tiles"] for f in facts), sum(f["analysed_mm2"] for f in facts)
         click.echo(f"all {len(facts)} slides: {tiles} tiles, {mm2:.3f} mm2")
-    if failed == len(paths) == 1:
+    if failed == len(listed) == 1:
         return 1
     return 3 if failed else 0
+
+
+def _text(fact: dict[str, Any]) -> str:
+    tiles = " + ".join(f"{s['tiles']} tiles of {s['tile_px']} px at {s['mpp']:.4g} um/px" for s in fact["scales"])
+    return (
+        f"{fact['slide']}: {tiles}, {fact['analysed_mm2']:.3f} mm2;"
+        f" at most {fact['disk_bytes'] / 1e6:.0f} MB on disk meanwhile,"
+        f" about {fact['memory_bytes'] / 1e9:.1f} GB of memory ({fact['engine']}){_effort(fact)}"
+    )
 
 
 #: Sustained half-precision operations per second of the network on each kind of GPU: 40 % of the published peak.
@@ -98,18 +109,17 @@ def _effort(fact: dict[str, Any]) -> str:
     return f"; {total / 1e15:.2f} PFLOP{per_mm2}: expect {times}"
 
 
-def _sharing(facts: list[dict[str, Any]], shards: int) -> str:
+def _sharing(slides: list[Path | str], tiles: list[int], shards: int) -> str:
     """How even the shares of an array are, in tiles, and what splitting each slide by tiles would give."""
     from wsiparse.chunks import CHUNK_TILES
     from wsiparse.shards import Shard, imbalance, longest_first
     from wsiparse.slides.size import slide_bytes
     from wsiparse.write.manifest import slide_folder
 
-    tiles = [fact["tiles"] for fact in facts]
-    shares = longest_first([slide_bytes(Path(fact["slide"])) for fact in facts], shards)
+    shares = longest_first([slide_bytes(slide) if isinstance(slide, Path) else 0 for slide in slides], shards)
     loads = [sum(tiles[i] for i in share) for share in shares]
     uneven, idle = imbalance(tiles, shares)
-    parts = {slide_folder(Path(), Path(fact["slide"])).name: -(-fact["tiles"] // CHUNK_TILES) for fact in facts}
+    parts = {slide_folder(Path(), slide).name: -(-n // CHUNK_TILES) for slide, n in zip(slides, tiles, strict=True)}
     by_tiles = [
         sum(len(range(n)[Shard(i, shards).of_slide(name).of(n)]) for name, n in parts.items())
         for i in range(1, shards + 1)
@@ -121,15 +131,16 @@ def _sharing(facts: list[dict[str, Any]], shards: int) -> str:
     )
 
 
-def _facts(path: Path, config: RunConfig, engine: Engine, roi: Path | None) -> dict[str, Any]:
+def _facts(one: Listed, source: Path, config: RunConfig, engine: Engine, roi: Path | None) -> dict[str, Any]:
     from wsiparse.prepare import prepare
     from wsiparse.recognize.base import operations_per_tile
     from wsiparse.schedule import available_cores
     from wsiparse.slides import open_slide
     from wsiparse.tiling import estimate
 
-    with open_slide(path, slide_mpp=config.slide_mpp, reader=config.reader) as slide:
-        prepared = prepare(slide, config, engine, roi)
+    with open_slide(source, slide_mpp=one.mpp or config.slide_mpp, reader=config.reader) as slide:
+        prepared = prepare(slide, config, engine, one.roi or roi)
+        held = 3 * slide.size[0] * slide.size[1] if slide.reader == "image" else 0
     costs = [
         estimate(
             p.plan,
@@ -142,7 +153,7 @@ def _facts(path: Path, config: RunConfig, engine: Engine, roi: Path | None) -> d
         for p in prepared.passes
     ]
     return {
-        "slide": str(path),
+        "slide": one.shown,
         "engine": prepared.title,
         "scales": [
             {
@@ -160,5 +171,5 @@ def _facts(path: Path, config: RunConfig, engine: Engine, roi: Path | None) -> d
             cost.tiles * (operations_per_tile(p.scale.spec) or 0.0)
             for p, cost in zip(prepared.passes, costs, strict=True)
         ),
-        "memory_bytes": max(cost.memory_bytes for cost in costs),
+        "memory_bytes": held + max(cost.memory_bytes for cost in costs),
     }

@@ -14,7 +14,7 @@ from wsiparse.errors import ConfigError
 
 if TYPE_CHECKING:
     from wsiparse.shards import Shard
-    from wsiparse.slide_job import Outcome
+    from wsiparse.slide_job import Job, Outcome
 
 __all__ = ["command"]
 
@@ -75,8 +75,9 @@ def command(
 ) -> int:
     """Analyse SLIDES: every object as a polygon, counts per mm2, an overlay.
 
-    SLIDES are files, folders, patterns or addresses such as https://... and s3://... What is done already is skipped,
-    what was interrupted goes on, and a slide that fails does not stop the others.
+    SLIDES are files, folders, patterns, addresses such as https://... and s3://..., or a slides.csv that lists them
+    (columns slide, mpp, roi). What is done already is skipped, what was interrupted goes on, and a slide that fails
+    does not stop the others.
     Exit code: 0 done, 1 error, 2 wrong usage, 3 some slides or tiles failed, 130 / 143 stopped by a signal.
 
     Example: wsiparse run slides/ -o results --prompt "inflammatory cells" --prompt nuclei
@@ -88,6 +89,7 @@ def command(
     from wsiparse.run import check_results_folder, run_slides
     from wsiparse.schedule import Cluster, open_crew
     from wsiparse.slide_job import Job
+    from wsiparse.slides import find_listed
 
     config = config_from(config_file, prompts, values)
     scheduler, gpus = _scheduler(config.scheduler, config.device)
@@ -100,16 +102,17 @@ def command(
         raise ConfigError(
             "--overwrite with --shard-by tiles: jobs would remove each other's parts. Remove the results."
         )
-    paths = _slides(slides, recursive=recursive, extensions=ext)
+    listed = find_listed(slides, recursive=recursive, extensions=ext or None)
+    jobs = [Job(one.slide, one.mpp, one.roi or roi) for one in listed]
     if retry_failed:
-        paths = _failed(paths, results_dir)
+        jobs = _failed(jobs, results_dir)
     if share is not None and shard_by == "slides":
-        paths = _own_slides(paths, share)
+        jobs = _own_slides(jobs, share)
     check_results_folder(results_dir)
-    if not paths:
+    if not jobs:
         click.echo("nothing to do: no slide " + ("failed in an earlier run" if retry_failed else "in this shard"))
         return 0
-    tally = _Tally(len(paths))
+    tally = _Tally(len(jobs))
     with (
         stopping(),
         open_crew(
@@ -127,7 +130,7 @@ def command(
             worker = crew
             engine = Engine(config, resolve=lambda spec: worker.ask(on_this_machine, spec))
         for outcome in run_slides(
-            [Job(path, roi=roi) for path in paths],
+            jobs,
             results_dir,
             config,
             engine,
@@ -204,38 +207,24 @@ def _shard(text: str) -> Shard | None:
     return share
 
 
-def _slides(given: tuple[str, ...], *, recursive: bool, extensions: tuple[str, ...]) -> list[Path | str]:
-    """Slides on disk in natural order, then those at addresses as given."""
-    from wsiparse.slides import find_slides
-    from wsiparse.slides.staging import is_url
-
-    local = [text for text in given if not is_url(text)]
-    found: list[Path | str] = []
-    if local:
-        found += find_slides(local, recursive=recursive, extensions=extensions or None)
-    return found + list(dict.fromkeys(text for text in given if is_url(text)))
-
-
-def _own_slides(paths: list[Path | str], share: Shard) -> list[Path | str]:
+def _own_slides(jobs: list[Job], share: Shard) -> list[Job]:
     from wsiparse.shards import longest_first
     from wsiparse.slides.size import slide_bytes
 
-    own = longest_first([slide_bytes(path) if isinstance(path, Path) else 0 for path in paths], share.count)[
-        share.index - 1
-    ]
-    return [paths[i] for i in own]
+    sizes = [slide_bytes(job.path) if isinstance(job.path, Path) else 0 for job in jobs]
+    return [jobs[i] for i in longest_first(sizes, share.count)[share.index - 1]]
 
 
-def _failed(paths: list[Path | str], results: Path) -> list[Path | str]:
+def _failed(jobs: list[Job], results: Path) -> list[Job]:
     """Slides that are not done and failed when last tried, or are done but for some tiles."""
     from wsiparse.ledger import read_entries
     from wsiparse.write.manifest import done_record, slide_folder
 
     told = {e.folder for e in read_entries(results) if e.status == "failed"}
     chosen = []
-    for path in paths:
-        folder = slide_folder(results, path)
+    for job in jobs:
+        folder = slide_folder(results, job.path)
         record = done_record(folder)
         if (record is None and folder.name in told) or (record is not None and record["unreadable"]):
-            chosen.append(path)
+            chosen.append(job)
     return chosen

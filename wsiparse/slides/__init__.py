@@ -1,17 +1,21 @@
 """Edge in: slide files become pixels of a frame. No slide library is imported before a slide is opened."""
 
-from wsiparse.slides.base import READERS, Slide, open_slide, overview, overview_frame, require_mpp
+from wsiparse.slides.base import READERS, Slide, open_slide, overview, overview_frame, require_mpp, survey
 from wsiparse.slides.discover import SLIDE_EXTENSIONS, find_slides
 from wsiparse.slides.memory import MemorySlide
+from wsiparse.slides.sheet import Listed, find_listed
 
 __all__ = [
     "READERS",
     "SLIDE_EXTENSIONS",
+    "Listed",
     "MemorySlide",
     "Slide",
+    "find_listed",
     "find_slides",
     "open_slide",
     "overview",
     "overview_frame",
     "require_mpp",
+    "survey",
 ]

@@ -6,6 +6,8 @@ Frames and boxes are those of `wsiparse.coords` and `wsiparse.types`: boxes are 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Protocol, Self, runtime_checkable
@@ -14,20 +16,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsiparse.coords import Frame, frame_at
-from wsiparse.errors import MissingMppError, TileReadError, UnsupportedSlideError
-from wsiparse.slides.files import check_file, looks_like
+from wsiparse.errors import MissingMppError, PlanError, SlideError, TileReadError, UnsupportedSlideError
+from wsiparse.slides.files import check_file, expanded, looks_like, picture_kind
 from wsiparse.slides.metadata import MAX_MPP, MIN_MPP, Mpp, checked_mpp
+from wsiparse.slides.multiscales import is_zarr_folder
+from wsiparse.slides.pyramid import PyramidSlide
 from wsiparse.slides.tiff import TiffSkeleton, tiff_skeleton
 from wsiparse.types import Box
 
-__all__ = ["READERS", "Slide", "open_slide", "overview", "overview_frame", "require_mpp"]
+__all__ = ["READERS", "Slide", "Survey", "open_slide", "overview", "overview_frame", "require_mpp", "survey"]
 
-#: What `open_slide` takes as `reader`; "auto" tries the others in this order.
-READERS: Final = ("auto", "openslide", "tiffslide")
+#: What `open_slide` takes as `reader`; "auto" tries those that the kind of file asks for.
+READERS: Final = ("auto", "direct", "tiffslide", "openslide", "image", "zarr")
 
 #: Edge of the pieces an overview is read in, and of the smallest piece worth retrying after a decoding error, px.
 _PIECE_PX: Final = 512
 _SMALLEST_PX: Final = 16
+
+#: After so many pieces that cannot be decoded, smaller ones are no longer tried.
+_MOST_FAILURES: Final = 512
+
+#: More pixels than an overview of glass has: at 8 um per px a square of 131 mm.
+_MOST_OVERVIEW_PX: Final = 1 << 28
 
 
 @runtime_checkable
@@ -44,12 +54,12 @@ class Slide(Protocol):
 
     @property
     def name(self) -> str:
-        """The file's stem: what outputs are called."""
+        """The file's stem: what outputs are called; always text."""
         ...
 
     @property
     def reader(self) -> str:
-        """ "openslide", "tiffslide" or "memory"."""
+        """One of `READERS`, or "memory"."""
         ...
 
     @property
@@ -74,7 +84,7 @@ class Slide(Protocol):
 
     @property
     def mpp_source(self) -> str:
-        """Where `mpp` comes from ("metadata openslide.mpp-x", "--slide-mpp"), or what was looked for and found."""
+        """Where `mpp` comes from ("metadata openslide.mpp-x", "--slide-mpp or slides.csv"), or what was looked for."""
         ...
 
     @property
@@ -107,6 +117,10 @@ class Slide(Protocol):
         """
         ...
 
+    def check_unchanged(self) -> None:
+        """`SlideError` if the slide is no longer what it was when it was opened."""
+        ...
+
     def close(self) -> None:
         """Free file handles."""
         ...
@@ -118,14 +132,18 @@ class Slide(Protocol):
     ) -> None: ...
 
 
-def open_slide(path: str | Path, *, slide_mpp: float | None = None, reader: str = "auto") -> Slide:
-    """Open a slide with the first reader that understands it.
+def open_slide(path: str | Path, *, slide_mpp: float | None = None, reader: str = "auto", threads: int = 1) -> Slide:
+    """Open a slide with the fastest reader that gives its pixels as they are.
 
     Parameters
     ----------
-    path : slide file
+    path : slide file, or the folder of an OME-Zarr image
     slide_mpp : um per level-0 px, used instead of what the metadata say; 0.05-20
-    reader : "auto" (OpenSlide, then tiffslide; the other way round for OME-TIFF), "openslide" or "tiffslide"
+    reader : "openslide" or "tiffslide" for that library; "direct" for reading its tiles without one; "image" for PNG,
+        JPEG, BMP and TIFFs without tiles that OpenSlide does not know; "zarr" for folders; "auto" for direct where its
+        pixels are known to be those of the library that would serve the file, else that library (OpenSlide, then
+        tiffslide; the other way round for OME-TIFF), or image or zarr
+    threads : tiles that the direct reader decodes at once when nobody else reads; changes no pixel
 
     Raises
     ------
@@ -140,32 +158,82 @@ def open_slide(path: str | Path, *, slide_mpp: float | None = None, reader: str 
     """
     if reader not in READERS:
         raise ValueError(f"reader {reader!r} is none of {', '.join(READERS)}")
-    path = Path(path).expanduser()
-    override = None if slide_mpp is None else Mpp((_believable(slide_mpp),) * 2, "--slide-mpp")
+    path = expanded(path)
+    override = None if slide_mpp is None else Mpp((_believable(slide_mpp),) * 2, "--slide-mpp or slides.csv")
+    if is_zarr_folder(path) and reader in ("auto", "zarr"):
+        return _open_folder(path, override)
     check_file(path)
     skeleton = tiff_skeleton(path)
-    order: tuple[str, ...] = (reader,)
-    if reader == "auto":
-        # OpenSlide reads an OME-TIFF as a generic one: without its pixel size, and only its first channel
-        order = ("tiffslide", "openslide") if skeleton is not None and skeleton.ome else ("openslide", "tiffslide")
-    reasons = []
-    for name in order:
+    reasons = {}
+    for name in _order(path, skeleton) if reader in ("auto", "direct") else (reader,):
         try:
-            return _open_with(name, path, override, skeleton)
+            slide = _open_with(name, path, override, skeleton)
         except UnsupportedSlideError as error:
-            reasons.append(f"{name}: {error}")
-    why = f" ({'; '.join(reasons)})" if skeleton is not None else ""
+            reasons[name] = f"{name}: {error}"
+            continue
+        # a picture is in memory already
+        if reader == name or (reader == "auto" and (skeleton is None or name == "image")):
+            return slide
+        return _fastest(slide, threads, needed=reader == "direct")
+    told = reasons if skeleton is not None else {name: why for name, why in reasons.items() if name == "image"}
+    why = f" ({'; '.join(told.values())})" if told else ""
     raise UnsupportedSlideError(f"{path}: not readable as a slide{why}: {looks_like(path)}")
 
 
-def _open_with(reader: str, path: Path, mpp: Mpp | None, skeleton: TiffSkeleton | None) -> Slide:
+def _order(path: Path, skeleton: TiffSkeleton | None) -> tuple[str, ...]:
+    """The readers to try for a file, first things first."""
+    if skeleton is None:
+        return ("openslide", "image") if picture_kind(path) else ("openslide", "tiffslide")
+    if skeleton.ome:
+        # OpenSlide reads an OME-TIFF as a generic one: without its pixel size, and only its first channel
+        return ("tiffslide", "openslide")
+    # a strip may be as large as the picture, and tiffslide decodes it anew for every tile
+    return ("openslide", "tiffslide") if skeleton.tiled else ("openslide", "image", "tiffslide")
+
+
+def _open_folder(path: Path, mpp: Mpp | None) -> Slide:
+    from wsiparse.slides.omezarr import ZarrSlide
+
+    try:
+        return ZarrSlide(path, mpp)
+    except UnsupportedSlideError as error:
+        raise UnsupportedSlideError(
+            f"{path}: not readable as a slide (zarr: {error}). Give the folder of an OME-Zarr 0.4 or 0.5 image with "
+            "three 8-bit channels."
+        ) from error
+
+
+def _open_with(reader: str, path: Path, mpp: Mpp | None, skeleton: TiffSkeleton | None) -> PyramidSlide:
     if reader == "openslide":
         from wsiparse.slides.openslide import OpenSlideSlide
 
         return OpenSlideSlide(path, mpp, skeleton)
+    if reader == "image":
+        from wsiparse.slides.image import ImageSlide
+
+        return ImageSlide(path, mpp)
+    if reader == "zarr":
+        raise UnsupportedSlideError("not a folder")
     from wsiparse.slides.tiffslide import TiffSlideSlide
 
     return TiffSlideSlide(path, mpp)
+
+
+def _fastest(slide: PyramidSlide, threads: int, *, needed: bool) -> PyramidSlide:
+    """The same slide read directly, or itself where that is not possible and not `needed`."""
+    from wsiparse.slides.jpegtiff import DirectSlide
+
+    try:
+        direct = DirectSlide(slide.facts, threads)
+    except UnsupportedSlideError as error:
+        if not needed:
+            return slide
+        slide.close()
+        raise UnsupportedSlideError(
+            f"{slide.path}: cannot be read directly ({error}). Use --reader auto or {slide.reader}."
+        ) from error
+    slide.close()
+    return direct
 
 
 def _believable(slide_mpp: float) -> float:
@@ -189,7 +257,7 @@ def require_mpp(slide: Slide) -> tuple[float, float]:
     if slide.mpp is None:
         raise MissingMppError(
             f"{slide.path.name}: no usable microns-per-pixel in the metadata ({slide.mpp_source}). "
-            "Pass --slide-mpp 0.25 (your scanner's value) if you know it."
+            "Pass --slide-mpp 0.25 (your scanner's value) if you know it, or list the slide with its mpp in slides.csv."
         )
     return slide.mpp
 
@@ -204,51 +272,91 @@ def overview_frame(slide: Slide, target_mpp: float) -> Frame:
     MissingMppError
         If the slide has no microns per pixel.
     PlanError
-        If `target_mpp` is not usable.
+        If `target_mpp` is not usable, or the overview would be larger than that of any glass slide.
     """
-    frame = frame_at(slide.size, require_mpp(slide), target_mpp)
+    mpp = require_mpp(slide)
+    frame = frame_at(slide.size, mpp, target_mpp)
     width, height = (max(1, math.ceil(n / f - 1e-9)) for n, f in zip(slide.size, frame.downsample, strict=True))
+    if width * height > _MOST_OVERVIEW_PX:
+        mm = " x ".join(f"{n * m / 1000:.0f}" for n, m in zip(slide.size, mpp, strict=True))
+        raise PlanError(
+            f"{slide.path.name}: {slide.size[0]} x {slide.size[1]} px of {mpp[0]:g} um ({slide.mpp_source}) are {mm} "
+            "mm, larger than any slide. Correct the pixel size with --slide-mpp, or copy the slide again."
+        )
     return Frame(size=(width, height), downsample=frame.downsample, mpp=frame.mpp)
 
 
 def overview(slide: Slide, target_mpp: float) -> tuple[NDArray[np.uint8], Frame]:
-    """The whole slide at low resolution.
+    """Picture and frame of a `survey`; nothing but background where nothing can be decoded."""
+    seen = _seen(slide, target_mpp)
+    return seen.picture, seen.frame
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Survey:
+    """A slide at low resolution.
+
+    Parameters
+    ----------
+    picture : (h, w, 3) uint8
+    frame : of the picture; it covers the slide completely
+    lost : (h, w) bool, what could not be decoded and is background in the picture
+    """
+
+    picture: NDArray[np.uint8]
+    frame: Frame
+    lost: NDArray[np.bool_]
+
+
+def survey(slide: Slide, target_mpp: float) -> Survey:
+    """The whole slide at low resolution, and which parts of it cannot be decoded.
 
     It is read piece by piece, so memory stays bounded for a gigapixel slide without a pyramid. A piece that cannot
-    be decoded is read in quarters and what remains unreadable is background: one damaged tile does not cost the slide.
+    be decoded is read in quarters and what remains unreadable is lost: one damaged tile does not cost the slide. Where
+    very much is damaged, larger pieces are lost as a whole: nobody should wait for hours to learn that.
 
     Parameters
     ----------
     slide : any slide with microns per pixel
     target_mpp : wanted um per px
 
-    Returns
-    -------
-    (h, w, 3) uint8 and its frame, which covers the slide completely
-
     Raises
     ------
-    MissingMppError
-        If the slide has no microns per pixel.
+    MissingMppError, PlanError
+        As `overview_frame`.
+    SlideError
+        If nothing of the slide can be decoded.
     """
+    seen = _seen(slide, target_mpp)
+    if seen.lost.all():
+        raise SlideError(f"{slide.path}: damaged, nothing of it can be decoded. Copy the slide again.")
+    return seen
+
+
+def _seen(slide: Slide, target_mpp: float) -> Survey:
     frame = overview_frame(slide, target_mpp)
-    out = np.empty((frame.size[1], frame.size[0], 3), np.uint8)
-    out[:] = np.array(slide.background, np.uint8)
+    picture = np.empty((frame.size[1], frame.size[0], 3), np.uint8)
+    picture[:] = np.array(slide.background, np.uint8)
+    seen = Survey(picture, frame, np.zeros(picture.shape[:2], np.bool_))
     whole = Box(0, 0, *frame.size)
+    patience = iter(range(_MOST_FAILURES))
     for y in range(0, whole.height, _PIECE_PX):
         for x in range(0, whole.width, _PIECE_PX):
-            _fill(out, slide, frame, Box(x, y, min(_PIECE_PX, whole.width - x), min(_PIECE_PX, whole.height - y)))
-    return out, frame
+            piece = Box(x, y, min(_PIECE_PX, whole.width - x), min(_PIECE_PX, whole.height - y))
+            _fill(seen, slide, piece, patience)
+    return seen
 
 
-def _fill(out: NDArray[np.uint8], slide: Slide, frame: Frame, box: Box) -> None:
+def _fill(seen: Survey, slide: Slide, box: Box, patience: Iterator[int]) -> None:
+    rows, columns = slice(box.y, box.y1), slice(box.x, box.x1)
     try:
-        out[box.y : box.y1, box.x : box.x1] = slide.read(box, frame)
+        seen.picture[rows, columns] = slide.read(box, seen.frame)
     except TileReadError:
-        if max(box.width, box.height) <= _SMALLEST_PX:
+        if max(box.width, box.height) <= _SMALLEST_PX or next(patience, None) is None:
+            seen.lost[rows, columns] = True
             return
         left, top = max(1, box.width // 2), max(1, box.height // 2)
         for y, height in ((box.y, top), (box.y + top, box.height - top)):
             for x, width in ((box.x, left), (box.x + left, box.width - left)):
                 if width and height:
-                    _fill(out, slide, frame, Box(x, y, width, height))
+                    _fill(seen, slide, Box(x, y, width, height), patience)

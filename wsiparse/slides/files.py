@@ -11,12 +11,14 @@ import os
 import stat
 import struct
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from wsiparse.errors import SlideNotFoundError, UnsupportedSlideError
+from wsiparse.slides.dicom import file_series
 
-__all__ = ["check_file", "file_fingerprint", "looks_like"]
+__all__ = ["FileState", "check_file", "expanded", "file_fingerprint", "hash_sampled", "looks_like", "picture_kind"]
 
 #: Bytes hashed at the head and at the tail, and in each of the blocks spread between them.
 _END_BYTES: Final = 1 << 20
@@ -35,6 +37,12 @@ _MAGIC: Final = (
     (b"\x00\x00\x00\x0cjP", "a bare JPEG 2000 image"),
 )
 _IMAGES: Final = ("PNG", "JPEG", "GIF", "BMP")
+_PICTURES: Final = ((b"\x89PNG\r\n\x1a\n", "png"), (b"\xff\xd8\xff", "jpeg"), (b"BM", "bmp"))
+
+
+def expanded(path: str | Path) -> Path:
+    """A path as people write it, with ``~`` replaced; unlike with pathlib, a home that nobody has is no error."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111
 
 
 def check_file(path: Path) -> None:
@@ -65,6 +73,18 @@ def check_file(path: Path) -> None:
         raise UnsupportedSlideError(f"{path}: is empty (0 bytes). The copy probably failed: copy the slide again.")
 
 
+def picture_kind(path: Path) -> str:
+    """ "png", "jpeg" or "bmp" by the first bytes of a file, "" for anything else.
+
+    A MIRAX slide's own file is a JPEG picture of its label and no slide by itself.
+    """
+    if path.suffix.lower() == ".mrxs":
+        return ""
+    with path.open("rb") as file:
+        head = file.read(8)
+    return next((name for magic, name in _PICTURES if head.startswith(magic)), "")
+
+
 def looks_like(path: Path) -> str:
     """What the first bytes of a file suggest, as a phrase that ends in a remedy."""
     with path.open("rb") as file:
@@ -87,7 +107,7 @@ def file_fingerprint(path: Path) -> str:
     """Identity of a slide file by content, cheap for any size: sha256 hex of its size, ends and 16 spread blocks.
 
     Neither path nor modification time enter, so a moved or copied slide keeps its fingerprint. A MIRAX slide is its
-    companion folder: the files in it are hashed in name order, by the same rule.
+    companion folder, a DICOM slide its series: the files are hashed in name order, by the same rule.
 
     Raises
     ------
@@ -95,21 +115,48 @@ def file_fingerprint(path: Path) -> str:
         If a file cannot be read.
     """
     digest = hashlib.sha256(b"wsiparse slide 1")
-    companions = path.with_suffix("")
     files = [path]
-    if path.suffix.lower() == ".mrxs" and companions.is_dir():
-        files += sorted((p for p in companions.iterdir() if p.is_file()), key=lambda p: p.name)
+    if path.suffix.lower() == ".mrxs" and path.with_suffix("").is_dir():
+        files += sorted((p for p in path.with_suffix("").iterdir() if p.is_file()), key=lambda p: p.name)
+    elif path.suffix.lower() == ".dcm" and (series := file_series(path)):
+        files = sorted((p for p in path.parent.iterdir() if file_series(p) == series), key=lambda p: p.name)
     for file in files:
         try:
-            with file.open("rb") as handle:
-                size = os.fstat(handle.fileno()).st_size
-                digest.update(struct.pack("<Q", size))
-                for start, count in _sampled_spans(size):
-                    handle.seek(start)
-                    digest.update(handle.read(count))
+            hash_sampled(digest, file)
         except OSError as error:
             raise SlideNotFoundError(f"{file}: cannot be read ({error}). Check the drive and permissions.") from error
     return digest.hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class FileState:
+    """What tells cheaply that a file may have changed: `take` says it now.
+
+    Parameters
+    ----------
+    facts : device, inode, size and time of the last change; empty where there is no such file
+    """
+
+    facts: tuple[int, ...]
+
+    @classmethod
+    def take(cls, path: Path) -> FileState:
+        """The state of a path at this moment."""
+        try:
+            status = path.stat()
+        except (OSError, ValueError):
+            return cls(())
+        return cls((status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns))
+
+
+def hash_sampled(digest: hashlib._Hash, file: Path) -> None:
+    """Add a file's size, ends and 16 spread blocks to a hash; `OSError` if it cannot be read."""
+    with file.open("rb") as handle:
+        size = os.fstat(handle.fileno()).st_size
+        digest.update(struct.pack("<Q", size))
+        for start, count in _sampled_spans(size):
+            handle.seek(start)
+            digest.update(handle.read(count))
 
 
 def _sampled_spans(size: int) -> Iterator[tuple[int, int]]:

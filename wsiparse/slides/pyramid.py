@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsiparse.coords import Frame
+from wsiparse.errors import SlideError
+from wsiparse.slides.files import FileState, file_fingerprint
 from wsiparse.slides.metadata import Mpp
 from wsiparse.slides.resample import read_frame
 from wsiparse.types import Box
@@ -28,7 +31,7 @@ class SlideFacts:
     Parameters
     ----------
     path : the file; only its stem matters for slides in memory
-    reader : "openslide" | "tiffslide" | "memory"
+    reader : one of `wsiparse.slides.READERS`, or "memory"
     vendor : scanner family as the reader names it, "" if unknown
     level_sizes : (width, height) of each level, finest first, px
     mpp : (x, y) um per level-0 px, or why there is none
@@ -54,6 +57,7 @@ class PyramidSlide(ABC):
 
     def __init__(self, facts: SlideFacts) -> None:
         self.facts = facts
+        self._state = FileState.take(facts.path)
 
     @property
     def path(self) -> Path:
@@ -62,8 +66,8 @@ class PyramidSlide(ABC):
 
     @property
     def name(self) -> str:
-        """The file's stem: what outputs are called."""
-        return self.facts.path.stem
+        """The file's stem: what outputs are called; bytes that are no text become "\\xe9" and the like."""
+        return os.fsencode(self.facts.path.stem).decode("utf-8", "backslashreplace")
 
     @property
     def reader(self) -> str:
@@ -133,6 +137,29 @@ class PyramidSlide(ABC):
             If the file cannot be decoded there; other regions remain readable.
         """
         return read_frame(box, frame, self.facts.level_sizes, self.facts.background, self._read_level)
+
+    def check_unchanged(self) -> None:
+        """Make sure that the slide is still what it was when it was opened.
+
+        Raises
+        ------
+        SlideError
+            If its content is another, or it is gone: what was read meanwhile may be of two slides.
+        """
+        if self._may_have_changed() and self._print_anew() != self.fingerprint:
+            raise SlideError(
+                f"{self.path}: changed while it was read, so nothing of it is kept. Run it again when nobody writes to "
+                "it."
+            )
+
+    def _may_have_changed(self) -> bool:
+        # of a slide of several files, the one that names it tells nothing about the others
+        several = self.path.suffix.lower() in (".mrxs", ".dcm")
+        return bool(self._state.facts) and (several or FileState.take(self.path) != self._state)
+
+    def _print_anew(self) -> str:
+        """The fingerprint as the files are now."""
+        return file_fingerprint(self.path)
 
     @abstractmethod
     def _read_level(self, level: int, box: Box) -> NDArray[np.uint8]:

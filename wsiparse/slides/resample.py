@@ -51,6 +51,9 @@ _LEVEL_TOLERANCE: Final = 1e-2
 #: A step this little below 1 is averaged, not interpolated: it is the same scale up to the rounding of level sizes.
 _AREA_FROM: Final = 1.0 - _LEVEL_TOLERANCE
 
+#: Largest block that the compiled mean divides exactly (see `wsiparse.slides.kernels`); others are resampled.
+_MOST_BLOCK_PX: Final = 1 << 16
+
 #: Longest edge of the level region held at once, px; 4096 x 4096 x 4 bytes = 64 MiB.
 _MAX_EDGE: Final = 4096
 
@@ -188,20 +191,29 @@ def block_mean(source: NDArray[np.uint8], step: tuple[int, int]) -> NDArray[np.u
     Returns
     -------
     (n, m, 3) uint8
+
+    Raises
+    ------
+    ValueError
+        If the source is no whole number of blocks, or a block has more than 2^16 px.
     """
+    # compiled code is loaded by those who average only
+    from wsiparse.slides.kernels import block_means, halves
+
     sx, sy = step
     if sx == sy == 1:
         return source
-    total = sx * sy
-    largest = 255 * total + total // 2
-    kind = np.dtype(np.uint16 if largest < 2**16 else np.uint32 if largest < 2**32 else np.uint64)
-    rows = source[::sy].astype(kind)
-    for k in range(1, sy):
-        np.add(rows, source[k::sy], out=rows)
-    sums = rows[:, ::sx] + kind.type(total // 2)
-    for k in range(1, sx):
-        np.add(sums, rows[:, k::sx], out=sums)
-    means: NDArray[np.uint8] = (sums // kind.type(total)).astype(np.uint8)
+    if source.ndim != 3 or source.shape[2] != 3 or source.shape[0] % sy or source.shape[1] % sx:
+        raise ValueError(f"{source.shape} is not whole blocks of {sx} x {sy} RGB px")
+    if sx * sy > _MOST_BLOCK_PX:
+        raise ValueError(f"blocks of {sx} x {sy} px have more than {_MOST_BLOCK_PX}")
+    lines = np.ascontiguousarray(source).reshape(source.shape[0], source.shape[1] * 3)
+    means = np.empty((source.shape[0] // sy, source.shape[1] // sx, 3), np.uint8)
+    flat = means.reshape(means.shape[0], means.shape[1] * 3)
+    if sx == sy == 2:
+        halves(lines, flat)
+    else:
+        block_means(lines, sx, sy, flat)
     return means
 
 
@@ -261,8 +273,9 @@ def _read_piece(
     wanted = _hull(x, y)
     inside = _clamped(wanted, size)
     source = read_level(level, inside)
-    if inside == wanted and steps[0] >= 1 and steps[1] >= 1 and all(step == round(step) for step in steps):
-        return block_mean(source, (round(steps[0]), round(steps[1])))
+    whole = (round(steps[0]), round(steps[1]))
+    if inside == wanted and steps[0] == whole[0] and steps[1] == whole[1] and whole[0] * whole[1] <= _MOST_BLOCK_PX:
+        return block_mean(source, whole)
     return resample(source, (inside.x, inside.y), x, y)
 
 

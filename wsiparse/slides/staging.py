@@ -21,6 +21,7 @@ from typing import Final, Self
 
 from wsiparse.errors import SlideError
 from wsiparse.slides.companions import SlideFile, Unclear, slide_files
+from wsiparse.slides.multiscales import is_zarr_folder
 from wsiparse.slides.scratch import ScratchFolder, remove_dead
 from wsiparse.slides.urls import (
     Stopped,
@@ -148,7 +149,7 @@ class Stager:
         with ExitStack() as held:
             copy = None
             self._advance(k)
-            if self._moves[k] and (isinstance(source, str) or _is_file(source)):
+            if self._moves[k] and (isinstance(source, str) or _can_be_copied(source)):
                 copy = held.enter_context(self._held(k))
                 if copy.failed and copy.ahead:
                     held.close()
@@ -305,10 +306,10 @@ def _source(slide: str | Path) -> str | Path:
     return local_path(slide) or slide
 
 
-def _is_file(path: Path) -> bool:
+def _can_be_copied(path: Path) -> bool:
     """False as well where nobody may look: opening the slide tells what is wrong."""
     try:
-        return path.is_file()
+        return path.is_file() or is_zarr_folder(path)
     except OSError:
         return False
 

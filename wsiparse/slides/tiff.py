@@ -30,6 +30,7 @@ _TYPE_SIZE: Final[Mapping[int, int]] = {
 _INTEGER: Final[Mapping[int, str]] = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
 
 _WIDTH, _HEIGHT, _BITS, _DESCRIPTION, _SAMPLES, _PLANAR = 256, 257, 258, 270, 277, 284
+_STRIP_OFFSETS, _STRIP_HEIGHT, _SUB_DIRECTORIES = 273, 278, 330
 _TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _FORMAT = 322, 323, 324, 339
 #: Tags that place image data: offsets and the byte counts that belong to them (strips, tiles).
 _DATA: Final = ((273, 279), (324, 325))
@@ -40,6 +41,8 @@ _MOST_DIRECTORIES: Final = 100_000
 _MOST_ENTRIES: Final = 4096
 #: More pixels than any tile has: OpenSlide ends the process when it cannot allocate a tile.
 _MOST_TILE_PX: Final = 1 << 28
+#: A picture may be one strip, so a strip may be as large as a picture that is read as a whole (2 GB decoded).
+_MOST_STRIP_PX: Final = 666_666_666
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,7 @@ class TiffSkeleton:
     samples : samples per pixel of the first image
     integer : whether its samples are unsigned integers
     ome : whether it carries OME-XML
+    tiled : whether the first image is made of tiles, not strips
     """
 
     end: int
@@ -60,6 +64,7 @@ class TiffSkeleton:
     samples: int
     integer: bool
     ome: bool
+    tiled: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,41 +121,65 @@ class _Reader:
         self.end = self.head_size
         if len(head) < self.head_size:
             return self._skeleton({})
-        offset = self._number(head, self.head_size - self.inline, self.offset_format)
+        waiting = [self._number(head, self.head_size - self.inline, self.offset_format)]
         seen: set[int] = set()
         first: dict[int, _Entry] | None = None
-        while offset and self.end <= self.size:
+        while waiting and self.end <= self.size:
+            offset = waiting.pop()
+            if not offset:
+                continue
             if offset in seen or len(seen) > _MOST_DIRECTORIES:
                 raise _DamagedError("its directories form a loop")
             seen.add(offset)
-            entries, offset = self._directory(offset)
+            entries, following = self._directory(offset)
             if _NDPI in entries:
-                return TiffSkeleton(end=0, bits=8, samples=3, integer=True, ome=False)
+                return TiffSkeleton(end=0, bits=8, samples=3, integer=True, ome=False, tiled=True)
             first = entries if first is None else first
-            self._check_tiles(entries)
-            for starts_tag, lengths_tag in _DATA:
-                starts, lengths = (self._integers(entries.get(tag)) for tag in (starts_tag, lengths_tag))
-                if len(starts) and len(starts) == len(lengths):
-                    # a missing tile of a sparse file has length 0 and any offset
-                    self.end = max(self.end, int((starts + lengths)[lengths > 0].max(initial=0)))
+            self._check_image(entries, strips=_TILE_OFFSETS not in first)
+            # levels of an OME-TIFF hang below its image; each may begin a chain of its own
+            below = self._integers(entries.get(_SUB_DIRECTORIES))
+            waiting += [following, *map(int, below[:_MOST_ENTRIES])]
         if first is None and self.end <= self.size:
             raise _DamagedError("it has no directory")
         return self._skeleton(first or {})
 
-    def _check_tiles(self, entries: dict[int, _Entry]) -> None:
-        width, height, tile_width, tile_height, samples, planar = (
-            int(self._integers(entries.get(tag)).max(initial=0))
-            for tag in (_WIDTH, _HEIGHT, _TILE_WIDTH, _TILE_HEIGHT, _SAMPLES, _PLANAR)
+    def _check_image(self, entries: dict[int, _Entry], *, strips: bool) -> None:
+        """What one directory says of its image must fit together; `end` grows with its data.
+
+        Strips are judged where they are read: the label of a tiled slide may be as odd as it likes.
+        """
+        width, height, samples, planar = (
+            int(self._integers(entries.get(tag)).max(initial=0)) for tag in (_WIDTH, _HEIGHT, _SAMPLES, _PLANAR)
         )
-        if _TILE_OFFSETS not in entries:
-            return
-        if tile_width < 1 or tile_height < 1 or tile_width * tile_height > _MOST_TILE_PX:
-            raise _DamagedError(f"it claims tiles of {tile_width} x {tile_height} px")
-        needed = -(-width // tile_width) * -(-height // tile_height) * (max(1, samples) if planar == 2 else 1)
-        if needed < 1 or entries[_TILE_OFFSETS].count < needed:
-            raise _DamagedError(
-                f"it claims {width} x {height} px, which is {needed} tiles, and has {entries[_TILE_OFFSETS].count}"
-            )
+        planes = max(1, samples) if planar == 2 else 1
+        if _TILE_OFFSETS in entries:
+            across, down = (int(self._integers(entries.get(t)).max(initial=0)) for t in (_TILE_WIDTH, _TILE_HEIGHT))
+            if across < 1 or down < 1 or across * down > _MOST_TILE_PX:
+                raise _DamagedError(f"it claims tiles of {across} x {down} px")
+            needed = -(-width // across) * -(-height // down) * planes
+            self._check_count(width, height, needed, entries, 1, "tiles")
+        elif strips and _STRIP_OFFSETS in entries:
+            down = min(int(self._integers(entries.get(_STRIP_HEIGHT)).min(initial=height)), height)
+            if down < 1 or width * down > _MOST_STRIP_PX:
+                raise _DamagedError(f"it claims strips of {width} x {down} px")
+            self._check_count(width, height, -(-height // down) * planes, entries, 0, "strips")
+        for starts_tag, lengths_tag in _DATA:
+            starts, lengths = (self._integers(entries.get(tag)) for tag in (starts_tag, lengths_tag))
+            n = min(len(starts), len(lengths))
+            # a missing tile of a sparse file has length 0 and any offset
+            self.end = max(self.end, int((starts[:n] + lengths[:n])[lengths[:n] > 0].max(initial=0)))
+
+    @staticmethod
+    def _check_count(width: int, height: int, needed: int, entries: dict[int, _Entry], where: int, what: str) -> None:
+        """`where` : place in `_DATA` of the tags that must name `needed` pieces."""
+        for tag in _DATA[where]:
+            entry = entries.get(tag)
+            if entry is None:  # lengths of strips may be left out
+                continue
+            if needed < 1 or entry.count < needed:
+                raise _DamagedError(f"it claims {width} x {height} px, which is {needed} {what}, and has {entry.count}")
+            if entry.kind not in _INTEGER:
+                raise _DamagedError(f"it places {what} by values of type {entry.kind}, which are no whole numbers")
 
     def _skeleton(self, entries: dict[int, _Entry]) -> TiffSkeleton:
         bits, samples, formats = (self._integers(entries.get(tag)) for tag in (_BITS, _SAMPLES, _FORMAT))
@@ -162,6 +191,7 @@ class _Reader:
             samples=int(samples.max(initial=1)),
             integer=bool((formats == 1).all()),
             ome=b"<OME" in text,
+            tiled=_TILE_OFFSETS in entries,
         )
 
     def _directory(self, offset: int) -> tuple[dict[int, _Entry], int]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import struct
 import threading
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +21,11 @@ from numpy.typing import NDArray
 from tiffslide import tiffslide as names
 
 from wsiparse.errors import TileReadError, UnsupportedSlideError
+from wsiparse.slides.codestream import claimed_size
 from wsiparse.slides.files import file_fingerprint
 from wsiparse.slides.metadata import Mpp, MppClaim, parse_colour, parse_number, pick_mpp, tiff_claim
 from wsiparse.slides.pyramid import WHITE, PyramidSlide, SlideFacts, composite
+from wsiparse.slides.quiet import quietly
 from wsiparse.types import Box
 
 __all__ = ["TiffSlideSlide"]
@@ -41,8 +42,12 @@ _OME_UNIT_UM: Final[Mapping[str, float]] = {
     "µm": 1.0, "μm": 1.0, "um": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6, "Å": 1e-4, "pm": 1e-6,
 }  # fmt: skip
 
-#: `warnings.catch_warnings` swaps a process-wide list; two threads opening slides must not interleave in it.
-_OPENING: Final = threading.Lock()
+
+#: TIFF compressions whose data say a size of their own: JPEG, JPEG 2000 of several makers, WebP.
+_CLAIMING: Final = frozenset({6, 7, 33003, 33004, 33005, 34712, 50001})
+
+#: Of a tile, what is looked at before a codec sees it.
+_HEAD_BYTES: Final = 1 << 14
 
 
 class TiffSlideSlide(PyramidSlide):
@@ -72,7 +77,7 @@ class TiffSlideSlide(PyramidSlide):
             self._downsamples = tuple(float(d) for d in handle.level_downsamples)
             sizes = tuple((int(w), int(h)) for w, h in handle.level_dimensions)
             self._conversion = _conversion(handle, self._axes)
-            self._missing = _missing_tiles(handle, len(sizes))
+            self._tiles = _tiles(handle, len(sizes))
             claims = _mpp_claims(handle, properties)
             vendor = str(properties.get(names.PROPERTY_NAME_VENDOR) or _kind(handle))
         except UnsupportedSlideError:
@@ -107,6 +112,10 @@ class TiffSlideSlide(PyramidSlide):
             self._open.clear()
             self._local = threading.local()
 
+    def whole_level(self, level: int) -> NDArray[np.uint8]:
+        """All pixels of a level, (h, w, 3) uint8; `TileReadError` if some cannot be decoded."""
+        return self._read_level(level, Box(0, 0, *self.level_sizes[level]))
+
     def _handle(self) -> tiffslide.TiffSlide:
         handle: tiffslide.TiffSlide | None = getattr(self._local, "handle", None)
         return handle if handle is not None else self._new_handle()
@@ -114,8 +123,7 @@ class TiffSlideSlide(PyramidSlide):
     def _new_handle(self) -> tiffslide.TiffSlide:
         if self._closed:
             raise ValueError(f"{self._path.name} is closed")
-        with _OPENING, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quietly():
             handle = tiffslide.TiffSlide(self._path)
             with self._lock:
                 self._open.append(handle)
@@ -127,7 +135,10 @@ class TiffSlideSlide(PyramidSlide):
     def _read_level(self, level: int, box: Box) -> NDArray[np.uint8]:
         downsample = self._downsamples[level]
         origin = (_level0_origin(box.x, downsample), _level0_origin(box.y, downsample))
+        tiles = list(self._tiles[level].inside(box))
         try:
+            if self._tiles[level].claims:
+                self._check_claims(tiles, self._tiles[level].tile)
             pixels: NDArray[Any] = np.asarray(
                 self._handle().read_region(origin, level, (box.width, box.height), as_array=True)
             )
@@ -141,49 +152,67 @@ class TiffSlideSlide(PyramidSlide):
                 f"({_reason(error)}). Copy the slide again if the region matters."
             ) from error
         rgb = _to_rgb(pixels, self._conversion, self.background)
-        for tile in self._missing[level].inside(box):
-            rgb[tile.y - box.y : tile.y1 - box.y, tile.x - box.x : tile.x1 - box.x] = self.background
+        for tile, _, count in tiles:
+            if not count:  # a sparse file leaves it out, and tifffile shows it black
+                rgb[tile.y - box.y : tile.y1 - box.y, tile.x - box.x : tile.x1 - box.x] = self.background
         return rgb
+
+    def _check_claims(self, tiles: list[tuple[Box, int, int]], size: tuple[int, int]) -> None:
+        """`ValueError` for a tile whose data say that it is larger than a tile: codecs would allocate that first."""
+        with self._path.open("rb", buffering=0) as file:
+            for _, start, count in tiles:
+                file.seek(start)
+                claim = claimed_size(file.read(min(count, _HEAD_BYTES)))
+                if claim is not None and (claim[0] > size[0] or claim[1] > size[1]):
+                    raise ValueError(f"a tile of {size[0]} x {size[1]} px claims {claim[0]} x {claim[1]} px")
 
 
 @dataclass(frozen=True, slots=True)
-class _MissingTiles:
-    """Tiles of a level that a sparse file leaves out; tifffile shows them black.
+class _Tiles:
+    """Where the tiles (or strips) of a level lie in the file.
 
     Parameters
     ----------
-    absent : (rows, columns) bool; (0, 0) when none is missing
+    starts, counts : (rows, columns) int64, first byte and number of bytes; (0, 0) where this cannot be told
     tile : (width, height), level px
+    claims : whether the data of a tile say how large it is
     """
 
-    absent: NDArray[np.bool_]
+    starts: NDArray[np.int64]
+    counts: NDArray[np.int64]
     tile: tuple[int, int]
+    claims: bool
 
-    def inside(self, box: Box) -> Iterator[Box]:
-        """The missing parts of a box, level px."""
+    def inside(self, box: Box) -> Iterator[tuple[Box, int, int]]:
+        """The tiles a box touches: the common part, level px, and where the tile lies."""
         width, height = self.tile
-        rows = slice(box.y // height, -(-box.y1 // height))
-        columns = slice(box.x // width, -(-box.x1 // width))
-        for row, column in np.argwhere(self.absent[rows, columns]) + (rows.start, columns.start):
-            x, y = int(column) * width, int(row) * height
-            left, top = max(x, box.x), max(y, box.y)
-            yield Box(left, top, min(x + width, box.x1) - left, min(y + height, box.y1) - top)
+        rows = range(box.y // height, min(len(self.starts), -(-box.y1 // height)))
+        columns = range(box.x // width, min(self.starts.shape[1], -(-box.x1 // width)))
+        for row in rows:
+            for column in columns:
+                x, y = column * width, row * height
+                left, top = max(x, box.x), max(y, box.y)
+                part = Box(left, top, min(x + width, box.x1) - left, min(y + height, box.y1) - top)
+                yield part, int(self.starts[row, column]), int(self.counts[row, column])
 
 
-def _missing_tiles(handle: tiffslide.TiffSlide, levels: int) -> tuple[_MissingTiles, ...]:
-    none = _MissingTiles(np.zeros((0, 0), np.bool_), (1, 1))
+def _tiles(handle: tiffslide.TiffSlide, levels: int) -> tuple[_Tiles, ...]:
+    none = _Tiles(np.zeros((0, 0), np.int64), np.zeros((0, 0), np.int64), (1, 1), claims=False)
     if "tiffslide.series-composition" in handle.properties:
         return (none,) * levels
     out = []
     for level in handle.ts_tifffile.series[handle.properties["tiffslide.series-index"]].levels[:levels]:
         page = level.keyframe
-        absent = np.array(page.databytecounts) == 0
-        if page.is_tiled and absent.any():
-            rows, columns = -(-page.imagelength // page.tilelength), -(-page.imagewidth // page.tilewidth)
-            if len(absent) == rows * columns:
-                out.append(_MissingTiles(absent.reshape(rows, columns), (page.tilewidth, page.tilelength)))
-                continue
-        out.append(none)
+        tile = (
+            (page.tilewidth, page.tilelength)
+            if page.is_tiled
+            else (page.imagewidth, min(page.rowsperstrip, page.imagelength))
+        )
+        shape = (-(-page.imagelength // max(1, tile[1])), -(-page.imagewidth // max(1, tile[0])))
+        starts, counts = (np.asarray(v, np.int64) for v in (page.dataoffsets, page.databytecounts))
+        fits = len(starts) == len(counts) == shape[0] * shape[1] and min(tile) > 0
+        claims = int(page.compression) in _CLAIMING
+        out.append(_Tiles(starts.reshape(shape), counts.reshape(shape), tile, claims) if fits else none)
     return tuple(out)
 
 

@@ -23,6 +23,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 from shapely.geometry.base import BaseGeometry
 
 from wsiparse.coords import Frame
@@ -185,9 +186,10 @@ def read_basis(folder: Path) -> Basis:
     """
     with _reading(folder):
         facts = _facts(folder)
-        with Image.open(folder / "overview.png") as image:
+        # not `Image.open`, which warns of the overviews of large slides and refuses larger ones
+        with PngImageFile(folder / "overview.png") as image:
             picture = np.asarray(image.convert("RGB"))
-        with Image.open(folder / "tissue.png") as image:
+        with PngImageFile(folder / "tissue.png") as image:
             plane = np.asarray(image.convert("L"))
         if plane.shape != picture.shape[:2]:
             raise OutputError(f"{folder}: its pictures differ in size. {_AGAIN}")

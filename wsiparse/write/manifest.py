@@ -69,9 +69,12 @@ def slide_folder(results: Path, slide: Path | str) -> Path:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Publish a small UTF-8 text file atomically."""
+    """Publish a small UTF-8 text file atomically.
+
+    What is not text in a file name (a lone surrogate in Python) becomes an escape, which JSON turns back.
+    """
     with publish(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
 def file_facts(path: Path) -> dict[str, Any]:

@@ -1,0 +1,540 @@
+from __future__ import annotations
+
+import os
+import pickle
+import struct
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from unittest import mock
+
+import imagecodecs
+import numpy as np
+import pytest
+import tifffile
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.fixtures_slides import CMU_SMALL, OME_SMALL, TCGA_SMALL, halved, textured
+from tests.slides.tiled import (
+    PLAIN,
+    SUBSAMPLINGS,
+    jpeg,
+    set_tag,
+    tile_place,
+    write_jpeg2000_tiff,
+    write_jpeg_tiff,
+    write_plain_tiff,
+)
+from wsiparse.coords import Frame
+from wsiparse.errors import TileReadError, UnsupportedSlideError
+from wsiparse.slides import Slide, jpegtiff, open_slide, overview
+from wsiparse.slides.jpegtiff import DirectSlide
+from wsiparse.slides.resample import level_steps
+from wsiparse.types import Box
+
+#: Sizes that every step of the pyramid divides, so that OpenSlide gives stored pixels at every level.
+PICTURE = textured(344, 520, seed=8)
+WIDTH, HEIGHT = 520, 344
+
+
+def scaled(k: float) -> Frame:
+    return Frame((int(WIDTH / k), int(HEIGHT / k)), (k, k), (k / 2, k / 2))
+
+
+def assert_same(path: Path, reference: str = "openslide", boxes: int = 12) -> None:
+    """The direct reader is chosen, says what the reference says, and gives its pixels at every level and between."""
+    rng = np.random.default_rng(0)
+    with open_slide(path, slide_mpp=0.5) as ours, open_slide(path, slide_mpp=0.5, reader=reference) as theirs:
+        assert ours.reader == "direct"
+        for fact in ("level_sizes", "vendor", "mpp", "mpp_source", "objective", "bounds", "background", "fingerprint"):
+            assert getattr(ours, fact) == getattr(theirs, fact), fact
+        for width, height in ours.level_sizes:
+            step = round(ours.size[0] / width)
+            frame = Frame((width, height), (step, step), (step / 2, step / 2))
+            whole = Box(0, 0, width, height)
+            np.testing.assert_array_equal(ours.read(whole, frame), theirs.read(whole, frame))
+        for downsample in rng.choice([1, 1.5, 2, 2.7, 3, 4, 8], boxes):
+            frame = Frame((1, 1), (downsample,) * 2, (1, 1))
+            x, y = rng.integers(-30, 300, 2)
+            box = Box(int(x), int(y), *(int(n) for n in rng.integers(1, 220, 2)))
+            np.testing.assert_array_equal(ours.read(box, frame), theirs.read(box, frame))
+
+
+@pytest.mark.parametrize("tables", [False, True])
+@pytest.mark.parametrize("subsampling", SUBSAMPLINGS)
+def test_jpeg_pixels_are_openslides_whatever_the_chroma(tmp_path: Path, subsampling: str, tables: bool) -> None:
+    assert_same(write_jpeg_tiff(tmp_path / "a.svs", PICTURE, subsampling=subsampling, tables=tables))
+
+
+@pytest.mark.parametrize("tables", [False, True])
+@pytest.mark.parametrize("aperio", [False, True])
+def test_jpeg_samples_may_be_rgb(tmp_path: Path, tables: bool, aperio: bool) -> None:
+    assert_same(write_jpeg_tiff(tmp_path / "a.tif", PICTURE, rgb=True, tables=tables, aperio=aperio))
+
+
+@pytest.mark.parametrize(
+    ("bigtiff", "byteorder", "reference"),
+    [(True, "<", "openslide"), (True, ">", "openslide"), (False, ">", "tiffslide")],  # OpenSlide knows no classic ">"
+)
+def test_every_dialect_of_tiff_is_the_same_slide(tmp_path: Path, bigtiff: bool, byteorder: str, reference: str) -> None:
+    path = write_jpeg_tiff(tmp_path / "a.svs", PICTURE, bigtiff=bigtiff, byteorder=byteorder, tables=True)
+    assert_same(path, reference)
+
+
+@pytest.mark.parametrize("tile", [(16, 16), (48, 80), (240, 128), (528, 352)])
+def test_tiles_of_any_size_cover_the_slide(tmp_path: Path, tile: tuple[int, int]) -> None:
+    assert_same(write_jpeg_tiff(tmp_path / "a.svs", PICTURE, tile=tile, subsampling="420"))
+
+
+@pytest.mark.parametrize("coding", [c for c in PLAIN if c != "webp"])
+@pytest.mark.parametrize("aperio", [False, True])
+def test_other_codings_give_openslides_pixels(tmp_path: Path, coding: str, aperio: bool) -> None:
+    assert_same(write_plain_tiff(tmp_path / "a.tif", PICTURE, coding, aperio=aperio))
+
+
+def test_webp_tiles_that_openslide_cannot_decode_give_tiffslides_pixels(tmp_path: Path) -> None:
+    assert_same(write_plain_tiff(tmp_path / "a.tif", PICTURE, "webp", aperio=False), "tiffslide")
+
+
+@pytest.mark.parametrize("level", [0, 38])
+def test_jpeg_2000_tiles_give_openslides_pixels(tmp_path: Path, level: int) -> None:
+    assert_same(write_jpeg2000_tiff(tmp_path / "a.svs", PICTURE, level=level))
+
+
+@pytest.mark.parametrize("coding", PLAIN)
+def test_an_ome_tiff_gives_tiffslides_pixels(tmp_path: Path, coding: str) -> None:
+    path = tmp_path / "a.ome.tif"
+    with tifffile.TiffWriter(path, ome=True) as writer:
+        options = {"photometric": "rgb", "tile": (64, 64), **PLAIN[coding]}
+        writer.write(PICTURE, subifds=1, metadata={"axes": "YXS"}, **options)
+        writer.write(halved(PICTURE, 2), subfiletype=1, **options)
+    assert_same(path, "tiffslide")
+
+
+@pytest.mark.parametrize(("aperio", "steps"), [(False, (1, 2, 4)), (True, (1,))])
+def test_a_missing_tile_is_background_as_openslide_says(tmp_path: Path, aperio: bool, steps: tuple[int, ...]) -> None:
+    path = write_jpeg_tiff(tmp_path / "a.tif", PICTURE, missing=(0, 10, 53), aperio=aperio, steps=steps)
+    assert_same(path)
+    with open_slide(path, slide_mpp=0.5) as slide:
+        assert (slide.read(Box(0, 0, 64, 64), scaled(1)) == slide.background).all()
+
+
+@pytest.mark.parametrize("page", [0, 1])
+def test_an_aperio_pyramid_that_lacks_tiles_is_left_to_openslide(tmp_path: Path, page: int) -> None:
+    """OpenSlide shows what other levels say about such a place."""
+    path = write_jpeg_tiff(tmp_path / "a.svs", PICTURE)
+    for name in ("TileOffsets", "TileByteCounts"):
+        with tifffile.TiffFile(path) as tiff:
+            values = list(tiff.pages[page].tags[name].value)
+        set_tag(path, name, [0 if k == 3 else v for k, v in enumerate(values)], page=page)
+    with open_slide(path) as slide:
+        assert slide.reader == "openslide"
+    with pytest.raises(UnsupportedSlideError, match=rf"a\.svs: cannot be read directly \(level {page} lacks.*auto or"):
+        open_slide(path, reader="direct")
+
+
+def real(path: Path) -> Path:
+    if not path.exists():
+        pytest.skip("needs ../shared/data/slides, which is not here")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("path", "reference"), [(CMU_SMALL, "openslide"), (TCGA_SMALL, "openslide"), (OME_SMALL, "tiffslide")]
+)
+def test_real_slides_give_the_pixels_of_the_library(path: Path, reference: str) -> None:
+    """TCGA's second level is 2221 px of 4443: OpenSlide interpolates there, except at its corner."""
+    rng = np.random.default_rng(1)
+    with open_slide(real(path), slide_mpp=0.5) as ours, open_slide(path, slide_mpp=0.5, reader=reference) as theirs:
+        assert ours.reader == "direct"
+        assert replace(ours.facts, reader=reference) == theirs.facts
+        for k, (width, height) in enumerate(ours.level_sizes):
+            step = level_steps(ours.level_sizes)[k]
+            frame = Frame((width, height), step, step)
+            whole = Box(0, 0, *(ours.size if k == 0 else (500, 400)))
+            np.testing.assert_array_equal(ours.read(whole, frame), theirs.read(whole, frame))
+        if len(ours.level_sizes) == 1:
+            for downsample in (2, 3.3, 4):
+                x, y, width, height = (int(n) for n in rng.integers(1, 300, 4))
+                over = Frame((1, 1), (downsample,) * 2, (1, 1))
+                box = Box(x, y, width, height)
+                np.testing.assert_array_equal(ours.read(box, over), theirs.read(box, over))
+
+
+def test_a_level_of_odd_size_gives_its_stored_pixels(tmp_path: Path) -> None:
+    """517 -> 258 px: OpenSlide sees a downsample of 2.004 and shifts; tiffslide and the direct reader do not."""
+    picture = textured(333, 517, seed=4)
+    path = write_plain_tiff(tmp_path / "a.svs", picture, "deflate")
+    with open_slide(path) as ours, open_slide(path, reader="openslide") as theirs:
+        assert ours.reader == "direct"
+        for step in (2, 4):
+            box = Box(0, 0, 517 // step, 333 // step)
+            got = ours.read(box, Frame((box.width, box.height), (step, step), (1, 1)))
+            np.testing.assert_array_equal(got, halved(picture, step))
+            corner = Box(0, 0, 40, 30)
+            np.testing.assert_array_equal(
+                got[:30, :40], theirs.read(corner, Frame((box.width, box.height), (step, step), (1, 1)))
+            )
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Slide, Slide]]:
+    """One file through the direct reader and through OpenSlide: odd tiles, shared tables, a missing tile."""
+    path = tmp_path_factory.mktemp("both") / "a.tif"
+    write_jpeg_tiff(path, PICTURE, tile=(48, 32), tables=True, subsampling="422", missing=(17,), aperio=False)
+    with (
+        open_slide(path, slide_mpp=0.5, threads=3) as ours,
+        open_slide(path, slide_mpp=0.5, reader="openslide") as theirs,
+    ):
+        yield ours, theirs
+
+
+@given(
+    box=st.builds(Box, st.integers(-40, 560), st.integers(-40, 380), st.integers(1, 200), st.integers(1, 200)),
+    downsample=st.sampled_from([0.7, 1.0, 1.25, 2.0, 2.5, 3.0, 4.0, 6.0, 16.0]),
+    stretch=st.sampled_from([1.0, 1.3]),
+)
+def test_any_box_of_any_frame_is_openslides(
+    both: tuple[Slide, Slide], box: Box, downsample: float, stretch: float
+) -> None:
+    ours, theirs = both
+    frame = Frame((1, 1), (downsample, downsample * stretch), (1, 1))
+    np.testing.assert_array_equal(ours.read(box, frame), theirs.read(box, frame))
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_many_threads_get_the_same_pixels(tmp_path: Path, threads: int) -> None:
+    path = write_jpeg_tiff(tmp_path / "a.svs", PICTURE, tile=(32, 32))
+    rng = np.random.default_rng(3)
+    boxes = [Box(*(int(v) for v in rng.integers(0, 400, 2)), 120, 90) for _ in range(40)]
+    frames = [scaled(float(k)) for k in rng.choice([1, 2, 3, 4], 40)]
+    with open_slide(path) as alone, open_slide(path, threads=threads) as shared, ThreadPoolExecutor(8) as pool:
+        for got, box, frame in zip(pool.map(shared.read, boxes, frames), boxes, frames, strict=True):
+            np.testing.assert_array_equal(got, alone.read(box, frame))
+
+
+# --- how often tiles are decoded, and what that keeps
+
+
+class Decodes:
+    """Counts the tiles decoded by the direct reader."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.count = 0
+        real_decode = jpegtiff.decode_tile
+
+        def counted(*args: object) -> object:
+            self.count += 1
+            return real_decode(*args)
+
+        monkeypatch.setattr(jpegtiff, "decode_tile", counted)
+
+
+def rows_of_boxes(size: int, edge: int, overlap: int) -> list[Box]:
+    starts = range(0, size - overlap, edge - overlap)
+    return [Box(x, y, edge, edge) for y in starts for x in starts]
+
+
+@pytest.mark.parametrize(("step", "overlap"), [(1, 10), (1, 11), (2, 10), (2, 7), (3, 0)])
+def test_boxes_row_by_row_decode_every_tile_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int, overlap: int
+) -> None:
+    """Though only the tiles of one box, and the seam, are kept."""
+    path = write_jpeg_tiff(tmp_path / "a.svs", textured(640, 640), tile=(32, 32), steps=(1,))
+    decodes = Decodes(monkeypatch)
+    with open_slide(path) as slide:
+        assert isinstance(slide, DirectSlide)
+        monkeypatch.setattr(slide._cache, "_most_recent", (90 * step // 32 + 2) ** 2 * 32 * 32 * 3)
+        frame = Frame((640 // step,) * 2, (step, step), (1, 1))
+        for box in rows_of_boxes(640 // step, 90, overlap):
+            slide.read(box, frame)
+    assert decodes.count == 400
+
+
+def test_an_overview_decodes_every_tile_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_jpeg_tiff(tmp_path / "a.svs", textured(1024, 1504), tile=(48, 48), steps=(1,))
+    decodes = Decodes(monkeypatch)
+    with open_slide(path) as slide, mock.patch("wsiparse.slides.base._PIECE_PX", 20):
+        overview(slide, 3.1)
+    assert decodes.count == 32 * 22
+
+
+def test_what_is_kept_is_bounded_and_pixels_do_not_depend_on_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_jpeg_tiff(tmp_path / "a.svs", textured(640, 640), tile=(32, 32), steps=(1,))
+    tile = 32 * 32 * 3
+    with open_slide(path) as slide, open_slide(path) as small:
+        assert isinstance(small, DirectSlide)
+        monkeypatch.setattr(small._cache, "_most_recent", 3 * tile)
+        monkeypatch.setattr(small._cache, "_most_seam", 5 * tile)
+        for box in rows_of_boxes(640, 90, 10):
+            np.testing.assert_array_equal(
+                small.read(box, Frame((640, 640), (1, 1), (1, 1))), slide.read(box, Frame((640, 640), (1, 1), (1, 1)))
+            )
+            assert small._cache.kept_bytes <= 8 * tile
+
+
+def test_two_threads_never_decode_the_same_tile_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_jpeg_tiff(tmp_path / "a.svs", PICTURE, steps=(1,))
+    decodes = Decodes(monkeypatch)
+    with open_slide(path) as slide, ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: slide.read(Box(0, 0, WIDTH, HEIGHT), scaled(1)), range(16)))
+    assert decodes.count == 9 * 6
+
+
+# --- damage
+
+
+def damaged(tmp_path: Path, index: int = 10, **options: object) -> tuple[Path, int, int, np.ndarray]:
+    """A slide, the place of one of its tiles (9 in a row), and its pixels while it was whole."""
+    path = write_jpeg_tiff(tmp_path / "d.svs", PICTURE, **options)  # type: ignore[arg-type]
+    with open_slide(path) as slide:
+        whole = slide.read(Box(0, 0, WIDTH, HEIGHT), scaled(1))
+    return path, *tile_place(path, index), whole
+
+
+def assert_only_this_tile_is_lost(path: Path, whole: np.ndarray, reason: str) -> None:
+    with open_slide(path, reader="direct") as slide:
+        for _ in range(2):
+            with pytest.raises(TileReadError, match=reason) as caught:
+                slide.read(Box(100, 100, 50, 50), scaled(1))
+            assert str(caught.value).startswith("d.svs: cannot decode level 0, x 100-150, y 100-150 (tile in column 1,")
+            assert "\n" not in str(caught.value)
+            np.testing.assert_array_equal(slide.read(Box(128, 0, 300, 300), scaled(1)), whole[:300, 128:428])
+
+
+@pytest.mark.parametrize(
+    ("at", "content", "reason"),
+    [
+        (0.0, b"\0" * 40, "does not start like a JPEG"),
+        (0.0, b"\xff\xd8\xff\xd9", "it has no JPEG frame header"),
+        (0.0, b"\xff\xd8" + b"\xff" * 60, "it has no JPEG frame header"),
+        (0.7, b"\0" * 10_000, "breaks off before its end"),
+    ],
+)
+def test_a_damaged_tile_costs_only_itself(tmp_path: Path, at: float, content: bytes, reason: str) -> None:
+    path, offset, count, whole = damaged(tmp_path)
+    start = int(count * at)
+    with path.open("r+b") as file:
+        file.seek(offset + start)
+        file.write(content[: count - start])
+    assert_only_this_tile_is_lost(path, whole, reason)
+
+
+@pytest.mark.parametrize("shape", [(64, 32), (32, 64), (128, 128), (16, 16)])
+def test_a_jpeg_of_another_size_than_its_tile_is_an_error(tmp_path: Path, shape: tuple[int, int]) -> None:
+    path, _, _, whole = damaged(tmp_path)
+    other = jpeg(np.zeros((*shape, 3), np.uint8))
+    offset, _ = append(path, other)
+    retarget(path, 10, offset, len(other))
+    assert_only_this_tile_is_lost(path, whole, "the JPEG is of .* the tile of 64 x 64 px with 3")
+
+
+def test_a_jpeg_that_claims_a_gigapixel_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+    path, offset, count, whole = damaged(tmp_path)
+    with path.open("rb") as file:
+        file.seek(offset)
+        data = bytearray(file.read(count))
+    frame = data.index(b"\xff\xc0")
+    data[frame + 1] = 0xC2  # progressive: libjpeg would hold all coefficients
+    data[frame + 5 : frame + 9] = struct.pack(">HH", 65500, 65500)
+    with path.open("r+b") as file:
+        file.seek(offset)
+        file.write(data)
+    assert_only_this_tile_is_lost(path, whole, "the JPEG is of 65500 x 65500 px")
+
+
+def append(path: Path, data: bytes) -> tuple[int, int]:
+    with path.open("ab") as file:
+        offset = file.tell()
+        file.write(data)
+    return offset, len(data)
+
+
+def retarget(path: Path, index: int, offset: int, count: int) -> None:
+    with tifffile.TiffFile(path) as tiff:
+        offsets, counts = (list(tiff.pages[0].tags[n].value) for n in ("TileOffsets", "TileByteCounts"))
+    offsets[index], counts[index] = offset, count
+    set_tag(path, "TileOffsets", offsets)
+    set_tag(path, "TileByteCounts", counts)
+
+
+def test_an_absurd_byte_count_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    path, _, _, whole = damaged(tmp_path)
+    offset, _ = append(path, bytes(1 << 20))
+    retarget(path, 10, offset, 1 << 20)
+    assert_only_this_tile_is_lost(path, whole, "claims 1048576 bytes for 12288 bytes of pixels")
+
+
+def test_damaged_shared_tables_make_tiles_unreadable_and_nothing_worse(tmp_path: Path) -> None:
+    path = write_jpeg_tiff(tmp_path / "d.svs", PICTURE, tables=True, steps=(1,))
+    with tifffile.TiffFile(path) as tiff:
+        tag = tiff.pages[0].tags["JPEGTables"]
+        at, count = tag.valueoffset, tag.count
+    with path.open("r+b") as file:
+        file.seek(at)
+        file.write(b"\0" * count)
+    with open_slide(path, reader="direct") as slide, pytest.raises(TileReadError, match="cannot decode level 0"):
+        slide.read(Box(100, 100, 50, 50), scaled(1))
+
+
+@pytest.mark.parametrize("keep", [0.0, 0.5])
+def test_a_file_that_shrinks_while_it_is_read_loses_only_what_is_gone(tmp_path: Path, keep: float) -> None:
+    path = write_jpeg_tiff(tmp_path / "d.svs", PICTURE, steps=(1,))
+    last, count = tile_place(path, 53)
+    with open_slide(path) as slide:
+        whole = slide.read(Box(0, 0, WIDTH, HEIGHT), scaled(1))
+    with open_slide(path) as slide:
+        os.truncate(path, last + int(keep * count))
+        with pytest.raises(TileReadError, match=rf"the file ends after {int(keep * count)} of {count} bytes"):
+            slide.read(Box(500, 330, 20, 14), scaled(1))
+        np.testing.assert_array_equal(slide.read(Box(0, 0, 512, 320), scaled(1)), whole[:320, :512])
+
+
+@pytest.mark.parametrize("coding", ["deflate", "lzw", "zstd", "webp", "none"])
+def test_a_tile_that_unpacks_to_another_size_is_an_error(tmp_path: Path, coding: str) -> None:
+    path = write_plain_tiff(tmp_path / "d.tif", PICTURE, coding, aperio=False, steps=(1,))
+    small = {
+        "deflate": imagecodecs.zlib_encode(bytes(12287)),
+        "lzw": imagecodecs.lzw_encode(bytes(12287)),
+        "zstd": imagecodecs.zstd_encode(bytes(12287)),
+        "webp": imagecodecs.webp_encode(np.zeros((32, 64, 3), np.uint8)),
+        "none": bytes(12287),
+    }[coding]
+    offset, count = append(path, small)
+    retarget(path, 10, offset, count)
+    with open_slide(path, slide_mpp=0.5, reader="direct") as slide:
+        with pytest.raises(TileReadError, match="tile in column 1, row 1"):
+            slide.read(Box(100, 100, 50, 50), scaled(1))
+        slide.read(Box(128, 0, 300, 300), scaled(1))
+
+
+@pytest.mark.parametrize("coding", ["deflate", "zstd"])
+def test_a_tile_that_unpacks_to_more_than_it_should_writes_no_further(tmp_path: Path, coding: str) -> None:
+    path = write_plain_tiff(tmp_path / "d.tif", PICTURE, coding, aperio=False, steps=(1,))
+    encode = imagecodecs.zlib_encode if coding == "deflate" else imagecodecs.zstd_encode
+    offset, count = append(path, encode(bytes(10_000_000)))
+    assert count < 2 * 12288
+    retarget(path, 10, offset, count)
+    with (
+        open_slide(path, slide_mpp=0.5, reader="direct") as slide,
+        pytest.raises(TileReadError, match="tile in column 1, row 1"),
+    ):
+        slide.read(Box(100, 100, 50, 50), scaled(1))
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "deflate", "lzw", "zstd", "webp", "jpeg2000"])
+def test_no_damage_to_a_tile_is_more_than_a_tile_error(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "d.svs"
+    if kind == "jpeg":
+        write_jpeg_tiff(path, PICTURE[:64, :64], steps=(1,), tables=True)
+    elif kind == "jpeg2000":
+        write_jpeg2000_tiff(path, PICTURE[:64, :64], level=38)
+    else:
+        write_plain_tiff(path, PICTURE[:64, :64], kind, steps=(1,), aperio=False)
+    offset, count = tile_place(path, 0)
+    whole, rng, outcomes = path.read_bytes(), np.random.default_rng(7), []
+    for k in range(150):
+        hit = bytearray(whole)
+        for _ in range(1 + k % 3):
+            within = count if k % 2 else min(count, 40)
+            hit[offset + int(rng.integers(0, within))] = int(rng.integers(0, 256))
+        path.write_bytes(hit)
+        outcomes.append(use(path))
+    assert any(outcomes)
+    assert all("\n" not in outcome for outcome in outcomes)
+
+
+def use(path: Path) -> str:
+    """Read the only tile of a slide; why it could not be read, or ""."""
+    with open_slide(path, slide_mpp=0.5, reader="direct") as slide:
+        try:
+            assert slide.read(Box(0, 0, 64, 64), Frame((64, 64), (1, 1), (1, 1))).shape == (64, 64, 3)
+        except TileReadError as error:
+            return str(error)
+    return ""
+
+
+# --- life of a slide
+
+
+def open_descriptors() -> int:
+    folder = Path("/proc/self/fd")
+    if not folder.exists():
+        pytest.skip("needs /proc")
+    return sum(1 for _ in folder.iterdir())
+
+
+def test_a_slide_frees_its_descriptor_and_says_that_it_is_closed(tmp_path: Path) -> None:
+    path = write_jpeg_tiff(tmp_path / "a.svs", PICTURE)
+    open_slide(path).close()  # libraries loaded
+    before = open_descriptors()
+    slide = open_slide(path)
+    slide.read(Box(0, 0, 5, 5), scaled(1))
+    assert open_descriptors() == before + 1
+    slide.close()
+    slide.close()
+    assert open_descriptors() == before
+    with pytest.raises(ValueError, match=r"a\.svs is closed"):
+        slide.read(Box(0, 0, 5, 5), scaled(1))
+
+
+def test_closing_waits_for_the_reads_under_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_jpeg_tiff(tmp_path / "a.svs", PICTURE, steps=(1,))
+    decoding, closed = threading.Event(), threading.Event()
+    real_decode = jpegtiff.decode_tile
+
+    def slow(*args: object) -> object:
+        decoding.set()
+        assert closed.wait(10)
+        return real_decode(*args)
+
+    with open_slide(path) as slide, ThreadPoolExecutor(1) as pool:
+        expected = slide.read(Box(0, 0, 200, 200), scaled(1))
+        monkeypatch.setattr(jpegtiff, "decode_tile", slow)
+        late = open_slide(path)
+        future = pool.submit(late.read, Box(0, 0, 200, 200), scaled(1))
+        assert decoding.wait(10)
+        late.close()
+        closed.set()
+        np.testing.assert_array_equal(future.result(), expected)
+
+
+def test_a_pickled_slide_is_opened_again_unless_it_has_changed(tmp_path: Path) -> None:
+    path = write_jpeg_tiff(tmp_path / "a.svs", PICTURE)
+    with open_slide(path, slide_mpp=0.3, threads=2) as slide:
+        frozen = pickle.dumps(slide)
+        with pickle.loads(frozen) as twin:
+            assert twin.facts == slide.facts
+            np.testing.assert_array_equal(
+                twin.read(Box(5, 5, 90, 90), scaled(1)), slide.read(Box(5, 5, 90, 90), scaled(1))
+            )
+    write_jpeg_tiff(path, PICTURE[::-1].copy())
+    with pytest.raises(UnsupportedSlideError, match="has changed since it was opened"):
+        pickle.loads(frozen)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"photometric": "rgb", "planarconfig": "separate"}, "separate planes"),
+        ({"photometric": "minisblack"}, "samples per pixel"),
+        ({"photometric": "rgb", "extratags": [(274, 3, 1, 3, True)]}, "turned or mirrored"),
+        ({"photometric": "rgb", "compression": "packbits"}, "has compression 32773"),
+    ],
+)
+def test_what_is_not_plain_rgb_tiles_is_left_to_the_libraries(
+    tmp_path: Path, options: dict[str, object], reason: str
+) -> None:
+    path = tmp_path / "a.tif"
+    separate = options.get("planarconfig") == "separate"
+    picture = PICTURE.transpose(2, 0, 1) if separate else PICTURE[..., 0] if "minis" in str(options) else PICTURE
+    tifffile.imwrite(path, picture, tile=(64, 64), metadata=None, **options)
+    with pytest.raises(UnsupportedSlideError, match=rf"cannot be read directly \(.*{reason}"):
+        open_slide(path, slide_mpp=0.5, reader="direct")
+    with open_slide(path, slide_mpp=0.5) as slide:
+        assert slide.reader in ("openslide", "tiffslide")

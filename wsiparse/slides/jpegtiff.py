@@ -1,0 +1,223 @@
+"""Slides read tile by tile from a TIFF: the fast path for what most scanners write.
+
+OpenSlide and tiffslide spend most of a read on moving pixels about; here every tile is fetched with one `os.pread`,
+decoded once, and copied to where it is wanted. What the file means as a slide (levels, pixel size, bounds, background)
+is taken over from the reader that would serve it otherwise, and a file is only read this way when its pixels are known
+to be the same (see `wsiparse.slides.tilelevels` for what is left to that reader).
+
+At a level whose size is not a whole part of level 0, OpenSlide shifts pixels by up to half a level-0 px and
+interpolates; here they are the stored ones.
+"""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from threading import Lock
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsiparse.errors import TileReadError, UnsupportedSlideError
+from wsiparse.slides.files import file_fingerprint
+from wsiparse.slides.pyramid import PyramidSlide, SlideFacts
+from wsiparse.slides.tilecache import TileCache, TileKey
+from wsiparse.slides.tilecodecs import TileDataError, decode_tile
+from wsiparse.slides.tilelevels import TileLevel, tile_levels
+from wsiparse.types import Box
+
+__all__ = ["DirectSlide"]
+
+#: Vendors, as the readers name them, whose directories are levels and whose tiles are pixels.
+_PLAIN_VENDORS: Final = ("aperio", "generic-tiff", "ome-tiff")
+
+#: Tiles decoded together by a pool: enough to keep threads busy, few enough to bound memory.
+_GROUP_TILES: Final = 64
+
+#: The last rows of tiles of a box that are kept for the box below: those under this part of its height. Boxes overlap
+#: by a sixteenth as a rule.
+_SEAM_PART: Final = 8
+
+
+class DirectSlide(PyramidSlide):
+    """A TIFF of 8-bit RGB tiles.
+
+    Parameters
+    ----------
+    reference : what the reader that serves the file otherwise says about it
+    threads : tiles that one read decodes at once
+
+    Raises
+    ------
+    UnsupportedSlideError
+        If the pixels are not known to be those of the reference; the text is the bare reason.
+    """
+
+    def __init__(self, reference: SlideFacts, threads: int = 1) -> None:
+        self._reference, self._threads = reference, threads
+        self._levels = _levels(reference)
+        self._lock = Lock()
+        self._users, self._closed = 0, False
+        self._pool: ThreadPoolExecutor | None = None
+        try:
+            self._fd = os.open(reference.path, os.O_RDONLY)
+        except OSError as error:
+            raise UnsupportedSlideError(f"cannot be opened ({error.strerror or error})") from error
+        self._release = weakref.finalize(self, os.close, self._fd)
+        # tiles are decoded for whoever asks; a bound method would keep the slide, and its descriptor, alive in a loop
+        fd, levels = self._fd, self._levels
+        self._cache = TileCache(lambda key: _tile(fd, levels[key.level], key))
+        super().__init__(replace(reference, reader="direct"))
+
+    def __reduce__(self) -> tuple[object, tuple[SlideFacts, int]]:
+        return _reopened, (self._reference, self._threads)
+
+    def close(self) -> None:
+        """Close the file once the reads under way are done; reading afterwards is an error."""
+        with self._lock:
+            self._closed = True
+            idle = self._users == 0
+        if idle:
+            self._free()
+
+    def _free(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=True)
+        self._release()
+        self._cache.clear()
+
+    @contextmanager
+    def _using(self) -> Iterator[Executor | None]:
+        """Keep the file open meanwhile; yields the pool for this read, if it should use one.
+
+        A number that was closed may soon name another file, so it is closed by the last who uses it. Several reads at
+        once keep the cores busy by themselves.
+        """
+        with self._lock:
+            if self._closed:
+                raise ValueError(f"{self.path.name} is closed")
+            self._users += 1
+            alone = self._users == 1
+            if alone and self._threads > 1 and self._pool is None:
+                self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="wsiparse-decode")
+            pool = self._pool if alone else None
+        try:
+            yield pool
+        finally:
+            self._leave()
+
+    def _leave(self) -> None:
+        with self._lock:
+            self._users -= 1
+            last = self._closed and self._users == 0
+        if last:
+            self._free()
+
+    def _read_level(self, level: int, box: Box) -> NDArray[np.uint8]:
+        out = np.empty((box.height, box.width, 3), np.uint8)
+        tiles = self._levels[level]
+        width, height = tiles.stored.size
+        columns = range(box.x // width, -(-box.x1 // width))
+        rows = range(box.y // height, -(-box.y1 // height))
+        seam = (box.y1 - max(1, box.height // _SEAM_PART)) // height
+        with self._using() as pool:
+            # alone, a row of tiles is copied while the processor still has it at hand
+            at_once = max(1, _GROUP_TILES // len(columns)) if pool is not None else 1
+            for first in range(rows.start, rows.stop, at_once):
+                group = range(first, min(first + at_once, rows.stop))
+                self._copy(out, level, box, group, columns, seam, pool)
+        return out
+
+    def _copy(
+        self,
+        out: NDArray[np.uint8],
+        level: int,
+        box: Box,
+        rows: range,
+        columns: range,
+        seam: int,
+        pool: Executor | None,
+    ) -> None:
+        """Fill the part of a box that lies in some rows of tiles."""
+        tiles = self._levels[level]
+        width, height = tiles.stored.size
+        keys: list[TileKey] = []
+        missing: list[TileKey] = []
+        for row in rows:
+            for column in columns:
+                (keys if tiles.counts[row, column] else missing).append(TileKey(level, row, column))
+        try:
+            pixels = self._cache.fetch(keys, (box.y // height, seam), pool)
+        except TileDataError as error:
+            raise TileReadError(
+                f"{self.path.name}: cannot decode level {level}, x {box.x}-{box.x1}, y {box.y}-{box.y1} "
+                f"({error}). Copy the slide again if the region matters."
+            ) from error
+        for key, tile in zip(keys, pixels, strict=True):
+            x, y = key.column * width, key.row * height
+            left, top = max(x, box.x), max(y, box.y)
+            right, bottom = min(x + width, box.x1), min(y + height, box.y1)
+            out[top - box.y : bottom - box.y, left - box.x : right - box.x] = tile[
+                top - y : bottom - y, left - x : right - x
+            ]
+        for key in missing:
+            x, y = key.column * width - box.x, key.row * height - box.y
+            out[max(0, y) : y + height, max(0, x) : x + width] = self.background
+
+
+def _reopened(reference: SlideFacts, threads: int) -> DirectSlide:
+    """The slide that was pickled, if it is still the same file.
+
+    Raises
+    ------
+    UnsupportedSlideError
+        If it is another one.
+    """
+    if file_fingerprint(reference.path) != reference.fingerprint:
+        raise UnsupportedSlideError(f"{reference.path}: has changed since it was opened. Run the same command again.")
+    return DirectSlide(reference, threads)
+
+
+def _levels(reference: SlideFacts) -> tuple[TileLevel, ...]:
+    if not hasattr(os, "pread"):
+        raise UnsupportedSlideError("this system has no pread")
+    openslide = reference.reader == "openslide"
+    if reference.vendor not in _PLAIN_VENDORS:
+        raise UnsupportedSlideError(
+            f"its vendor is {reference.vendor or 'unknown'}, not one of {', '.join(_PLAIN_VENDORS)}"
+        )
+    levels = tile_levels(reference.path, reference.level_sizes, openslide=openslide)
+    if openslide and reference.vendor == "aperio" and len(levels) > 1:
+        for k, level in enumerate(levels):
+            if not level.counts.all():
+                raise UnsupportedSlideError(f"level {k} lacks tiles, which OpenSlide makes up for from other levels")
+    return levels
+
+
+def _tile(fd: int, level: TileLevel, key: TileKey) -> NDArray[np.uint8]:
+    """Fetch and decode one tile.
+
+    Raises
+    ------
+    TileDataError
+        If the file does not hold it.
+    """
+    offset, count = int(level.offsets[key.row, key.column]), int(level.counts[key.row, key.column])
+    where = f"tile in column {key.column}, row {key.row}"
+    if count > level.stored.most_bytes or count < 0 or offset < 0:
+        raise TileDataError(f"{where} claims {count} bytes for {level.stored.raw_bytes} bytes of pixels")
+    try:
+        data = os.pread(fd, count, offset)
+    except OSError as error:
+        raise TileDataError(f"{where}: {error.strerror or error}") from error
+    if len(data) < count:
+        raise TileDataError(f"{where}: the file ends after {len(data)} of {count} bytes")
+    try:
+        return decode_tile(data, level.stored)
+    except TileDataError as error:
+        raise TileDataError(f"{where}: {error}") from error

@@ -1,0 +1,185 @@
+"""OME-Zarr images as slides: NGFF 0.4 and 0.5, three 8-bit channels; the only module here that imports zarr.
+
+A chunk that is not there has the fill value, as the Zarr specification says: black, where a writer left out what it
+did not scan.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import stat
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from wsiparse.errors import SlideNotFoundError, TileReadError, UnsupportedSlideError
+from wsiparse.slides.files import hash_sampled
+from wsiparse.slides.metadata import Mpp, pick_mpp
+from wsiparse.slides.multiscales import Multiscales, NoImageError, read_multiscales
+from wsiparse.slides.pyramid import WHITE, PyramidSlide, SlideFacts
+from wsiparse.slides.quiet import quietly
+from wsiparse.types import Box
+
+__all__ = ["ZarrSlide"]
+
+#: More bytes than any chunk has: reading one pixel decodes all of its chunk.
+_MOST_CHUNK_BYTES: Final = 1 << 28
+
+#: Files whose content is looked at for the fingerprint; of all others the name and the size.
+_SAMPLED_FILES: Final = 64
+
+#: What zarr, its codecs and the file system raise on damaged or exotic arrays.
+_LIBRARY_ERRORS: Final = (
+    ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, MemoryError, NotImplementedError, OSError,
+    RuntimeError, TypeError, ValueError, struct.error,
+)  # fmt: skip
+
+_Array = zarr.Array[Any]
+
+
+class ZarrSlide(PyramidSlide):
+    """A multiscale image in a folder.
+
+    Parameters
+    ----------
+    path : an existing folder
+    mpp : used instead of the metadata when given
+
+    Raises
+    ------
+    UnsupportedSlideError
+        If it holds no such image, or pixels that are not 8-bit RGB; the text is the bare reason.
+    """
+
+    def __init__(self, path: Path, mpp: Mpp | None = None) -> None:
+        self._path, self._mpp = path, mpp
+        self._closed = False
+        try:
+            image = read_multiscales(path)
+            with quietly():
+                levels = [zarr.open_array(path / image.group / level, mode="r") for level in image.levels]
+            sizes = _sizes(levels, image.axes)
+        except NoImageError as error:
+            raise UnsupportedSlideError(str(error)) from error
+        except _LIBRARY_ERRORS as error:
+            raise UnsupportedSlideError(f"its arrays cannot be opened ({_reason(error)})") from error
+        self._image, self._levels = image, levels
+        super().__init__(
+            SlideFacts(
+                path=path,
+                reader="zarr",
+                vendor="ome-zarr",
+                level_sizes=sizes,
+                mpp=mpp or pick_mpp([image.claim]),
+                objective=None,
+                bounds=Box(0, 0, *sizes[0]),
+                background=WHITE,
+                fingerprint=_fingerprint(path, image),
+            )
+        )
+
+    def __reduce__(self) -> tuple[type[ZarrSlide], tuple[Path, Mpp | None]]:
+        return type(self), (self._path, self._mpp)
+
+    def close(self) -> None:
+        """Nothing to free; reading afterwards is an error all the same."""
+        self._closed = True
+
+    def _may_have_changed(self) -> bool:
+        return True  # a folder's own state says nothing about the files in it
+
+    def _print_anew(self) -> str:
+        return _fingerprint(self._path, self._image)
+
+    def _read_level(self, level: int, box: Box) -> NDArray[np.uint8]:
+        if self._closed:
+            raise ValueError(f"{self._path.name} is closed")
+        axes = self._image.axes
+        span = {"y": slice(box.y, box.y1), "x": slice(box.x, box.x1), "c": slice(None)}
+        try:
+            pixels = np.asarray(self._levels[level][tuple(span.get(axis, 0) for axis in axes)])
+        except _LIBRARY_ERRORS as error:
+            raise TileReadError(
+                f"{self._path.name}: cannot decode level {level}, x {box.x}-{box.x1}, y {box.y}-{box.y1} "
+                f"({_reason(error)}). Copy the slide again if the region matters."
+            ) from error
+        kept = [axis for axis in axes if axis in span]
+        return np.ascontiguousarray(pixels.transpose([kept.index(axis) for axis in "yxc"]), dtype=np.uint8)
+
+
+def _reason(error: BaseException) -> str:
+    """A library's error as the end of a sentence, on one line."""
+    text = " ".join(str(error).split()).rstrip(".")
+    return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__
+
+
+def _sizes(levels: list[_Array], axes: str) -> tuple[tuple[int, int], ...]:
+    """(width, height) of each level.
+
+    Raises
+    ------
+    UnsupportedSlideError
+        If the arrays are not a pyramid of 8-bit RGB pictures.
+    """
+    sizes: list[tuple[int, int]] = []
+    for k, array in enumerate(levels):
+        if array.dtype != np.uint8:
+            raise UnsupportedSlideError(f"{array.dtype} pixels, only 8-bit RGB is supported")
+        if len(array.shape) != len(axes):
+            raise UnsupportedSlideError(f"level {k} has {len(array.shape)} dimensions and the image has axes {axes}")
+        shape = dict(zip(axes, array.shape, strict=True))
+        if shape.get("c") != 3:
+            raise UnsupportedSlideError(f"{shape.get('c', 'no')} channels, only RGB is supported")
+        for axis in "tz":
+            if shape.get(axis, 1) != 1:
+                raise UnsupportedSlideError(f"{shape[axis]} planes along {axis}, only single pictures are supported")
+        if math.prod(array.chunks) > _MOST_CHUNK_BYTES:
+            raise UnsupportedSlideError(f"level {k} claims chunks of {' x '.join(map(str, array.chunks))} bytes")
+        size = (shape["x"], shape["y"])
+        if min(size) < 1 or (sizes and (size[0] > sizes[-1][0] or size[1] > sizes[-1][1])):
+            raise UnsupportedSlideError(f"level {k} is {size[0]} x {size[1]} px, and levels must get smaller")
+        sizes.append(size)
+    return tuple(sizes)
+
+
+def _fingerprint(folder: Path, image: Multiscales) -> str:
+    """Identity by content: sha256 hex of the names and sizes of all files, and of samples of the content of some.
+
+    Raises
+    ------
+    SlideNotFoundError
+        If a file cannot be read.
+    UnsupportedSlideError
+        If something in the folder is neither file nor folder: zarr would wait for a pipe for ever.
+    """
+    top = folder / image.group
+    digest = hashlib.sha256(b"wsiparse zarr slide 1")
+    try:
+        metadata = [(name, (top / name).stat().st_size) for name in ("zarr.json", ".zattrs") if (top / name).is_file()]
+        files = metadata + sorted(entry for level in image.levels for entry in _files(top, level))
+        for name, size in files:
+            digest.update(f"{name}\0{size}\0".encode("utf-8", "surrogateescape"))
+        step = max(1, len(files) // _SAMPLED_FILES)
+        for name in dict.fromkeys([name for name, _ in [*metadata, *files[::step]]]):
+            hash_sampled(digest, top / name)
+    except OSError as error:
+        raise SlideNotFoundError(f"{folder}: cannot be read ({error}). Check the drive and permissions.") from error
+    return digest.hexdigest()
+
+
+def _files(top: Path, level: str) -> Iterator[tuple[str, int]]:
+    """Name below `top`, POSIX, and bytes of every file of an array."""
+    for where, _, names in os.walk(top / level):
+        for name in names:
+            path = Path(where, name)
+            status = path.stat()
+            if not stat.S_ISREG(status.st_mode):
+                raise UnsupportedSlideError(f"{name} in it is not a regular file")
+            yield path.relative_to(top).as_posix(), status.st_size

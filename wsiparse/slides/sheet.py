@@ -1,0 +1,244 @@
+"""What a command line means by SLIDES: files, folders, patterns, addresses, and sheets that list slides.
+
+A sheet is a text file ``*.csv`` or ``*.tsv`` with a header. Columns: ``slide`` (path relative to the sheet, or an
+address), ``mpp`` (um per level-0 px) and ``roi`` (GeoJSON file, relative to the sheet); the others describe the slide
+for whoever reads the sheet later and mean nothing here. A cell without text is a value that is not told.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from wsiparse.errors import ConfigError, MissingMppError, SlideNotFoundError
+from wsiparse.slides.discover import find_slides
+from wsiparse.slides.files import check_file, expanded
+from wsiparse.slides.metadata import MAX_MPP, MIN_MPP, checked_mpp
+from wsiparse.slides.multiscales import is_zarr_folder
+from wsiparse.slides.urls import is_url, shown_url
+
+__all__ = ["SHEET_EXTENSIONS", "Listed", "find_listed", "read_sheet"]
+
+#: File name endings of sheets, lower case.
+SHEET_EXTENSIONS: Final = (".csv", ".tsv")
+
+_DELIMITERS: Final = (",", ";", "\t")
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A slide to work on, and what a sheet tells about it.
+
+    Parameters
+    ----------
+    slide : file or OME-Zarr folder, or its address as text
+    mpp : um per level-0 px, or None
+    roi : GeoJSON file of the regions to analyse, or None
+    """
+
+    slide: Path | str
+    mpp: float | None = None
+    roi: Path | None = None
+
+    @property
+    def shown(self) -> str:
+        """The slide as people may see it: a path, or an address without its secrets."""
+        return shown_url(self.slide) if isinstance(self.slide, str) else str(self.slide)
+
+
+def find_listed(
+    given: Iterable[str | Path], *, recursive: bool = False, extensions: Sequence[str] | None = None
+) -> list[Listed]:
+    """All slides that the arguments of a command name, each once.
+
+    First slides on disk in natural order, then those of sheets in the order of their rows, then addresses as given. A
+    slide that a sheet lists too is the sheet's, which tells more.
+
+    Parameters
+    ----------
+    given : files, folders, patterns, addresses, sheets
+    recursive, extensions : see `find_slides`
+
+    Raises
+    ------
+    SlideNotFoundError
+        If something does not exist or holds no slide.
+    ConfigError, MissingMppError
+        If a sheet is wrong, or two sheets list the same slide.
+    """
+    given = list(given)
+    sheets = {os.path.realpath(text): expanded(text) for text in given if _is_sheet(text)}
+    addresses = [text for text in given if isinstance(text, str) and is_url(text)]
+    local = [text for text in given if not is_url(text) and not _is_sheet(text)]
+    rows: dict[str, tuple[Listed, str]] = {}
+    for sheet in sheets.values():
+        for line, row in read_sheet(sheet):
+            place = f"{sheet}, line {line}"
+            earlier = rows.setdefault(_identity(row.slide), (row, place))
+            if earlier[1] != place:
+                raise ConfigError(
+                    f"{place}: {_flat(row.shown)} is listed a second time, first in {earlier[1]}. Keep one of the "
+                    "two rows."
+                )
+    found = find_slides(local, recursive=recursive, extensions=extensions) if local else []
+    return [
+        *(Listed(path) for path in found if _identity(path) not in rows),
+        *(row for row, _ in rows.values()),
+        *(Listed(url) for url in dict.fromkeys(addresses) if url not in rows),
+    ]
+
+
+def _is_sheet(given: str | Path) -> bool:
+    if is_url(given) or not str(given).lower().endswith(SHEET_EXTENSIONS):
+        return False
+    path = expanded(given)
+    return os.path.exists(path) and not os.path.isdir(path)  # noqa: PTH110, PTH112  (False where pathlib raises)
+
+
+def _identity(slide: Path | str) -> str:
+    return slide if isinstance(slide, str) else os.path.realpath(slide)
+
+
+def read_sheet(path: Path) -> list[tuple[int, Listed]]:
+    """The rows of a sheet with the lines they begin in, counted from 1.
+
+    Comma, semicolon and tab are told apart by the header; cells may be quoted; empty lines count for nothing. UTF-8,
+    with or without a byte order mark.
+
+    Parameters
+    ----------
+    path : sheet
+
+    Raises
+    ------
+    SlideNotFoundError
+        If the sheet, a slide or a region file is not there.
+    ConfigError
+        If it is no such table: not UTF-8, without a column "slide" or without rows, a row with more cells than the
+        header or without a slide, the same slide twice.
+    MissingMppError
+        If an mpp is not a number between 0.05 and 20.
+    """
+    text = _text(path)
+    delimiter = _delimiter(text.lstrip("\r\n").partition("\n")[0])
+    lines = _lines(path, text, delimiter)
+    head_line, head = next(lines, (1, []))
+    columns = _columns(path, head_line, head)
+    rows: list[tuple[int, Listed]] = []
+    seen: dict[str, int] = {}
+    for line, cells in lines:
+        row = _row(path, line, cells, columns, len(head))
+        first = seen.setdefault(_identity(row.slide), line)
+        if first != line:
+            raise ConfigError(
+                f"{path}, line {line}: {_flat(row.shown)} is listed a second time, first in line {first}. Keep one "
+                "of the two rows."
+            )
+        rows.append((line, row))
+    if not rows:
+        raise ConfigError(f"{path}: has no rows below its header. List one slide a line.")
+    return rows
+
+
+def _text(path: Path) -> str:
+    check_file(path)
+    try:
+        raw = path.read_bytes()
+        return raw.decode("utf-8-sig")
+    except OSError as error:
+        raise SlideNotFoundError(f"{path}: cannot be read ({error}). Check the drive.") from error
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise ConfigError(f"{path}, line {line}: is not UTF-8. Save the table as 'CSV UTF-8'.") from error
+
+
+def _delimiter(header: str) -> str:
+    """The one that cuts the header into most cells; a quoted one does not count."""
+    plain = "".join(header.split('"')[::2])
+    return max(_DELIMITERS, key=plain.count)
+
+
+def _lines(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """Line numbers and stripped cells of the rows that are not empty."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    while True:
+        line = reader.line_num + 1
+        try:
+            cells = [cell.strip() for cell in next(reader)]
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise ConfigError(f"{path}, line {line}: not a table ({error}). Check the quotes.") from error
+        if any(cells):
+            yield line, cells
+
+
+def _columns(path: Path, line: int, head: list[str]) -> dict[str, int]:
+    """Where the columns are that mean something here."""
+    names = [name.lower() for name in head]
+    for name in ("slide", "mpp", "roi"):
+        if names.count(name) > 1:
+            raise ConfigError(f"{path}, line {line}: has {names.count(name)} columns '{name}'. Keep one of them.")
+    if "slide" not in names:
+        found = _flat(", ".join(head)) if head else "nothing"
+        raise ConfigError(
+            f"{path}, line {line}: no column 'slide' in the header (found {found}). Begin the file with a line "
+            "such as slide,mpp,roi."
+        )
+    return {name: names.index(name) for name in ("slide", "mpp", "roi") if name in names}
+
+
+def _row(path: Path, line: int, cells: list[str], columns: dict[str, int], width: int) -> Listed:
+    place = f"{path}, line {line}"
+    if len(cells) > width and any(cells[width:]):
+        raise ConfigError(
+            f"{place}: has {len(cells)} cells, the header {width}. Quote a cell that holds the separator."
+        )
+    told = {name: cells[at] if at < len(cells) else "" for name, at in columns.items()}
+    if not told["slide"]:
+        raise ConfigError(f"{place}: names no slide. Fill in the column 'slide', or remove the line.")
+    slide: Path | str = told["slide"]
+    if not is_url(slide):
+        slide = _beside(path, place, told["slide"], "slide")
+        if slide.is_dir() and not is_zarr_folder(slide):
+            raise ConfigError(
+                f"{place}: {_flat(str(slide))} is a folder, not a slide. List the slides in it one by one."
+            )
+    roi = _beside(path, place, told["roi"], "region file") if told.get("roi") else None
+    return Listed(slide, _mpp(place, told.get("mpp", "")), roi)
+
+
+def _beside(sheet: Path, place: str, text: str, what: str) -> Path:
+    """A path relative to the sheet, which must be there."""
+    try:
+        path = sheet.parent / expanded(text)
+        if path.exists():
+            return path
+    except (OSError, ValueError):  # too long, a NUL byte
+        path = Path(text)
+    raise SlideNotFoundError(
+        f"{place}: no such {what} {_flat(str(path))}. Paths are relative to the sheet; check that the drive is mounted."
+    )
+
+
+def _flat(text: str) -> str:
+    """A cell as part of a one-line message."""
+    return " ".join(text.split())[:200]
+
+
+def _mpp(place: str, text: str) -> float | None:
+    if not text:
+        return None
+    value = checked_mpp(text)
+    if value is None:
+        comma = " with a decimal point" if "," in text else ""
+        raise MissingMppError(
+            f"{place}: mpp '{_flat(text)}' is not a number between {MIN_MPP:g} and {MAX_MPP:g} um per pixel. Write "
+            f"the size of a full-resolution pixel{comma}, such as 0.25, or leave the cell empty."
+        )
+    return value
