@@ -85,7 +85,7 @@ def test_a_slide_larger_than_glass_is_told_with_its_size(tmp_path: Path) -> None
 
 def test_levels_below_an_image_are_checked_and_read(tmp_path: Path) -> None:
     path = pyramid_below(tmp_path / "a.ome.tif")
-    with open_slide(path) as slide:
+    with open_slide(path, reader="tiffslide") as slide:
         assert (slide.reader, slide.level_sizes) == ("tiffslide", ((300, 200), (150, 100)))
         assert require_mpp(slide) == (0.5, 0.5)
         np.testing.assert_array_equal(slide.read(WHOLE, OVER), PICTURE)
