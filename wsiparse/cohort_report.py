@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -16,6 +14,7 @@ from wsiparse.report.jsonable import jsonable
 from wsiparse.report.page import cohort_page
 from wsiparse.report.rows import rows_csv
 from wsiparse.slides import SLIDE_EXTENSIONS
+from wsiparse.slides.sheet import table_lines
 from wsiparse.status import SlideStatus, slide_statuses
 from wsiparse.write.manifest import done_record, file_name, report_record, write_text
 
@@ -31,45 +30,33 @@ _GROUP: Final = ("group", "cohort", "arm")
 
 
 def read_metadata(path: Path, *, patient: str | None = None, group: str | None = None) -> Metadata:
-    """A CSV file about slides.
+    """A table about slides, such as the one that `wsiparse run` was given.
 
     Parameters
     ----------
-    path : UTF-8; comma, semicolon or tab between the columns; the first line names them, one of them "slide"
+    path : see `wsiparse.slides.sheet.table_lines`; the first line names the columns, one of them "slide"
     patient, group : names of columns; by default those called so (patient, case, subject; group, cohort, arm)
 
     Raises
     ------
-    ConfigError
+    SlideNotFoundError, ConfigError
         If the file cannot be read, has no column for the slide, or lacks a column that was named.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such metadata file. Check the path.") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path}: not UTF-8 text. Save the table as CSV UTF-8.") from None
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror or error}). Check its permissions.") from error
-    header = text.partition("\n")[0]
-    reader = csv.DictReader(io.StringIO(text), delimiter=max(",;\t", key=header.count))
-    try:
-        lines = list(reader)
-    except csv.Error as error:
-        raise ConfigError(f"{path}: line {reader.line_num}: not CSV ({error}). Save the table as CSV again.") from error
-    names = [name.strip() for name in reader.fieldnames or ()]
-    by_plain = {name.casefold(): name for name in names}
-    slide = next((by_plain[word] for word in _SLIDE if word in by_plain), None)
-    if slide is None:
+    lines = table_lines(path)
+    _, head = next(lines, (1, []))
+    by_plain = {name.casefold(): k for k, name in reversed(list(enumerate(head)))}
+    at = next((by_plain[word] for word in _SLIDE if word in by_plain), None)
+    if at is None:
         raise ConfigError(
-            f"{path}: no column 'slide' (found {', '.join(names) or 'nothing'}). Call the column of slides 'slide'."
+            f"{path}: no column 'slide' (found {', '.join(head) or 'nothing'}). Call the column of slides 'slide'."
         )
+    # what a run is told of a slide says nothing about the patient
+    others = {k: name for k, name in enumerate(head) if name and k != at and name.casefold() not in ("mpp", "roi")}
     rows = []
-    for line in lines:
-        values = {(key or "").strip(): (value or "").strip() for key, value in line.items() if isinstance(value, str)}
-        if values.get(slide):
-            rows.append((values.pop(slide), values))
-    columns = tuple(name for name in names if name and name != slide)
+    for _, cells in lines:
+        if at < len(cells) and cells[at]:
+            rows.append((cells[at], {name: cells[k] if k < len(cells) else "" for k, name in others.items()}))
+    columns = tuple(dict.fromkeys(others.values()))
     return Metadata(
         path.name,
         columns,

@@ -18,7 +18,7 @@ from scipy import stats
 from tests.report.slides_made import Content, write_slide
 from tests.report.test_slide_report import Page, square
 from wsiparse.cohort_report import read_metadata, write_cohort_report
-from wsiparse.errors import ConfigError, OutputError
+from wsiparse.errors import ConfigError, OutputError, SlideNotFoundError
 from wsiparse.report.cohort import CohortSlide, Metadata, joined_metadata
 
 
@@ -147,13 +147,18 @@ def test_metadata_that_cannot_be_used_is_one_line(
 
 
 def test_metadata_files_that_are_none(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no such metadata file"):
+    with pytest.raises(SlideNotFoundError, match="no such file"):
         read_metadata(tmp_path / "m.csv")
     (tmp_path / "m.csv").write_bytes(b"slide,\xff\n")
     with pytest.raises(ConfigError, match="not UTF-8"):
         read_metadata(tmp_path / "m.csv")
-    with pytest.raises(ConfigError, match="cannot be read"):
-        read_metadata(tmp_path)
+
+
+def test_the_table_of_a_run_is_metadata_too(tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text("slide,mpp,roi,patient\na.svs,0.25,a.geojson,P1\n", encoding="utf-8")
+    got = read_metadata(tmp_path / "m.csv")
+    assert got.columns == ("patient",)
+    assert got.rows == (("a.svs", {"patient": "P1"}),)
 
 
 NAMES = st.text("ab.", min_size=1, max_size=4).filter(lambda t: t.strip("."))

@@ -120,6 +120,7 @@ def cohort_numbers(
         "results": f"{len(slides)} slide{'s' * (len(slides) != 1)}",
         "engine": sorted({str(s.numbers["engine"]) for s in slides if s.numbers is not None}),
         "settings": _settings(slides),
+        "classes": _classes(slides),
         "slides": [_slide(slide, values[i], flags[i]) for i, slide in enumerate(slides)],
         "rows": rows,
         "ranking": _ranking(rows),
@@ -146,6 +147,15 @@ def _settings(slides: Sequence[CohortSlide]) -> dict[str, Any]:
             if not key.startswith("roi") and value not in found.setdefault(key, []):
                 found[key].append(value)
     return {key: values[0] if len(values) == 1 else " / ".join(map(str, values)) for key, values in found.items()}
+
+
+def _classes(slides: Sequence[CohortSlide]) -> list[dict[str, str]]:
+    """Names and colours of the classes of all slides; the first slide that has a class colours it."""
+    found: dict[str, str] = {}
+    for slide in slides:
+        for own in slide.numbers["classes"] if slide.numbers is not None else ():
+            found.setdefault(own["name"], own["colour"])
+    return [{"name": name, "colour": colour} for name, colour in found.items()]
 
 
 def _flags(slides: Sequence[CohortSlide]) -> list[tuple[list[str], dict[str, float | None]]]:

@@ -22,7 +22,7 @@ from wsiparse.slides.metadata import MAX_MPP, MIN_MPP, checked_mpp
 from wsiparse.slides.multiscales import is_zarr_folder
 from wsiparse.slides.urls import is_url, shown_url
 
-__all__ = ["SHEET_EXTENSIONS", "Listed", "find_listed", "read_sheet"]
+__all__ = ["SHEET_EXTENSIONS", "Listed", "find_listed", "read_sheet", "table_lines"]
 
 #: File name endings of sheets, lower case.
 SHEET_EXTENSIONS: Final = (".csv", ".tsv")
@@ -124,9 +124,7 @@ def read_sheet(path: Path) -> list[tuple[int, Listed]]:
     MissingMppError
         If an mpp is not a number between 0.05 and 20.
     """
-    text = _text(path)
-    delimiter = _delimiter(text.lstrip("\r\n").partition("\n")[0])
-    lines = _lines(path, text, delimiter)
+    lines = table_lines(path)
     head_line, head = next(lines, (1, []))
     columns = _columns(path, head_line, head)
     rows: list[tuple[int, Listed]] = []
@@ -143,6 +141,23 @@ def read_sheet(path: Path) -> list[tuple[int, Listed]]:
     if not rows:
         raise ConfigError(f"{path}: has no rows below its header. List one slide a line.")
     return rows
+
+
+def table_lines(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Line numbers, counted from 1, and stripped cells of a text table's rows that are not empty, header included.
+
+    Comma, semicolon and tab are told apart by the header; cells may be quoted. UTF-8, a byte order mark is skipped.
+
+    Raises
+    ------
+    SlideNotFoundError
+        If there is no such file or it cannot be read.
+    ConfigError
+        If it is not UTF-8, or quotes do not match.
+    """
+    text = _text(path)
+    delimiter = _delimiter(text.lstrip("\r\n").partition("\n")[0])
+    return _lines(path, text, delimiter)
 
 
 def _text(path: Path) -> str:
