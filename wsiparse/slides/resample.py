@@ -251,7 +251,8 @@ def read_frame(
     if inside == box and max(box.width * step_x, box.height * step_y) <= _MAX_EDGE:
         return _read_piece(box, (step_x, step_y), level, level_sizes[level], read_level)
     out = np.empty((box.height, box.width, 3), np.uint8)
-    out[:] = np.array(background, np.uint8)
+    if inside != box:
+        out[:] = np.tile(np.array(background, np.uint8), (box.width, 1))  # line by line: pixel by pixel takes longer
     if inside is not None:
         for piece in _pieces(inside, (step_x, step_y)):
             target = out[piece.y - box.y : piece.y1 - box.y, piece.x - box.x : piece.x1 - box.x]
