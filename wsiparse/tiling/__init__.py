@@ -3,7 +3,7 @@
 from wsiparse.tiling.area import AnalysisArea, whole_slide_area
 from wsiparse.tiling.grid import FIELD_BYTES_PER_PX, Estimate, TilePlan, estimate, plan_tiles
 from wsiparse.tiling.roi import Region, Regions, parse_regions, read_regions, read_roi
-from wsiparse.tiling.tissue import tissue_mask
+from wsiparse.tiling.tissue import background_colour, find_tissue, tissue_mask
 
 __all__ = [
     "FIELD_BYTES_PER_PX",
@@ -12,7 +12,9 @@ __all__ = [
     "Region",
     "Regions",
     "TilePlan",
+    "background_colour",
     "estimate",
+    "find_tissue",
     "parse_regions",
     "plan_tiles",
     "read_regions",
