@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import platform
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -137,3 +140,27 @@ def test_the_step_that_fails_is_named(name: str, step: str, tmp_path: Path, monk
 def test_a_path_through_a_file_cannot_publish(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert publishing_fault(tmp_path / "file").startswith("creating a file: ")
+
+
+_FREED = """
+import sys
+import numpy as np
+from wsiparse.machine import bound_idle_memory
+if sys.argv[1] == "bound":
+    bound_idle_memory()
+np.ones(30 << 20, np.uint8)  # glibc raises its limit by the first large block it sees freed
+held = [(np.ones(16 << 20, np.uint8), np.ones(100_000, np.uint8)) for _ in range(16)]
+small = [own for _, own in held]  # between the holes
+del held
+status = open("/proc/self/status").read()
+print(int(status.split("VmRSS:")[1].split()[0]) // 1024)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="a setting of glibc")
+def test_freed_blocks_do_not_stay_in_the_process() -> None:
+    left = {}
+    for how in ("bound", "as it is"):
+        done = subprocess.run([sys.executable, "-c", _FREED, how], check=True, capture_output=True, text=True)
+        left[how] = int(done.stdout)
+    assert left["as it is"] - left["bound"] > 200, "16 blocks of 16 MB"

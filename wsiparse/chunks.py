@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from wsiparse.feed import Waits
-from wsiparse.field.store import write_part
+from wsiparse.field.store import PartMaker
 from wsiparse.field.tiles import FieldTile
 from wsiparse.pipeline import recognise
 from wsiparse.prepare import Pass
@@ -92,21 +92,26 @@ def fill_chunks(
         progress=progress,
         waits=waits,
     )
-    cores: list[FieldTile] = []
+    cores: list[FieldTile] = []  # beyond the chunk under way: batches do not end where chunks do
     lost: list[Unreadable] = []
     with closing(found):
         for chunk in chunks:
-            while len(cores) + len(lost) < len(chunk.indices):
+            mine, gone = set(chunk.indices), list[Unreadable]()
+            part = PartMaker(work.plan.grid, n_regions, len(mine))
+            while True:
+                for tile in [t for t in cores if t.index in mine]:
+                    part.add(tile)
+                gone += [u for u in lost if u.index in mine]
+                cores = [t for t in cores if t.index not in mine]
+                lost = [u for u in lost if u.index not in mine]
+                if len(part) + len(gone) == len(mine):
+                    break
                 if stop():
                     return
                 more_cores, more_lost = next(found)
                 cores += more_cores
                 lost += more_lost
-            mine = set(chunk.indices)
-            gone = [u for u in lost if u.index in mine]
-            _publish(chunk, [t for t in cores if t.index in mine], gone, work, n_regions)
-            cores = [t for t in cores if t.index not in mine]
-            lost = [u for u in lost if u.index not in mine]
+            _publish(chunk, part, gone)
             yield chunk, gone
         for _ in found:  # closes its stage
             raise AssertionError("more tiles came back than were asked for")
@@ -115,13 +120,13 @@ def fill_chunks(
 def give_up_chunk(work: Pass, chunk: Chunk, reason: str) -> list[Unreadable]:
     """Publish a chunk none of whose tiles could be computed; returns them."""
     gone = [Unreadable(i, work.plan.grid[i].core, reason) for i in chunk.indices]
-    _publish(chunk, [], gone, work, len(work.scale.spec.prompts.of_kind("region")))
+    _publish(chunk, PartMaker(work.plan.grid, len(work.scale.spec.prompts.of_kind("region")), 0), gone)
     return gone
 
 
-def _publish(chunk: Chunk, tiles: list[FieldTile], lost: list[Unreadable], work: Pass, n_regions: int) -> None:
+def _publish(chunk: Chunk, part: PartMaker, lost: list[Unreadable]) -> None:
     with publish(chunk.part) as temporary:
-        write_part(temporary, tiles, work.plan.grid, n_regions)
+        part.write(temporary)
         facts = {
             "tiles": list(chunk.indices),
             "bytes": temporary.stat().st_size,

@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import secrets
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
-__all__ = ["available_memory_bytes", "free_disk_bytes", "memory_limit_bytes", "process_is_alive", "publishing_fault"]
+__all__ = [
+    "available_memory_bytes",
+    "bound_idle_memory",
+    "free_disk_bytes",
+    "memory_limit_bytes",
+    "process_is_alive",
+    "publishing_fault",
+]
 
 _CGROUPS = Path("/sys/fs/cgroup")
 _MEMBERSHIP = Path("/proc/self/cgroup")
+
+#: glibc's names (malloc.h) of what `bound_idle_memory` sets, and the values.
+_M_TRIM_THRESHOLD: Final = -1
+_M_MMAP_THRESHOLD: Final = -3
+_MAPPED_FROM_BYTES: Final = 8 << 20
+_IDLE_TOP_BYTES: Final = 64 << 20
 
 
 def available_memory_bytes(cgroups: Path = _CGROUPS, membership: Path = _MEMBERSHIP) -> int | None:
@@ -84,6 +100,22 @@ def _existing(folder: Path) -> Path:
     """The folder, or the nearest one above it that is there."""
     absolute = folder.absolute()
     return next((path for path in (absolute, *absolute.parents) if path.exists()), absolute)
+
+
+def bound_idle_memory() -> None:
+    """Have glibc return freed blocks of 8 MB and more to the system, and keep smaller ones for the next tile.
+
+    By itself it raises that limit to 32 MB, and a network's arrays leave holes in the heap: twice the memory in use
+    stays resident. Where somebody sets MALLOC_TRIM_THRESHOLD_ (Dask's nanny does), the limit is 128 kB instead, every
+    layer costs page faults, and up to twice the CPU time. At 8 MB the time is that of 32 MB. Other C libraries have no
+    such setting.
+    """
+    if sys.platform != "linux":
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, _MAPPED_FROM_BYTES)
+        mallopt(_M_TRIM_THRESHOLD, _IDLE_TOP_BYTES)
 
 
 def free_disk_bytes(folder: Path) -> int:

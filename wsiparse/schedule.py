@@ -10,7 +10,6 @@ about published files; pixels never travel.
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
 import queue
@@ -29,7 +28,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from wsiparse.errors import ConfigError, SchedulerError
-from wsiparse.machine import available_memory_bytes
+from wsiparse.machine import available_memory_bytes, bound_idle_memory
 
 __all__ = [
     "RESOURCE",
@@ -368,6 +367,7 @@ def open_crew(
     SchedulerError
         If no worker answers.
     """
+    bound_idle_memory()
     if scheduler in ("serial", "threads"):
         yield Here(1 if scheduler == "serial" else workers or available_cores(), overlap=scheduler != "serial")
         return
@@ -518,29 +518,11 @@ def _state_plugin(name: str, make_state: Callable[[], Any]) -> Any:
             self.name = name
 
         def setup(self, worker: Any) -> None:
-            _keep_large_blocks()
+            bound_idle_memory()
             self.state = make_state()
             self.threads = worker.state.nthreads if RESOURCE in worker.state.total_resources else 1
 
     return State()
-
-
-def _keep_large_blocks() -> None:
-    """Let glibc keep freed memory for the next tile, as it does by itself where nobody sets a limit.
-
-    Dask's nanny sets MALLOC_TRIM_THRESHOLD_, which also pins the size from which blocks are mapped one by one: large
-    arrays of a network then cost page faults at every layer, and up to twice the CPU time.
-    """
-    if sys.platform != "linux":
-        return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:  # musl has none, and no such setting
-        mallopt(_M_MMAP_THRESHOLD, 32 << 20)  # the largest glibc takes
-        mallopt(_M_TRIM_THRESHOLD, 256 << 20)
-
-
-_M_TRIM_THRESHOLD: Final = -1
-_M_MMAP_THRESHOLD: Final = -3
 
 
 def _on_worker(name: str, function: Callable[[Any, T, int], R], item: T) -> R:

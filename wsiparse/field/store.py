@@ -11,21 +11,21 @@ from __future__ import annotations
 import threading
 import zipfile
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
-from zarr.storage import ZipStore
+from zarr.storage import MemoryStore, ZipStore
 
 from wsiparse.errors import FieldError
 from wsiparse.field.tiles import FieldTile
 from wsiparse.types import Box, TileGrid
 
-__all__ = ["VERSION", "Field", "PartReader", "PartShelf", "memory_field", "parts_field", "write_part"]
+__all__ = ["VERSION", "Field", "PartMaker", "PartReader", "PartShelf", "memory_field", "parts_field"]
 
 #: Of the layout of a part; parts of version 1 told none and had no optical density.
 VERSION: Final = 2
@@ -37,35 +37,62 @@ _KEEP = 16
 _OPEN_PARTS = 16
 
 
-def write_part(path: Path, tiles: Sequence[FieldTile], grid: TileGrid, n_regions: int) -> None:
-    """Write the field bytes of a chunk of tiles to `path` (not atomic: the caller publishes)."""
-    s, n = grid.stride, len(tiles)
-    with ZipStore(path, mode="w", compression=zipfile.ZIP_STORED) as store:
-        root = zarr.create_group(store, attributes={"version": VERSION})
-        zstd = ZstdCodec(level=1)
-        index = root.create_array("tiles", shape=(n,), dtype="int64", chunks=(max(n, 1),))
-        cells = root.create_array("cells", shape=(n, 3, s, s), dtype="uint8", chunks=(1, 3, s, s), compressors=zstd)
-        regions = root.create_array(
-            "regions", shape=(n, n_regions, s, s), dtype="uint8", chunks=(1, max(n_regions, 1), s, s), compressors=zstd
-        )
-        od = root.create_array("od", shape=(n, s, s), dtype="uint8", chunks=(1, s, s), compressors=zstd)
-        index[:] = np.array([t.index for t in tiles], np.int64)
-        judged = np.stack([t.statistics for t in tiles]) if tiles else np.zeros((0, 0, 4), np.float32)
-        statistics = root.create_array(
+class PartMaker:
+    """A part under way: tiles are compressed as they come, so that a whole chunk of them takes little memory.
+
+    Parameters
+    ----------
+    grid : which core holds which pixel
+    n_regions : number of region layers
+    room : most tiles that will come
+    """
+
+    def __init__(self, grid: TileGrid, n_regions: int, room: int) -> None:
+        s, zstd = grid.stride, ZstdCodec(level=1)
+        self._files: dict[str, Any] = {}  # zarr buffers by name
+        self._root = zarr.create_group(MemoryStore(self._files), attributes={"version": VERSION})
+        self._planes = {
+            name: self._root.create_array(
+                name, shape=(room, *shape), dtype="uint8", chunks=(1, *some), compressors=zstd
+            )
+            for name, shape, some in (
+                ("cells", (3, s, s), (3, s, s)),
+                ("regions", (n_regions, s, s), (max(n_regions, 1), s, s)),
+                ("od", (s, s), (s, s)),
+            )
+        }
+        self._tiles: list[int] = []
+        self._statistics: list[NDArray[np.float32]] = []
+
+    def __len__(self) -> int:
+        return len(self._tiles)
+
+    def add(self, tile: FieldTile) -> None:
+        """Take the next tile in."""
+        k = len(self)
+        for name, given in (("cells", tile.cells), ("regions", tile.regions), ("od", tile.od)):
+            if given.any():
+                full = np.zeros((*given.shape[:-2], *self._planes[name].shape[-2:]), np.uint8)
+                full[..., : given.shape[-2], : given.shape[-1]] = given
+                self._planes[name][k] = full
+        self._tiles.append(tile.index)
+        self._statistics.append(tile.statistics)
+
+    def write(self, path: Path) -> None:
+        """Write the tiles that came to `path` (not atomic: the caller publishes); nothing can be added after that."""
+        n = len(self)
+        for plane in self._planes.values():
+            plane.resize((n, *plane.shape[1:]))
+        index = self._root.create_array("tiles", shape=(n,), dtype="int64", chunks=(max(n, 1),))
+        index[:] = np.array(self._tiles, np.int64)
+        judged = np.stack(self._statistics) if n else np.zeros((0, 0, 4), np.float32)
+        statistics = self._root.create_array(
             "statistics", shape=judged.shape, dtype="float32", chunks=tuple(max(k, 1) for k in judged.shape)
         )
         statistics[:] = judged
-        for k, tile in enumerate(tiles):
-            full = np.zeros((4 + n_regions, s, s), np.uint8)
-            _, h, w = tile.cells.shape
-            full[:3, :h, :w] = tile.cells
-            full[3, :h, :w] = tile.od
-            full[4:, :h, :w] = tile.regions
-            if full.any():
-                cells[k] = full[:3]
-                od[k] = full[3]
-                if n_regions:
-                    regions[k] = full[4:]
+        with zipfile.ZipFile(path, mode="w", compression=zipfile.ZIP_STORED) as archive:
+            for name, data in self._files.items():
+                archive.writestr(name, data.to_bytes())
 
 
 class PartReader:

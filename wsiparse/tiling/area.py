@@ -19,6 +19,7 @@ from shapely.geometry.base import BaseGeometry
 
 from wsiparse.coords import Frame
 from wsiparse.tiling.geometry import polygonal
+from wsiparse.tiling.masks import within
 from wsiparse.types import Box
 
 __all__ = ["AnalysisArea", "whole_slide_area"]
@@ -125,14 +126,12 @@ class AnalysisArea:
     @cached_property
     def computed(self) -> NDArray[np.bool_]:
         """(h, w) bool, overview px: cells within the margin of tissue and touched by the region grown by the margin."""
-        from scipy import ndimage
-
         mx, my = self.overview.mpp
         # distances run between cell centres: a cell's diagonal more reaches every point within the margin
         reach = self.margin_um + float(np.hypot(mx, my))
         if not self.tissue.any():
             return np.zeros_like(self.tissue)
-        near = ndimage.distance_transform_edt(~self.tissue, sampling=(my, mx)) <= reach
+        near = within(self.tissue, reach, sampling=(my, mx))
         if self.roi is not None:
             fx, fy = self.overview.downsample
             # buffers are round in microns: grow in the micron plane, then go back to level-0 px
@@ -146,31 +145,24 @@ class AnalysisArea:
     def _touched(self, geometry: BaseGeometry) -> NDArray[np.bool_]:
         """Cells that share any point with a geometry."""
         out = np.zeros(self.tissue.shape, np.bool_)
-        for window, _ in self._quadtree(geometry, np.ones(self.tissue.shape, np.bool_)):
+        for window, _ in self._quadtree(geometry, None):
             out[window.y : window.y1, window.x : window.x1] = True
         return out
 
     def _windows(self, geometry: BaseGeometry) -> Iterator[_Window]:
         return self._quadtree(geometry, self.tissue)
 
-    def _quadtree(self, geometry: BaseGeometry, cells: NDArray[np.bool_]) -> Iterator[_Window]:
-        """Windows of set cells that a geometry meets, each full of set cells, with the geometry's part in it.
+    def _quadtree(self, geometry: BaseGeometry, cells: NDArray[np.bool_] | None) -> Iterator[_Window]:
+        """Windows of set cells (None: all are) that a geometry meets, full of set cells, with its part in each.
 
         Halving windows and clipping the geometry on the way keeps the cost at (vertices x depth + cells on its
         boundary), where intersecting each cell with the whole geometry would cost vertices x cells.
         """
-        height, width = cells.shape
-        counts = np.zeros((height + 1, width + 1), np.int64)
-        counts[1:, 1:] = cells.cumsum(axis=0, dtype=np.int64).cumsum(axis=1)
-        stack: list[_Window] = [(Box(0, 0, width, height), geometry)]
+        stack: list[_Window] = [(Box(0, 0, *self.overview.size), geometry)]
         while stack:
             window, part = stack.pop()
-            n = (
-                counts[window.y1, window.x1]
-                - counts[window.y, window.x1]
-                - counts[window.y1, window.x]
-                + counts[window.y, window.x]
-            )
+            size = window.width * window.height
+            n = size if cells is None else np.count_nonzero(cells[window.y : window.y1, window.x : window.x1])
             if n == 0 or (part is not None and part.is_empty):
                 continue
             bounds = self._window_box(window)
@@ -179,7 +171,7 @@ class AnalysisArea:
                     continue
                 part = None if part.covers(bounds) else polygonal(part.intersection(bounds))
             single = window.width == window.height == 1
-            if single or (n == window.width * window.height and part is None):
+            if single or (n == size and part is None):
                 yield window, part
             else:
                 stack += [(half, part) for half in _halves(window)]

@@ -7,6 +7,10 @@ lost its noise; all lengths are in microns, so other scales work.
 
 Pen, ink and black borders are told from tissue by colour *and* by being at least a stroke wide: hematoxylin and eosin
 absorb green most, DAB absorbs blue most, none of the pens does the former without the latter.
+
+The overview of a large slide has tens of millions of cells: densities are made strip by strip, and made again where
+they are needed again, inks are kept as bits, and medians of grey levels are read off histograms. Nothing of it changes
+the answer.
 """
 
 from __future__ import annotations
@@ -17,7 +21,19 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["background_colour", "find_tissue", "foreign_mask", "otsu_threshold", "tissue_mask"]
+from wsiparse.tiling.masks import (
+    close_gaps,
+    connected,
+    dilate,
+    drop_small,
+    erode,
+    fill_holes,
+    in_strips,
+    strips,
+    within,
+)
+
+__all__ = ["background_colour", "find_tissue", "otsu_threshold", "tissue_mask"]
 
 #: Threshold on OD: half of Otsu's, but at least this (and five times the noise of glass) and at most that.
 _LEAST_OD: Final = 0.025
@@ -38,6 +54,15 @@ _LEAST_GLASS: Final = 0.003
 _GLASS_IF_NONE: Final = 243.0
 #: Largest standard deviation of glass in a 3 x 3 neighbourhood, grey levels; tissue has more.
 _GLASS_ROUGHNESS: Final = 3.0
+#: Grey levels between the colour of glass and what counts as glass.
+_GLASS_SPREAD: Final = 8
+
+#: SciPy cuts a Gaussian off at this many sigmas.
+_GAUSSIAN_REACH: Final = 4.0
+
+#: Kinds of ink; the first is the black one. Where a kind is certain is bit k of a byte, where it is faint bit k + 4.
+_INKS: Final = 4
+_BLACK: Final = 0
 
 
 def tissue_mask(overview: NDArray[np.uint8], mpp: float) -> NDArray[np.bool_]:
@@ -60,10 +85,8 @@ def find_tissue(overview: NDArray[np.uint8], mpp: float) -> tuple[NDArray[np.boo
 
     Returns
     -------
-    (h, w) bool tissue; (h, w) bool pen, ink and black borders, see `foreign_mask`
+    (h, w) bool tissue; (h, w) bool pen in black, blue, green and red, ink and black borders, with their fringes
     """
-    from scipy import ndimage
-
     if overview.ndim != 3 or overview.shape[2] != 3 or overview.dtype != np.uint8:
         raise ValueError(f"an overview must be (h, w, 3) uint8, got {overview.dtype} of shape {overview.shape}")
     if not mpp > 0:
@@ -71,25 +94,23 @@ def find_tissue(overview: NDArray[np.uint8], mpp: float) -> tuple[NDArray[np.boo
     # a tenth of the picture is a piece of tissue even on a slide of a few cells
     speck, piece = (min(area / mpp**2, 0.1 * overview.shape[0] * overview.shape[1]) for area in _DROPPED_UM2)
     background, glass = background_colour(overview)
-    # channel by channel: the overview of a large slide has millions of cells
-    density = np.empty((3, *overview.shape[:2]), np.float32)
-    for k in range(3):
-        channel = ndimage.gaussian_filter(overview[:, :, k].astype(np.float32), _SMOOTH_UM / mpp, mode="nearest")
-        np.log(background[k] / np.maximum(channel, 1.0), out=density[k])
-    foreign = foreign_mask(density, mpp)
-    noise = _noise(density, glass & ~foreign)
-    densest = density.max(axis=0)
-    del density
-    usable = densest[~foreign]
-    if not usable.size:
+    densest, inks = _densest_and_inks(overview, background, mpp)
+    foreign = _foreign(inks, mpp)
+    del inks
+    if foreign.all():
         return np.zeros(foreign.shape, np.bool_), foreign
-    least = max(_LEAST_OD, _NOISE_SIGMAS * noise)
-    threshold = min(max(otsu_threshold(usable) / 2, least), max(_MOST_OD, least))
+    glass &= ~foreign
+    least = max(_LEAST_OD, _NOISE_SIGMAS * _noise(overview, background, mpp, glass))
+    del glass
+    threshold = min(max(otsu_threshold(densest[~foreign]) / 2, least), max(_MOST_OD, least))
     sure = (densest > threshold) & ~foreign
-    tissue = _connected((densest > max(threshold / 2, least)) & ~foreign, _drop_small(sure, speck))
-    tissue = _closed(tissue, _CLOSE_UM / mpp)
-    tissue = _fill_holes(tissue, _LARGEST_HOLE_UM2 / mpp**2) & ~foreign
-    return _drop_small(tissue, piece), foreign
+    pale = (densest > max(threshold / 2, least)) & ~foreign
+    del densest
+    tissue = connected(pale, drop_small(sure, speck))
+    del sure, pale
+    tissue = close_gaps(tissue, _CLOSE_UM / mpp)
+    tissue = fill_holes(tissue, _LARGEST_HOLE_UM2 / mpp**2) & ~foreign
+    return drop_small(tissue, piece), foreign
 
 
 def background_colour(overview: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
@@ -106,71 +127,139 @@ def background_colour(overview: NDArray[np.uint8]) -> tuple[NDArray[np.float32],
     -------
     (3,) float32 colour; (h, w) bool pixels of that colour, all False if no glass was found
     """
+    low = _smooth_and_bright(overview)
+    for white in (253, 256):
+        glass = (low > 0) & (low < white)
+        if glass.sum() >= max(9, _LEAST_GLASS * glass.size):
+            colour = _commonest(overview, glass)
+            alike = np.abs(np.arange(256)[:, None] - colour) <= _GLASS_SPREAD
+            glass &= in_strips(lambda part, alike=alike: _in_ranges(part, alike), overview, 0)  # type: ignore[misc]
+            return _median_colour(overview, glass), glass
+    brightest = [np.percentile(overview[:, :, k], 99.5) for k in range(3)]
+    return np.maximum(brightest, _GLASS_IF_NONE).astype(np.float32), np.zeros(low.shape, np.bool_)
+
+
+def _smooth_and_bright(overview: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Darkest channel of what may be glass: bright, nearly grey, even in a 3 x 3 neighbourhood; 0 elsewhere."""
     from scipy import ndimage
 
-    red, green, blue = (overview[:, :, k] for k in range(3))
-    grey = (red.astype(np.float32) + green + blue) / 3
-    mean = ndimage.uniform_filter(grey, 3, mode="nearest")
-    variance = ndimage.uniform_filter(grey * grey, 3, mode="nearest") - mean * mean
-    low, high = np.minimum(np.minimum(red, green), blue), np.maximum(np.maximum(red, green), blue)
-    tint = high - low
-    smooth = ((low >= 185) & (tint <= 35)) | ((low >= 140) & (tint <= 15))
-    smooth &= variance <= _GLASS_ROUGHNESS**2
-    for candidates in (smooth & (low < 253), smooth):
-        if candidates.sum() >= max(9, _LEAST_GLASS * candidates.size):
-            colours = overview[candidates]
-            colour = _commonest(colours)
-            near = (np.abs(colours - colour) <= 8).all(axis=1)
-            glass = np.zeros(smooth.shape, np.bool_)
-            glass[candidates] = near
-            return np.median(colours[near], axis=0).astype(np.float32), glass
-    brightest = np.percentile(overview.reshape(-1, 3), 99.5, axis=0)
-    return np.maximum(brightest, _GLASS_IF_NONE).astype(np.float32), np.zeros(smooth.shape, np.bool_)
+    # SciPy's mean runs along a line and keeps its rounding: whole columns first, then whole rows
+    mean, square = np.empty((2, *overview.shape[:2]), np.float32)
+    for strip in strips((overview.shape[1], overview.shape[0])):
+        red, green, blue = (overview[:, strip.rows, k] for k in range(3))
+        grey = (red.astype(np.float32) + green + blue) / 3
+        mean[:, strip.rows] = ndimage.uniform_filter1d(grey, 3, axis=0, mode="nearest")
+        square[:, strip.rows] = ndimage.uniform_filter1d(grey * grey, 3, axis=0, mode="nearest")
+    out = np.empty(overview.shape[:2], np.uint8)
+    for strip in strips(overview.shape):
+        average = ndimage.uniform_filter1d(mean[strip.rows], 3, axis=1, mode="nearest")
+        variance = ndimage.uniform_filter1d(square[strip.rows], 3, axis=1, mode="nearest") - average * average
+        red, green, blue = (overview[strip.rows, :, k] for k in range(3))
+        low, high = np.minimum(np.minimum(red, green), blue), np.maximum(np.maximum(red, green), blue)
+        tint = high - low
+        smooth = ((low >= 185) & (tint <= 35)) | ((low >= 140) & (tint <= 15))
+        out[strip.rows] = low * (smooth & (variance <= _GLASS_ROUGHNESS**2))
+    return out
 
 
-def foreign_mask(density: NDArray[np.floating], mpp: float) -> NDArray[np.bool_]:
-    """Pen in black, blue, green and red, ink and black borders, with their fringes.
+def _commonest(overview: NDArray[np.uint8], where: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Centre of the fullest cell of 6 levels a side, over two interleaved partitions so that no mode is halved."""
+    cells = [((np.arange(256) + shift) // 6).astype(np.int32) for shift in (0, 3)]
+    counts = np.zeros((2, 64**3), np.int64)
+    for strip in strips(overview.shape):
+        colours = overview[strip.rows][where[strip.rows]]
+        for own, cell in zip(counts, cells, strict=True):
+            keys = (cell[colours[:, 0]] * 64 + cell[colours[:, 1]]) * 64 + cell[colours[:, 2]]
+            own += np.bincount(keys, minlength=64**3)
+    better = int(counts[1].max() > counts[0].max())
+    key = int(np.argmax(counts[better]))
+    ranges = cells[better][:, None] == [key // 4096, key // 64 % 64, key % 64]
+    return _median_colour(overview, in_strips(lambda part: _in_ranges(part, ranges), overview, 0) & where)
 
-    Parameters
-    ----------
-    density : (3, h, w) OD of red, green and blue light
-    mpp : um per px
 
-    Returns
-    -------
-    (h, w) bool
-    """
+def _in_ranges(picture: NDArray[np.uint8], ranges: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Pixels all of whose levels are set in (256, 3) `ranges`."""
+    red, green, blue = (ranges[:, k][picture[:, :, k]] for k in range(3))
+    return red & green & blue
+
+
+def _median_colour(overview: NDArray[np.uint8], where: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Median of each channel among some pixels, of which there must be one; (3,) float32."""
+    counts = np.zeros((3, 256), np.int64)
+    for strip in strips(overview.shape):
+        colours = overview[strip.rows][where[strip.rows]]
+        for k in range(3):
+            counts[k] += np.bincount(colours[:, k], minlength=256)
+    n = int(counts[0].sum())
+    below = counts.cumsum(axis=1)
+    middle = [[np.searchsorted(row, i, side="right") for i in ((n - 1) // 2, n // 2)] for row in below]
+    return np.asarray(np.mean(middle, axis=1), np.float32)
+
+
+def _density(picture: NDArray[np.uint8], background: np.float32, mpp: float) -> NDArray[np.float32]:
+    """OD of one channel (h, w) of a picture, smoothed."""
+    from scipy import ndimage
+
+    channel = ndimage.gaussian_filter(picture.astype(np.float32), _SMOOTH_UM / mpp, mode="nearest")
+    return np.asarray(np.log(background / np.maximum(channel, 1.0)))
+
+
+def _reach_px(sigma: float) -> int:
+    """Rows a Gaussian looks at on each side."""
+    return int(_GAUSSIAN_REACH * sigma + 0.5)
+
+
+def _densest_and_inks(
+    overview: NDArray[np.uint8], background: NDArray[np.float32], mpp: float
+) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """OD in the densest channel, (h, w) float32; and for each ink, as bits, where its hue is certain or faint."""
     from scipy import ndimage
 
     # a stroke is wide and even: averaged over the nuclei under it, it keeps its colour, and nuclei lose theirs
     sigma = _STROKE_UM / 3 / mpp
-    density = np.stack([ndimage.gaussian_filter(channel, sigma, mode="nearest") for channel in density])
-    out = np.zeros(density.shape[1:], np.bool_)
-    for sure, faint, is_black in _inks(density):
-        core = _dilate(_erode(sure, _STROKE_UM / mpp, outside=False), _STROKE_UM / mpp)
-        if is_black:
+    densest, inks = np.empty(overview.shape[:2], np.float32), np.zeros(overview.shape[:2], np.uint8)
+    for strip in strips(overview.shape, _reach_px(_SMOOTH_UM / mpp) + _reach_px(sigma)):
+        window = overview[strip.window]
+        density = np.stack([_density(window[:, :, k], background[k], mpp) for k in range(3)])
+        densest[strip.rows] = density[:, strip.inner].max(axis=0)
+        density = np.stack([ndimage.gaussian_filter(channel, sigma, mode="nearest") for channel in density])
+        for k, (sure, faint) in enumerate(_hues(density[:, strip.inner])):
+            inks[strip.rows] |= sure.astype(np.uint8) << k
+            inks[strip.rows] |= faint.astype(np.uint8) << k + _INKS
+    return densest, inks
+
+
+def _foreign(inks: NDArray[np.uint8], mpp: float) -> NDArray[np.bool_]:
+    """Strokes and black borders, with their fringes, where hues are certain or faint as `_densest_and_inks` says."""
+    radius = _STROKE_UM / mpp
+    out = np.zeros(inks.shape, np.bool_)
+    for k in range(_INKS):
+        sure = (inks & 1 << k) != 0
+        core = in_strips(lambda part: dilate(erode(part, radius, outside=False), radius), sure, 2 * int(radius) + 2)
+        if k == _BLACK:
             # the border of a scan may be a line only
-            core |= _connected(sure, sure & _rim(sure.shape))
+            core |= connected(sure, sure & _rim(sure.shape))
+        del sure
         if core.any():
-            out |= _dilate(core, _FRINGE_UM / mpp)
-            out |= _connected(faint | core, core)
+            out |= within(core, _FRINGE_UM / mpp)
+            out |= connected(((inks & 1 << k + _INKS) != 0) | core, core)
     return out
 
 
-def _inks(density: NDArray[np.floating]) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.bool_], bool]]:
-    """For each ink: where it is certain, where its hue is seen at all, and whether it is black."""
+def _hues(density: NDArray[np.floating]) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
+    """For each ink, black first: where it is certain, and where its hue is seen at all."""
     red, green, blue = density
     low, high = density.min(axis=0), density.max(axis=0)
-    yield (low > 1.1) & (low > 0.72 * high), (low > 0.15) & (low > 0.75 * high), True
+    yield (low > 1.1) & (low > 0.72 * high), (low > 0.15) & (low > 0.75 * high)
     # blue pen absorbs red most, and hardly any blue; hematoxylin absorbs green most
     sure = (red > 1.2) & (red >= 0.97 * green) & (blue < 0.5 * red)
-    yield sure, (red > 0.12) & (red > 1.1 * green) & (blue < 0.6 * red), False
+    yield sure, (red > 0.12) & (red > 1.1 * green) & (blue < 0.6 * red)
     # green pen lets green through, no stain of tissue does
     sure = (red > 0.8) & (green < 0.7 * red) & (blue > 0.35 * red)
-    yield sure, (red > 0.1) & (green < 0.75 * red) & (blue > 0.3 * red), False
+    yield sure, (red > 0.1) & (green < 0.75 * red) & (blue > 0.3 * red)
     # red pen absorbs blue nearly as much as green, and no red; eosin absorbs half as much blue
     sure = (green > 1.1) & (blue > 0.75 * green) & (red < 0.22 * green)
-    yield sure, (green > 0.15) & (blue > 0.75 * green) & (red < 0.3 * green), False
+    yield sure, (green > 0.15) & (blue > 0.75 * green) & (red < 0.3 * green)
 
 
 def _rim(shape: tuple[int, ...]) -> NDArray[np.bool_]:
@@ -193,86 +282,19 @@ def otsu_threshold(values: NDArray[np.floating]) -> float:
     return float(edges[1 + int(np.nanargmax(between))])
 
 
-def _commonest(colours: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Centre of the fullest cell of 6 levels a side, over two interleaved partitions so that no mode is halved."""
-    best: NDArray[np.float32] = colours[0].astype(np.float32)
-    count = 0
-    for shift in (0, 3):
-        cells = ((np.arange(256) + shift) // 6).astype(np.int32)
-        keys = (cells[colours[:, 0]] * 64 + cells[colours[:, 1]]) * 64 + cells[colours[:, 2]]
-        counts = np.bincount(keys)
-        top = int(np.argmax(counts))
-        if counts[top] > count:
-            count = int(counts[top])
-            best = np.median(colours[keys == top], axis=0).astype(np.float32)
-    return best
-
-
-def _noise(density: NDArray[np.floating], glass: NDArray[np.bool_]) -> float:
+def _noise(overview: NDArray[np.uint8], background: NDArray[np.float32], mpp: float, glass: NDArray[np.bool_]) -> float:
     """Standard deviation of the glass's OD in its noisiest channel, from the median absolute deviation."""
-    if not glass.any():
+    count = int(glass.sum())
+    if not count:
         return 0.0
-    deviations = (np.abs(values - np.median(values)) for values in (channel[glass] for channel in density))
-    return max(1.4826 * float(np.median(d)) for d in deviations)
-
-
-def _dilate(mask: NDArray[np.bool_], radius_px: float) -> NDArray[np.bool_]:
-    from scipy import ndimage
-
-    if not mask.any():
-        return mask
-    grown: NDArray[np.bool_] = ndimage.distance_transform_edt(~mask) <= radius_px
-    return grown
-
-
-def _closed(mask: NDArray[np.bool_], radius_px: float) -> NDArray[np.bool_]:
-    """Closing by a disk; the picture goes on empty beyond its border, so a gap towards the border stays open."""
-    pad = int(radius_px) + 2
-    return _erode(_dilate(np.pad(mask, pad), radius_px), radius_px)[pad:-pad, pad:-pad] | mask
-
-
-def _erode(mask: NDArray[np.bool_], radius_px: float, *, outside: bool = True) -> NDArray[np.bool_]:
-    """Erosion by a disk; `outside` says what lies beyond the picture."""
-    from scipy import ndimage
-
-    padded = np.pad(mask, 1, constant_values=outside)
-    if padded.all():
-        return mask
-    shrunk: NDArray[np.bool_] = (ndimage.distance_transform_edt(padded) > radius_px)[1:-1, 1:-1]
-    return shrunk
-
-
-def _connected(mask: NDArray[np.bool_], seeds: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The 8-connected pieces of a mask that hold a seed."""
-    from scipy import ndimage
-
-    labels, count = ndimage.label(mask, np.ones((3, 3)))
-    hit = np.zeros(count + 1, np.bool_)
-    hit[labels[seeds]] = True
-    hit[0] = False
-    connected: NDArray[np.bool_] = hit[labels]
-    return connected
-
-
-def _drop_small(mask: NDArray[np.bool_], least_px: float) -> NDArray[np.bool_]:
-    """The 8-connected pieces of at least this many pixels."""
-    from scipy import ndimage
-
-    labels, _ = ndimage.label(mask, np.ones((3, 3)))
-    large = np.bincount(labels.ravel()) >= least_px
-    large[0] = False
-    kept: NDArray[np.bool_] = large[labels]
-    return kept
-
-
-def _fill_holes(mask: NDArray[np.bool_], most_px: float) -> NDArray[np.bool_]:
-    """Fill 4-connected holes of at most this many pixels that do not reach the border of the picture."""
-    from scipy import ndimage
-
-    labels, count = ndimage.label(~mask)
-    small = np.bincount(labels.ravel(), minlength=count + 1) <= most_px
-    border = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
-    small[border] = False
-    small[0] = False
-    filled: NDArray[np.bool_] = mask | small[labels]
-    return filled
+    deviations = []
+    for k in range(3):
+        values, filled = np.empty(count, np.float32), 0
+        for strip in strips(overview.shape, _reach_px(_SMOOTH_UM / mpp)):
+            own = _density(overview[strip.window, :, k], background[k], mpp)[strip.inner][glass[strip.rows]]
+            values[filled : filled + len(own)] = own
+            filled += len(own)
+        values -= np.median(values, overwrite_input=True)
+        np.abs(values, out=values)
+        deviations.append(float(np.median(values, overwrite_input=True)))
+    return max(1.4826 * d for d in deviations)
