@@ -108,8 +108,8 @@ def bound_idle_memory() -> None:
 
     By itself it raises that limit to 32 MB, and a network's arrays leave holes in the heap: twice the memory in use
     stays resident. Where somebody sets MALLOC_TRIM_THRESHOLD_ (Dask's nanny does), the limit is 128 kB instead, every
-    layer costs page faults, and up to twice the CPU time. At 4 MB the time is about that of 32 MB. Other C libraries have no
-    such setting.
+    layer costs page faults, and up to twice the CPU time. At 4 MB the time is about that of 32 MB. Other C libraries
+    have no such setting.
     """
     if sys.platform != "linux":
         return
