@@ -19,6 +19,7 @@ __all__ = [
     "memory_limit_bytes",
     "process_is_alive",
     "publishing_fault",
+    "return_idle_memory",
 ]
 
 _CGROUPS = Path("/sys/fs/cgroup")
@@ -27,7 +28,7 @@ _MEMBERSHIP = Path("/proc/self/cgroup")
 #: glibc's names (malloc.h) of what `bound_idle_memory` sets, and the values.
 _M_TRIM_THRESHOLD: Final = -1
 _M_MMAP_THRESHOLD: Final = -3
-_MAPPED_FROM_BYTES: Final = 8 << 20
+_MAPPED_FROM_BYTES: Final = 4 << 20
 _IDLE_TOP_BYTES: Final = 64 << 20
 
 
@@ -103,12 +104,12 @@ def _existing(folder: Path) -> Path:
 
 
 def bound_idle_memory() -> None:
-    """Have glibc return freed blocks of 8 MB and more to the system, and keep smaller ones for the next tile.
+    """Have glibc return freed blocks of 4 MB and more to the system, and keep smaller ones for the next tile.
 
     By itself it raises that limit to 32 MB, and a network's arrays leave holes in the heap: twice the memory in use
     stays resident. Where somebody sets MALLOC_TRIM_THRESHOLD_ (Dask's nanny does), the limit is 128 kB instead, every
-    layer costs page faults, and up to twice the CPU time. At 8 MB the time is that of 32 MB. Other C libraries have no
-    such setting.
+    layer costs page faults, and up to twice the CPU time. At 4 MB the time is about that of 32 MB. Other C libraries
+    have no such setting.
     """
     if sys.platform != "linux":
         return
@@ -116,6 +117,15 @@ def bound_idle_memory() -> None:
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, _MAPPED_FROM_BYTES)
         mallopt(_M_TRIM_THRESHOLD, _IDLE_TOP_BYTES)
+
+
+def return_idle_memory() -> None:
+    """Give back what glibc keeps for blocks to come: between two stages of a run, when other blocks will come."""
+    if sys.platform != "linux":
+        return
+    malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if malloc_trim is not None:
+        malloc_trim(0)
 
 
 def free_disk_bytes(folder: Path) -> int:

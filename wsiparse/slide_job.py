@@ -27,6 +27,7 @@ from wsiparse.config import RunConfig
 from wsiparse.engine import Engine
 from wsiparse.errors import FieldError, OutputError, SlideError
 from wsiparse.feed import Waits
+from wsiparse.machine import return_idle_memory
 from wsiparse.prepare import Prepared, prepare
 from wsiparse.progress import Progress
 from wsiparse.remote import FillTask, fill_on_worker
@@ -316,6 +317,7 @@ def _filling(
     """The missing chunks are computed while the block runs (before it, for a crew that does one thing at a time)."""
     if isinstance(crew, Here) and not crew.overlap:
         _fill(site, engine, crew, missing, arrivals, call)
+        return_idle_memory()
         yield
         return
 
