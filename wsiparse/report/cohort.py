@@ -123,7 +123,7 @@ def cohort_numbers(
         "classes": _classes(slides),
         "slides": [_slide(slide, values[i], flags[i]) for i, slide in enumerate(slides)],
         "rows": rows,
-        "ranking": _ranking(rows),
+        "ranking": _ranking(rows, _immune_classes(slides)),
         "metadata": None
         if metadata is None
         else {
@@ -197,10 +197,22 @@ def _slide(
     }
 
 
-def _ranking(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Slides by density over all tissue, for every class, highest first; ties by name and folder."""
+def _immune_classes(slides: Sequence[CohortSlide]) -> list[str]:
+    """Names of the classes of immune cells, in the order they come."""
+    classes = (own for slide in slides if slide.numbers is not None for own in slide.numbers["classes"])
+    return list(dict.fromkeys(own["name"] for own in classes if own["role"] == "immune"))
+
+
+def _ranking(rows: Sequence[Mapping[str, Any]], first: Sequence[str]) -> list[dict[str, Any]]:
+    """Slides by density over all tissue, for every class, highest first; ties by name and folder.
+
+    Parameters
+    ----------
+    first : classes that people ask for first
+    """
     out = []
-    for name in dict.fromkeys(row["class"] for row in rows):
+    found = list(dict.fromkeys(row["class"] for row in rows))
+    for name in sorted(found, key=lambda name: name not in first):
         entries = [
             {
                 "slide": row["slide"],
