@@ -36,6 +36,7 @@ OTHERS = {
     "scripts/slurm_array.sbatch submit": "needs Slurm; tests/slurm",
     "scripts/pbs_array.sh submit": "needs PBS; tests/slurm/test_job_scripts.py",
     "scripts/evaluate_embedded.py FOLDER": "needs annotated tiles",
+    "pip install": "changes an environment",
     "dask scheduler": "serves until Ctrl-C; tests/hpc",
     "dask worker": "serves until Ctrl-C; tests/hpc",
     "QuPath script": "needs QuPath; tests/qupath runs the scripts against stubs",
