@@ -46,10 +46,19 @@ def public() -> Iterator[tuple[str, Definition]]:
 PUBLIC = dict(public())
 
 
+#: Types that tell by themselves what an argument is: nouns with a docstring of their own, and paths.
+NOUNS = {key.rpartition(": ")[2] for key, node in PUBLIC.items() if isinstance(node, ast.ClassDef)} | {"Path"}
+
+
 def arguments(node: ast.FunctionDef) -> list[str]:
+    """The arguments that a docstring must name: numbers, texts, switches, arrays, collections of them."""
     args = node.args
-    names = [arg.arg for arg in (*args.posonlyargs, *args.args, *args.kwonlyargs)]
-    return [name for name in names if name not in ("self", "cls") and not name.startswith("_")]
+    found = []
+    for arg in (*args.posonlyargs, *args.args, *args.kwonlyargs):
+        words = set(re.findall(r"\w+", ast.unparse(arg.annotation))) if arg.annotation is not None else set()
+        if arg.arg not in ("self", "cls") and not arg.arg.startswith("_") and not words & NOUNS:
+            found.append(arg.arg)
+    return found
 
 
 def lacking(node: ast.FunctionDef) -> list[str]:

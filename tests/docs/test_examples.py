@@ -89,9 +89,7 @@ def test_the_example_of_an_engine_recognises_whatever_the_tiling(monkeypatch: py
     assert np.array_equal(tables[0].coords, tables[1].coords)
 
 
-def test_the_example_of_an_exporter_exports(
-    place: Path, results: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_example_of_an_exporter_exports(place: Path, results: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(formats, "FORMATS", dict(formats.FORMATS))
     run(blocks("extending.md")[2])
     done = formats.export(results() / "objects.zarr", "points")

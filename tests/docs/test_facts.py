@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import tomllib
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import yaml
+from PIL import Image
 
 from tests.conftest import ROOT
 
@@ -39,8 +44,20 @@ def test_every_extra_named_on_a_page_exists() -> None:
             assert set(extras.split(",")) <= known, page
 
 
-def test_the_documented_settings_are_all_pinned() -> None:
+def test_what_is_installed_is_pinned() -> None:
     pins = {re.split("==", line)[0].lower() for line in (ROOT / "constraints.txt").read_text("utf-8").splitlines()}
     asked = [*PROJECT["dependencies"], *(x for e in ("test", "docs") for x in PROJECT["optional-dependencies"][e])]
     names = {re.split(r"[><=\[; ]", text)[0].lower() for text in asked} - {"wsiparse"}
     assert not {name.replace("_", "-") for name in names} - {name.replace("_", "-") for name in pins}
+
+
+def test_the_picture_of_the_readme_is_what_its_script_draws_in_form(
+    results: Callable[[], Path], tmp_path: Path
+) -> None:
+    kept = ROOT / "docs" / "pictures" / "overview.jpg"
+    assert kept.stat().st_size < 200_000
+    script = ROOT / "scripts" / "draw_readme_picture.py"
+    drawn = tmp_path / "drawn.jpg"
+    subprocess.run([sys.executable, script, results(), drawn], check=True, capture_output=True)
+    with Image.open(kept) as one, Image.open(drawn) as other:
+        assert one.size == other.size

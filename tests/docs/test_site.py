@@ -44,7 +44,9 @@ def test_pages_load_nothing_from_elsewhere(site: Path) -> None:
         assert tags
         loaded = [tag for tag in tags if re.search(r"""(?:src|href)=["']?(?:https?:)?//""", tag)]
         assert not [tag for tag in loaded if 'rel="canonical"' not in tag]
-    assert not [path for path in site.rglob("*.css") if re.search(r"url\([\"']?https?:|@import", path.read_text("utf-8"))]
+    assert not [
+        path for path in site.rglob("*.css") if re.search(r"url\([\"']?https?:|@import", path.read_text("utf-8"))
+    ]
 
 
 def test_pictures_are_where_pages_look_for_them(site: Path) -> None:
