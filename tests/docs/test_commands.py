@@ -37,6 +37,7 @@ OTHERS = {
     "scripts/pbs_array.sh submit": "needs PBS; tests/slurm/test_job_scripts.py",
     "scripts/evaluate_embedded.py FOLDER": "needs annotated tiles",
     "pip install": "changes an environment",
+    "mkdocs serve": "serves until Ctrl-C; tests/docs/test_site.py builds the site",
     "dask scheduler": "serves until Ctrl-C; tests/hpc",
     "dask worker": "serves until Ctrl-C; tests/hpc",
     "QuPath script": "needs QuPath; tests/qupath runs the scripts against stubs",
@@ -48,6 +49,7 @@ FOREIGN_OPTIONS = {
     "--nthreads": "dask worker",
     "--benchmark-enable": "pytest",
     "--benchmark-columns": "pytest",
+    "--strict": "mypy",
 }
 
 SHOWN = commands()
@@ -162,7 +164,8 @@ def test_every_command_and_option_named_on_a_page_exists() -> None:
             given = {word.partition("=")[0] for word in found[1] if re.match(r"--?[a-z]", word)}
             wrong += [f"{' '.join(words)}: {option}" for option in given - options_of(found[0])]
         elif re.match(r"--[a-z]", words[0]):  # options alone
-            wrong += [word for word in words if re.match(r"--[a-z]", word) and word.partition("=")[0] not in known]
+            given = {word.partition("=")[0].rstrip(":,") for word in words if re.match(r"--[a-z]", word)}
+            wrong += sorted(given - known)
     assert not wrong
 
 
