@@ -78,6 +78,13 @@ def fill_chunks(
     The tiles of all chunks flow through the same `workers` threads without a pause at the end of a chunk, read by
     `readers` threads ahead of them (see `wsiparse.pipeline.recognise`). When `stop` says so, the chunk under way is
     dropped.
+
+    Parameters
+    ----------
+    chunks : to compute, in this order
+    workers, readers : threads that recognise, and that read ahead of them
+    batch : tiles the network sees at once
+    stop : see above
     """
     n_regions = len(work.scale.spec.prompts.of_kind("region"))
     indices = [i for chunk in chunks for i in chunk.indices]

@@ -148,8 +148,12 @@ def _validated(values: dict[str, Any], source: str) -> RunConfig:
         raise ConfigError(_one_line(err, source)) from err
 
 
-def load_config(path: Path) -> RunConfig:
+def load_config(path: str | Path) -> RunConfig:
     """Read a YAML file of `RunConfig` keys.
+
+    Parameters
+    ----------
+    path : UTF-8 text; an empty file gives the defaults
 
     Raises
     ------
@@ -158,7 +162,7 @@ def load_config(path: Path) -> RunConfig:
         a value out of range.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = Path(path).read_text(encoding="utf-8")
     except FileNotFoundError as err:
         raise ConfigError(f"{path}: no such config file. Give an existing YAML file to --config.") from err
     except (OSError, UnicodeDecodeError) as err:

@@ -161,6 +161,7 @@ def recognise(
 
     Parameters
     ----------
+    indices : of these tiles
     workers : threads that recognise, of one core each
     readers : threads that read ahead of them; 0 reads in the threads that recognise
     batch : tiles the network sees at once
@@ -219,6 +220,8 @@ def objects_of(
 
     Parameters
     ----------
+    block_px : edge of the stitcher's blocks, px; changes no object
+    workers : threads; changes no object
     field : of this pass
     work : the pass
     prompts : all prompts of the run

@@ -65,6 +65,9 @@ def run_slides(
 
     Parameters
     ----------
+    crew : who recognises tiles
+    overwrite : do again what is done
+    fail_fast : stop at the first slide that fails
     jobs : slides of this process
     shard : the share of each slide's parts to compute (``--shard-by tiles``), None for whole slides
     merge_later : leave summary.csv and report.html to `wsiparse merge`: a job of an array is not alone

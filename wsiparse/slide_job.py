@@ -124,6 +124,7 @@ def run_slide(
 
     Parameters
     ----------
+    crew : who recognises tiles
     run : identifies the run to its workers
     rank : of this slide in the run; earlier slides go first
     source : where the slide is read from, when that is a copy; needed for an address

@@ -132,6 +132,7 @@ def load(
 
     Parameters
     ----------
+    seed : of the bootstrap
     asked : how tissue is divided; None for what the run was told, or what fits: by named regions where there are any,
         else by the cells
     regions : annotated regions for this report; None for those the slide was analysed with, if any

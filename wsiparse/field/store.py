@@ -246,6 +246,9 @@ def parts_field(grid: TileGrid, n_regions: int, shelf: PartShelf, part_of: Calla
 
     Parameters
     ----------
+    grid : the tiles of the field
+    n_regions : region prompts, each a layer of its own
+    shelf : opens parts
     part_of : tile index -> the part that was published for it, None for a tile nobody wrote (background)
     """
 

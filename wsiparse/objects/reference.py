@@ -91,6 +91,12 @@ def seeds(level: Levels, mask: NDArray[np.bool_], persistence: int, relative: in
     Read off the max-tree (Salembier et al., 1998), built by flooding from a priority queue with a stack of open nodes
     (Wilkinson, ICIP 2011): every node knows its highest pixel, first in raster order on ties; where a child's is not
     its parent's, that peak ends.
+
+    Parameters
+    ----------
+    level : (H, W) whole numbers, higher inside
+    mask : (H, W) bool, where peaks may be
+    persistence, relative : in steps of `level`, and in 1/1024 of it
     """
     image = np.pad(np.where(mask, level + 1, 0).astype(np.int64), 1)
     width, value = image.shape[1], image.ravel().tolist()

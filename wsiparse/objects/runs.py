@@ -125,6 +125,14 @@ def grouped(group: Ints, n: int, y: Ints, x0: Ints, x1: Ints, width: int, origin
     """Runs of an image of `width` px, in raster order, sorted by `group` (0..n-1, negative ones left out).
 
     `src` points into the flattened image; coordinates are shifted by `origin` (x, y).
+
+    Parameters
+    ----------
+    group : (R,) of each run
+    n : number of groups
+    y, x0, x1 : (R,) row, first px, px after the last
+    width : of the image, px
+    origin : (x, y) of the image
     """
     start = np.empty(n + 1, np.int64)
     order = np.empty(len(y), np.int64)

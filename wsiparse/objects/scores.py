@@ -264,6 +264,7 @@ def class_agreement(
 
     Parameters
     ----------
+    radius : furthest apart that two points are paired, px
     truth, found : (N, 2) and (M, 2), x then y, the same frame
     truth_class, found_class : (N,) and (M,) class codes of one coding
     wanted : the class that is scored

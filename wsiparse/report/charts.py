@@ -82,6 +82,9 @@ def histogram(
 
     Parameters
     ----------
+    title : of the chart
+    colour : of the bars
+    key : of the chart, unique in its page
     edges : (k + 1,) increasing; unevenly spaced ones get bars of even width
     counts : (k,) of each bin
     above : count of values above the last edge
@@ -165,6 +168,9 @@ def bars(
 
     Parameters
     ----------
+    title : of the chart
+    key : of the chart, unique in its page
+    wide : a wider chart, with more room for names
     entries : top to bottom; a heading that differs from the one before gets a line of its own; None has no bar
     label : of the axis, with its unit
     top : the axis holds this value too, so that several charts share a scale
@@ -248,7 +254,16 @@ _STYLES = (("#0b5cad", "none", "circle"), (INK, "6 4", "square"), ("#8a4b00", "2
 
 
 def curves(x: Sequence[float], series: Sequence[Curve], *, title: str, x_label: str, y_label: str, key: str) -> Markup:
-    """Up to three series over common x, told apart by dash and marker."""
+    """Up to three series over common x, told apart by dash and marker.
+
+    Parameters
+    ----------
+    x : common to all series
+    series : top to bottom of the key
+    title : of the chart
+    x_label, y_label : of the axes, with their units
+    key : of the chart, unique in its page
+    """
     if len(series) > len(_STYLES) or any(len(s.y) != len(x) for s in series):
         raise ValueError(f"at most {len(_STYLES)} series of {len(x)} values can be drawn")
     known = [v for s in series for v in s.y if v is not None]
@@ -319,6 +334,9 @@ def cumulative(
 
     Parameters
     ----------
+    title : of the chart
+    x_label, y_label : of the axes, with their units
+    key : of the chart, unique in its page
     edges, counts, above : as for `histogram`; at least one value
     within : (x, share 0-1) that get a marker and their percentage
     """
@@ -397,7 +415,16 @@ class ZRow:
 
 
 def z_scores(rows: Sequence[ZRow], *, limit: float, title: str, label: str, key: str) -> Markup:
-    """Every slide a point, those beyond +- limit as filled diamonds; a lane a measure."""
+    """Every slide a point, those beyond +- limit as filled diamonds; a lane a measure.
+
+    Parameters
+    ----------
+    rows : a lane each
+    limit : what slides stand out by
+    title : of the chart
+    label : of the axis
+    key : of the chart, unique in its page
+    """
     lane = 30.0
     height = 10 + lane * len(rows) + 44
     known = [z for r in rows for _, z in r.points if z is not None]

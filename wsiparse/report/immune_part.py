@@ -108,6 +108,7 @@ def mixing_with(
 
     Parameters
     ----------
+    seed : of the random numbers
     immune : their classes, positions in the prompt set
     others : classes to compare with, at most four are
     """

@@ -102,7 +102,16 @@ class Shown:
 
 
 def shown(pictures: Mapping[str, Picture], key: str | None, alt: str, *, missing: str, ramp: str = "") -> Shown:
-    """A picture of the report, with its scale bar, if it is there."""
+    """A picture of the report, with its scale bar, if it is there.
+
+    Parameters
+    ----------
+    pictures : those there are
+    key : of the picture wanted; None for none
+    alt : what it shows, for those who do not see it
+    missing : what is said in its place
+    ramp : legend of its colours, or ""
+    """
     picture = pictures.get(key) if key is not None else None
     if picture is None:
         return Shown(None, alt, missing)
@@ -112,7 +121,15 @@ def shown(pictures: Mapping[str, Picture], key: str | None, alt: str, *, missing
 
 
 def ramp_legend(ramp: Sequence[str], top: float, *, key: str, unit: str = "per mm²") -> Markup:
-    """The colours of a density map from 0 to `top`, with numbers under both ends and the middle."""
+    """The colours of a density map from 0 to `top`, with numbers under both ends and the middle.
+
+    Parameters
+    ----------
+    ramp : colours, light to dark
+    top : density at the dark end
+    key : of the legend, unique in its page
+    unit : of the densities
+    """
     width, height, bar = 236.0, 34.0, 164.0
     about = f"from light, 0, to dark, {significant(top)} {unit} and more"
     root = chart(width, height, title="colours of the map", about=about, key=key)

@@ -93,6 +93,7 @@ def resampled(
 
     Parameters
     ----------
+    n_classes : number of prompts
     part_of : (N,) position of each object's part, negative for none
     """
     of_class = np.where(part_of >= 0, part_of * n_classes + objects.class_index, -1)

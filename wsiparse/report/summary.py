@@ -32,6 +32,8 @@ def summarise(
 
     Parameters
     ----------
+    slide : its name
+    analysed_mm2, unreadable_mm2 : area that was analysed, and area lost to unreadable tiles
     layers : tables in any order and of any size, each with the frame its areas are measured in; class ids are prompt
         position + 1
     recognition : scores of tiles and prompts, where the engine gives any

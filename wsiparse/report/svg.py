@@ -135,7 +135,14 @@ class Axis:
 
     @classmethod
     def of(cls, values: Sequence[float], start: float, end: float, most: int = 6) -> tuple[Axis, list[float]]:
-        """An axis that holds all values, with round ends, and its ticks."""
+        """An axis that holds all values, with round ends, and its ticks.
+
+        Parameters
+        ----------
+        values : to be held
+        start, end : px of the axis' ends
+        most : ticks at most
+        """
         ticks = round_ticks(min(values), max(values), most)
         return cls(ticks[0], ticks[-1], start, end), ticks
 

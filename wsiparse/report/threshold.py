@@ -201,6 +201,7 @@ def ambiguous_counts(
 
     Parameters
     ----------
+    lead : what `is_ambiguous` was asked with
     class_id : (N,) position in the prompt set + 1
     close : (N,) bool, what `is_ambiguous` says of each
     shares_known : False when some cells had no class shares

@@ -35,6 +35,12 @@ def cell_index(values: Floats, origin: float, step: float, count: int) -> NDArra
     """Which cell [origin + k step, origin + (k + 1) step) each value lies in, -1 outside [0, count); int64.
 
     The far end of the last cell belongs to it.
+
+    Parameters
+    ----------
+    values : (N,)
+    origin, step : start and width of the cells, in the unit of `values`
+    count : of cells
     """
     place = (np.asarray(values, np.float64) - origin) / step
     index = np.floor(place + _ON_LINE)

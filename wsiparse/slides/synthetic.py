@@ -106,6 +106,7 @@ def write_svs(
 
     Parameters
     ----------
+    image : (H, W, 3) uint8, level 0
     mpp : text of the MPP entry, written as it is; None leaves it out
     tile : tile edge, px, a multiple of 16
     levels : pyramid levels, each a quarter of the size of the one before

@@ -145,7 +145,10 @@ def finish_whole(
     min_confidence: float = 0.0,
     whole: int = 0,
 ) -> Finished:
-    """Complete components as one object each: regions, and cell components too large to split."""
+    """Complete components as one object each: regions, and cell components too large to split.
+
+    `whole` is their number, for `Finished`; the other arguments are those of `table_of_runs`.
+    """
     if not len(runs):
         return Finished(empty_table(sums.shape[1]))
     table = table_of_runs(runs, sums, present, min_area_px, min_confidence, od=od)

@@ -72,6 +72,7 @@ def within(mask: NDArray[np.bool_], radius: float, sampling: tuple[float, float]
 
     Parameters
     ----------
+    mask : (H, W) bool
     radius : between centres, in units of `sampling`
     sampling : (y, x) distance between neighbours
     """

@@ -75,6 +75,12 @@ class View:
     def overlay_tile(self, class_id: int, level: int, column: int, row: int) -> bytes:
         """A PNG; level 0 is the coarsest.
 
+        Parameters
+        ----------
+        class_id : position in the prompts + 1
+        level : of the pyramid
+        column, row : of the tile
+
         Raises
         ------
         ValueError
@@ -85,7 +91,13 @@ class View:
         return self._overlay.png(class_id, self.overlay_pyramid.exponent(level), column, row)
 
     def has_objects(self, class_id: int, exponent: int, column: int, row: int) -> bool:
-        """May a tile of the overlay show anything? The page asks the same of its own copy of `occupied`."""
+        """May a tile of the overlay show anything? The page asks the same of its own copy of `occupied`.
+
+        Parameters
+        ----------
+        class_id : position in the prompts + 1
+        exponent, column, row : of the tile, see `TilePyramid`
+        """
         tiles = self.occupied.get(class_id)
         if tiles is None:
             return False

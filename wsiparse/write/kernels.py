@@ -377,6 +377,16 @@ def format_polygons(
 
     Pieces: 0 before the id, 1 between id and coordinates, 2 before the measurements, 3 at the end, 4... the
     measurement names, then one for each class id from 0.
+
+    Parameters
+    ----------
+    out : room for the text, which is not checked
+    index : (V, 2) rows of both tables of texts
+    ring_offsets, polygon_offsets, class_id : as in `wsiparse.types.ObjectTable`
+    x_texts, x_lengths, y_texts, y_lengths : (K, L) text of each coordinate of an axis, and how long it is
+    uids : (N, 16), the bytes of each id
+    values, decimals : (N, M) measurements, and (M,) how they are written; those that are not finite are not
+    pieces, piece_offsets : one after the other, and where each begins
     """
     p = 0
     for k in range(len(class_id)):

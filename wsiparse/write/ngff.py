@@ -58,7 +58,16 @@ def transformations(frame: Frame, level: int) -> list[dict[str, Any]]:
 def multiscales(
     version: NgffVersion, name: str, frame: Frame, levels: int, facts: Mapping[str, object]
 ) -> list[dict[str, Any]]:
-    """The ``multiscales`` entry of an image whose levels are the arrays "0", "1", ..."""
+    """The ``multiscales`` entry of an image whose levels are the arrays "0", "1", ...
+
+    Parameters
+    ----------
+    version : of NGFF
+    name : of the image
+    frame : of level 0
+    levels : number of arrays
+    facts : kept as its metadata
+    """
     entry: dict[str, Any] = {
         "name": name,
         "axes": [{"name": axis, "type": "space", "unit": "micrometer"} for axis in AXES],

@@ -23,7 +23,13 @@ def vertical_edges(
     polygon_offsets: NDArray[np.int64],
     ids: NDArray[np.int32],
 ) -> tuple[NDArray[np.int32], bool]:
-    """The vertical edges of crack polygons, object by object; False if an edge is neither vertical nor horizontal."""
+    """The vertical edges of crack polygons, object by object; False if an edge is neither vertical nor horizontal.
+
+    Parameters
+    ----------
+    coords, ring_offsets, polygon_offsets : as in `wsiparse.types.ObjectTable`
+    ids : (N,) of each object
+    """
     count = 0
     for ring in range(len(ring_offsets) - 1):
         for i in range(ring_offsets[ring], ring_offsets[ring + 1] - 1):
@@ -111,7 +117,8 @@ def _sort(values: NDArray[np.int32], first: int, last: int) -> None:
 def coarser_runs(runs: NDArray[np.int32], level: int, width: int, height: int) -> NDArray[np.int32]:
     """The same runs as `level` of a pyramid shows them, in its px (see `wsiparse.write.raster.level_size`).
 
-    Pixel i of an axis of `extent` px shows pixel min((i << level) + half, extent - 1), half being half a block.
+    Pixel i of an axis of `extent` px shows pixel min((i << level) + half, extent - 1), half being half a block;
+    the extents are `width` and `height`, px of level 0.
     """
     if level == 0:
         return runs

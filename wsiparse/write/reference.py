@@ -144,7 +144,10 @@ def features(
     offset: tuple[int, int],
     points: bool,
 ) -> list[dict[str, Any]]:
-    """Features as `wsiparse.write.geojson` writes them, as the json module reads them back."""
+    """Features as `wsiparse.write.geojson` writes them, as the json module reads them back.
+
+    The arguments are those of its parts: `FeatureStyle`, `object_ids` and `measure`, a name or a number each.
+    """
 
     def place(point: NDArray[Any]) -> list[float]:
         scaled = (math.floor(float(c) * (s * 100.0) + 0.5) for c, s in zip(point, frame.downsample, strict=True))

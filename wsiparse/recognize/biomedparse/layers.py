@@ -74,7 +74,14 @@ class MultiheadAttention(nn.Module):
         return out
 
     def forward(self, queries: Tensor, keys: Tensor, values: Tensor, causal: bool = False) -> Tensor:
-        """Attention of queries (B, M, C) over keys and values (B, N, C) -> (B, M, C)."""
+        """Attention of queries (B, M, C) over keys and values (B, N, C) -> (B, M, C).
+
+        Parameters
+        ----------
+        queries : (B, M, C)
+        keys, values : (B, N, C)
+        causal : each query sees keys up to its own position only
+        """
         return self.attend(queries, self.keys_values(keys, values), causal=causal)
 
 
@@ -87,6 +94,7 @@ def sine_position(height: int, width: int, dim: int, device: torch.device, dtype
 
     Parameters
     ----------
+    device : where the result lies
     height, width : plane, px of the feature map
     dim : channels, a multiple of 4
     dtype : of the result; a half-precision one is computed in float32 first

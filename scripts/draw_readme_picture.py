@@ -1,0 +1,125 @@
+#!/usr/bin/env python3
+"""Draw the picture at the top of the README from the results of one slide: outlines, densities, the hottest square.
+
+docs/pictures/overview.jpg is made of CMU-1-Small-Region (OpenSlide's test data, CC0):
+
+    wsiparse run CMU-1-Small-Region.svs -o results
+    scripts/draw_readme_picture.py results/slides/CMU-1-Small-Region__* docs/pictures/overview.jpg
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import sys
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
+
+from wsiparse.report.analysis import analyse
+from wsiparse.report.maps import RAMP, Ground, density_map, top_of
+from wsiparse.report.picture import bar_length_um
+from wsiparse.slide_report import load
+from wsiparse.types import Box
+from wsiparse.write.basis import BASIS, read_basis
+from wsiparse.write.objects_zarr import ObjectsReader
+
+PANEL, GAP, LINE = 480, 16, 24  # px
+INK = "#24292f"
+
+Panel = tuple[Image.Image, float, str]
+
+
+def enlarged(box: Box, factor: float, size: tuple[int, int]) -> Box:
+    """A box about the same centre, moved into the slide."""
+    width, height = (min(round(n * factor), most) for n, most in zip((box.width, box.height), size, strict=True))
+    x = min(max(0, box.x + (box.width - width) // 2), size[0] - width)
+    y = min(max(0, box.y + (box.height - height) // 2), size[1] - height)
+    return Box(x, y, width, height)
+
+
+def panels(folder: Path) -> tuple[list[Panel], list[tuple[str, str]], str]:
+    """The three pictures, each with its um per px and what it shows; name and colour of the classes; the caption."""
+    basis = read_basis(folder / BASIS)
+    loaded = load(ObjectsReader(folder / "objects.zarr"), basis)
+    analysis = analyse(loaded.source, loaded.settings, loaded.area, loaded.quality)
+    done = json.loads((folder / "DONE.json").read_text(encoding="utf-8"))
+    spot, mpp = basis.squares[0].box, basis.mpp[0]
+    with Image.open(folder / "overlay.jpg") as image:
+        overlay = image.convert("RGB")
+    scale = overlay.width / basis.size[0]
+
+    def cut(box: Box) -> tuple[Image.Image, float]:
+        corners = tuple(round(n * scale) for n in (box.x, box.y, box.x1, box.y1))
+        part = overlay.crop(corners).resize((PANEL, PANEL), Image.Resampling.LANCZOS)
+        return part, mpp * box.width / PANEL
+
+    ground = Ground.of(basis.picture, loaded.source.tissue.area_um2 > 0, basis.overview)
+    top, _ = top_of(analysis.grid, 0)
+    picture = density_map(ground, analysis.grid, 0, top)
+    with Image.open(io.BytesIO(picture.data)) as image:
+        zoom = PANEL / max(image.size)
+        density = image.convert("RGB").resize((round(image.width * zoom), PANEL), Image.Resampling.BICUBIC)
+    name = loaded.source.prompts[0].class_name
+    counts = ", ".join(f"{count['n']:,} {count['class_name']}" for count in done["summary"]["counts"])
+    caption = f"{done['summary']['slide']} (OpenSlide test data, CC0): {counts}. {done['engine']}. Research use only."
+    shown = [
+        (*cut(enlarged(spot, 2.4, basis.size)), "every object is an outline"),
+        (_with_ramp(density, top), picture.um_per_px / zoom, f"{name} per mm2 of tissue"),
+        (*cut(spot), f"where {name} is densest"),
+    ]
+    return shown, [(prompt.class_name, prompt.colour) for prompt in loaded.source.prompts], caption
+
+
+def _with_ramp(image: Image.Image, top: float) -> Image.Image:
+    """A map on a square panel with the colours of its densities."""
+    panel = Image.new("RGB", (PANEL, PANEL), "white")
+    panel.paste(image, (0, 0))
+    draw, x, steps = ImageDraw.Draw(panel), image.width + 14, 120
+    for k in range(steps):
+        colour = RAMP[min(len(RAMP) - 1, k * len(RAMP) // steps)]
+        draw.rectangle((x, 160 - k, x + 18, 160 - k), fill=colour)
+    font = ImageFont.load_default(14)
+    draw.text((x + 24, 34), f"{top:,.0f}", fill=INK, font=font)
+    draw.text((x + 24, 152), "0", fill=INK, font=font)
+    return panel
+
+
+def _scale_bar(image: Image.Image, um_per_px: float) -> None:
+    length = bar_length_um(image.width * um_per_px)
+    draw, width = ImageDraw.Draw(image), round(length / um_per_px)
+    text = f"{length:g} um"
+    x1, y1 = image.width - 12, image.height - 12
+    draw.rectangle((x1 - width - 8, y1 - 34, x1 + 6, y1 + 6), fill="white")
+    draw.rectangle((x1 - width, y1 - 6, x1, y1), fill=INK)
+    draw.text((x1 - width / 2, y1 - 30), text, fill=INK, font=ImageFont.load_default(15), anchor="ma")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="a slide's results")
+    parser.add_argument("target", type=Path, help="the JPEG to write")
+    given = parser.parse_args()
+    shown, classes, caption = panels(given.folder)
+    canvas = Image.new("RGB", (3 * PANEL + 4 * GAP, PANEL + 2 * GAP + 2 * LINE), "white")
+    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(16)
+    x = GAP + int(draw.textlength(shown[0][2], font)) + GAP
+    for class_name, colour in classes:
+        draw.rectangle((x, GAP // 2 + 8, x + 12, GAP // 2 + 20), fill=colour, outline=INK)
+        draw.text((x + 18, GAP // 2 + 4), class_name, fill=INK, font=font)
+        x += 18 + int(draw.textlength(class_name, font)) + GAP
+    for k, (image, um_per_px, text) in enumerate(shown):
+        _scale_bar(image, um_per_px)
+        x = GAP + k * (PANEL + GAP)
+        canvas.paste(image, (x, GAP + LINE))
+        draw.text((x, GAP // 2 + 4), text, fill=INK, font=font)
+    draw.text((GAP, canvas.height - LINE - 4), caption, fill=INK, font=font)
+    given.target.parent.mkdir(parents=True, exist_ok=True)
+    canvas.save(given.target, format="JPEG", quality=80, optimize=True)
+    print(f"{given.target}: {canvas.width} x {canvas.height} px, {given.target.stat().st_size / 1000:.0f} kB")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
