@@ -68,7 +68,7 @@ def test_rows_without_a_slide_are_told(results: Path, wsiparse: Callable, tmp_pa
     said = wsiparse("report", results, "--metadata", tmp_path / "m.csv", "--cohort-only")
     assert said.code == 0
     assert "no slide 'c' in these results" in said.err
-    assert "2 slides, 0 without results" in said.out
+    assert "2 slide(s), 0 without results" in said.out
 
 
 def test_nothing_finished_is_one_line(wsiparse: Callable, tmp_path: Path) -> None:

@@ -116,6 +116,6 @@ def _tell_cohort(results: Path, cohort: dict[str, Any]) -> None:
         for row in table["unmatched_rows"]:
             click.echo(f"notice: {table['file']}: no slide {row!r} in these results", err=True)
     click.echo(
-        f"{len(cohort['slides'])} slides, {without} without results, {odd} that stand out{joined} -> "
+        f"{len(cohort['slides'])} slide(s), {without} without results, {odd} that stand out{joined} -> "
         f"{results / 'summary.csv'} {results / 'report.html'}"
     )
