@@ -30,6 +30,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "view": ("view", "Look at a slide's results in a browser."),
     "verify": ("verify", "Take every hash of a results folder again."),
     "doctor": ("doctor", "Check whether this machine is ready, and say what to do."),
+    "demo": ("demo", "Analyse a painted slide and compare with its truth."),
     "prompts": ("prompts", "List what can be looked for, and which engine answers."),
     "weights": ("weights", "Fetch, find or check the BiomedParse weights."),
 }
