@@ -127,9 +127,7 @@ def compare(painted: PaintedSlide, found: ObjectFrame) -> list[tuple[str, Agreem
     rows = [
         (
             prompt.class_name,
-            class_agreement(
-                truth.centroid, truth.class_id, found.centroid, found.class_id, k, radius, unlabelled=None
-            ),
+            class_agreement(truth.centroid, truth.class_id, found.centroid, found.class_id, k, radius, unlabelled=None),
         )
         for k, prompt in enumerate(painted.prompts, 1)
     ]
