@@ -25,7 +25,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 LEFT_OUT = shutil.ignore_patterns(
     ".git", ".gitignore", ".venv", "__pycache__", "*.py[cod]", "*.egg-info", "build", "dist", ".mypy_cache",
     ".ruff_cache", ".pytest_cache", ".hypothesis", ".import_linter_cache", ".benchmarks", ".numba_cache", ".quickstart",
-    "wsiparse_results", "wsiparse_demo", ".tools", "site",
+    "wsiparse_results", "wsiparse_demo", "notebook_results", ".tools", "site",
 )  # fmt: skip
 
 
