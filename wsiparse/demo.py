@@ -64,7 +64,7 @@ def paint_slide(slide: Path, *, size_px: int, seed: int) -> PaintedSlide:
     Parameters
     ----------
     slide : file to write, ``X.svs``; its folder is made
-    size_px : edge, px; memory is about 250 bytes a pixel
+    size_px : edge, px; memory is about 150 bytes a pixel
     seed : of the random numbers; the same size and seed always give the same bytes
 
     Raises

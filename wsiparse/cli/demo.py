@@ -30,7 +30,7 @@ __all__ = ["command"]
     default=2048,
     show_default=True,
     metavar="PX",
-    help="Edge of the slide, px of 0.5 um, 256-8192 (8192 wants 16 GB).",
+    help="Edge of the slide, px of 0.5 um, 256-8192 (8192 wants 10 GB).",
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Another number, another slide.")
 @click.pass_context
