@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
-"""Write a generated H&E-like slide (2048 x 2048 px, 0.5 um/px, nuclei with known positions).
+"""Write a painted H&E-like slide (2048 x 2048 px, 0.5 um/px) and truth.geojson, its nuclei, beside it.
 
 Usage: make_demo_slide.py TARGET.svs
+
+`wsiparse demo` does this and analyses the slide.
 """
 
 from __future__ import annotations
@@ -9,18 +11,20 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from wsiparse.slides.synthetic import paint_he, write_svs
+from wsiparse.demo import paint_slide
+from wsiparse.errors import OutputError
 
 
 def main() -> int:
     if len(sys.argv) != 2:
         print(__doc__, file=sys.stderr)
         return 2
-    target = Path(sys.argv[1])
-    target.parent.mkdir(parents=True, exist_ok=True)
-    field = paint_he(2048, 2048)
-    write_svs(target, field.image)
-    print(f"generated demo slide with {len(field.inflammatory)} nuclei: {target}")
+    try:
+        painted = paint_slide(Path(sys.argv[1]), size_px=2048, seed=0)
+    except OutputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(f"generated demo slide with {len(painted.truth)} nuclei: {painted.slide}")
     return 0
 
 

@@ -5,6 +5,8 @@ from importlib.resources import files
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
@@ -13,7 +15,7 @@ from wsiparse.objects.scores import overlap_agreement
 from wsiparse.objects.split import split_cells
 from wsiparse.recognize.base import Recognizer, load_recognizer
 from wsiparse.recognize.embedded import HALO_PX, STRIDE_PX, engine_info, network, weights_bytes
-from wsiparse.recognize.embedded.network import NucleusNetwork, load_network, nucleus_maps
+from wsiparse.recognize.embedded.network import NucleusNetwork, load_network, nucleus_maps, up_and_join
 from wsiparse.recognize.embedded.recognizer import CUT, calibrated, landscape_of
 from wsiparse.recognize.instances import in_tile_split
 from wsiparse.types import Prompt, PromptSet, RecognizerSpec
@@ -54,6 +56,24 @@ def test_the_network_reproduces_its_test_vector(net: NucleusNetwork, vector: dic
     maps = nucleus_maps(net, image_of(vector)[None])[0]
     # float16 of a value in [0.5, 1] is within 2.5e-4; the rest is the order of sums
     np.testing.assert_allclose(maps, np.asarray(vector["maps"], np.float32), atol=6e-4)
+
+
+@given(
+    sizes=st.tuples(st.integers(1, 3), st.integers(1, 5), st.integers(1, 5), st.integers(1, 6), st.integers(1, 6)),
+    dtype=st.sampled_from([torch.float32, torch.bfloat16]),
+    layout=st.sampled_from([torch.channels_last, torch.contiguous_format]),
+)
+def test_enlarging_and_joining_in_one_pass_equals_interpolation_and_concatenation(
+    sizes: tuple[int, ...], dtype: torch.dtype, layout: torch.memory_format
+) -> None:
+    b, c, d, h, w = sizes
+    coarse = torch.arange(b * c * h * w, dtype=dtype).reshape(b, c, h, w).to(memory_format=layout)
+    skip = -torch.arange(b * d * 4 * h * w, dtype=dtype).reshape(b, d, 2 * h, 2 * w).to(memory_format=layout)
+    joined = up_and_join(coarse, skip)
+    large = torch.nn.functional.interpolate(coarse, scale_factor=2, mode="nearest")
+    assert joined.dtype == dtype
+    assert joined.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(joined, torch.cat([large, skip], dim=1))
 
 
 def test_bf16_stays_close_to_float32(net: NucleusNetwork, vector: dict[str, NDArray[np.generic]]) -> None:

@@ -30,6 +30,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "view": ("view", "Look at a slide's results in a browser."),
     "verify": ("verify", "Take every hash of a results folder again."),
     "doctor": ("doctor", "Check whether this machine is ready, and say what to do."),
+    "demo": ("demo", "Analyse a painted slide and compare with its truth."),
     "prompts": ("prompts", "List what can be looked for, and which engine answers."),
     "weights": ("weights", "Fetch, find or check the BiomedParse weights."),
 }
@@ -54,7 +55,18 @@ class _Commands(click.Group):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+#: What a shell must be told once to complete commands and options; click answers it.
+COMPLETION: Final = """\b
+Completion, a line for the start-up file of your shell:
+  bash  eval "$(_WSIPARSE_COMPLETE=bash_source wsiparse)"
+  zsh   eval "$(_WSIPARSE_COMPLETE=zsh_source wsiparse)"
+  fish  _WSIPARSE_COMPLETE=fish_source wsiparse | source
+"""
+
+
+@click.group(
+    cls=_Commands, epilog=COMPLETION, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
 @click.version_option(package_name="wsiparse", message="wsiparse %(version)s")
 def _group() -> None:
     """Whole-slide pathology: name what you look for, get exact objects, counts per mm2 and QuPath overlays.

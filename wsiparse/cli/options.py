@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from wsiparse.config import PromptConfig, RunConfig, load_config
+if TYPE_CHECKING:
+    from wsiparse.config import RunConfig
 
 __all__ = ["analysis_options", "config_from", "shard_options", "slide_options"]
 
@@ -108,6 +109,8 @@ def shard_options(function: F) -> F:
 
 def config_from(config_file: Path | None, prompts: tuple[str, ...], values: dict[str, Any]) -> RunConfig:
     """The file's settings with command-line values winning."""
+    from wsiparse.config import PromptConfig, RunConfig, load_config
+
     config = load_config(config_file) if config_file is not None else RunConfig()
     given: dict[str, Any] = {k: v for k, v in values.items() if k in RunConfig.model_fields}
     if prompts:

@@ -44,7 +44,13 @@ def _smooth_noise(rng: np.random.Generator, height: int, width: int, cell: int) 
 
 
 def paint_he(
-    width: int, height: int, *, nuclei_per_mm2: float = 3000.0, mpp: float = 0.5, seed: int = 0
+    width: int,
+    height: int,
+    *,
+    nuclei_per_mm2: float = 3000.0,
+    mpp: float = 0.5,
+    large_um: tuple[float, float] = (4.5, 6.5),
+    seed: int = 0,
 ) -> SyntheticField:
     """Paint elliptic nuclei without overlap on an irregular island of eosin-stained tissue.
 
@@ -55,6 +61,7 @@ def paint_he(
     width, height : px
     nuclei_per_mm2 : wanted density on tissue; crowding may leave it lower, `labels` tell the truth
     mpp : um per px
+    large_um : least and most of the longer half axis of a nucleus that is not inflammatory (those have 3.2-3.7)
     seed : of the random numbers; the same arguments always give the same bytes
     """
     rng = np.random.default_rng(seed)
@@ -70,7 +77,8 @@ def paint_he(
         if len(inflammatory) >= wanted:
             break
         small = bool(rng.random() < 0.2)
-        a = (3.2 + 0.5 * rng.random()) / mpp if small else (4.5 + 2.0 * rng.random()) / mpp
+        least, most = (3.2, 3.7) if small else large_um
+        a = (least + (most - least) * rng.random()) / mpp
         b = a * (0.9 + 0.1 * rng.random()) if small else a * (0.55 + 0.25 * rng.random())
         cx, cy, turn = rng.random() * width, rng.random() * height, rng.random() * np.pi
         reach = int(np.ceil(a)) + 3

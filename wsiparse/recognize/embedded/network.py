@@ -23,7 +23,7 @@ from torch.nn import functional
 from wsiparse.errors import WeightsError
 from wsiparse.recognize.embedded import STRIDE_PX, WEIGHTS, weights_bytes
 
-__all__ = ["NucleusNetwork", "load_network", "nucleus_maps"]
+__all__ = ["NucleusNetwork", "load_network", "nucleus_maps", "up_and_join"]
 
 _MAPS: Final = 3
 _FOLD: Final = 2
@@ -59,14 +59,22 @@ class NucleusNetwork(nn.Module):
         s1: Tensor = self.enc1(functional.max_pool2d(s0, 2))
         s2: Tensor = self.enc2(functional.max_pool2d(s1, 2))
         x = self.enc3(functional.max_pool2d(s2, 2))
-        x = self.dec0(_up_and_join(x, s2))
-        x = self.dec1(_up_and_join(x, s1))
-        x = self.dec2(_up_and_join(x, s0))
+        x = self.dec0(up_and_join(x, s2))
+        x = self.dec1(up_and_join(x, s1))
+        x = self.dec2(up_and_join(x, s0))
         return functional.pixel_shuffle(self.head(x), _FOLD)
 
 
-def _up_and_join(coarse: Tensor, skip: Tensor) -> Tensor:
-    return torch.cat([functional.interpolate(coarse, scale_factor=2, mode="nearest"), skip], dim=1)
+def up_and_join(coarse: Tensor, skip: Tensor) -> Tensor:
+    """(B, C, H, W) enlarged twofold, each value repeated, and the channels of (B, D, 2H, 2W): (B, C + D, 2H, 2W).
+
+    Channels last, written in one pass: interpolating and concatenating writes the larger part of it twice.
+    """
+    b, c, h, w = coarse.shape
+    joined = torch.empty((b, 2 * h, 2 * w, c + skip.shape[1]), dtype=coarse.dtype, device=coarse.device)
+    joined.view(b, h, 2, w, 2, -1)[..., :c] = coarse.permute(0, 2, 3, 1)[:, :, None, :, None]
+    joined[..., c:] = skip.permute(0, 2, 3, 1)
+    return joined.permute(0, 3, 1, 2)
 
 
 def load_network(device: str = "cpu", dtype: torch.dtype = torch.float32) -> NucleusNetwork:
