@@ -26,7 +26,7 @@ from wsiparse.write.geojson import write_geojson
 from wsiparse.write.objectframe import ObjectFrame
 from wsiparse.write.parts import TEMPORARY, output_errors
 
-__all__ = ["MATCH_RADIUS_UM", "MPP", "PaintedSlide", "compare", "paint_slide"]
+__all__ = ["MATCH_RADIUS_UM", "MPP", "PaintedSlide", "compare", "paint_slide", "painted_field"]
 
 #: um per px of painted slides.
 MPP: Final = 0.5
@@ -61,6 +61,11 @@ class PaintedSlide:
     prompts: PromptSet
 
 
+def painted_field(size_px: int, seed: int) -> SyntheticField:
+    """What `paint_slide` paints: inflammatory nuclei and clearly larger ones, at `MPP`."""
+    return paint_he(size_px, size_px, mpp=MPP, nuclei_per_mm2=2200.0, large_um=_LARGE_UM, seed=seed)
+
+
 def paint_slide(slide: Path, *, size_px: int, seed: int) -> PaintedSlide:
     """Paint a square slide of `MPP` and write it with truth.geojson beside it; what is there and the same is kept.
 
@@ -75,7 +80,7 @@ def paint_slide(slide: Path, *, size_px: int, seed: int) -> PaintedSlide:
     OutputError
         If the files cannot be written.
     """
-    field = paint_he(size_px, size_px, mpp=MPP, nuclei_per_mm2=2200.0, large_um=_LARGE_UM, seed=seed)
+    field = painted_field(size_px, seed)
     prompts = prompt_set(DEFAULT_PROMPTS)
     truth = _truth_of(field, prompts)
     with output_errors(slide):

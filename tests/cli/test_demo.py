@@ -15,8 +15,7 @@ from shapely.geometry import shape
 
 import wsiparse as package
 from tests.conftest import ROOT
-from wsiparse.demo import PaintedSlide, compare, paint_slide
-from wsiparse.slides.synthetic import paint_he
+from wsiparse.demo import PaintedSlide, compare, paint_slide, painted_field
 from wsiparse.write.objectframe import ObjectFrame
 
 SIZE, SEED = 512, 3
@@ -60,7 +59,7 @@ def told(text: str, name: str) -> list[str]:
 
 
 def test_the_true_counts_are_those_that_were_painted(shown: Shown) -> None:
-    inflammatory = paint_he(SIZE, SIZE, seed=SEED).inflammatory
+    inflammatory = painted_field(SIZE, SEED).inflammatory
     assert int(told(shown.out, INFLAMMATORY)[0]) == inflammatory.sum() > 0
     assert int(told(shown.out, OTHER)[0]) == (~inflammatory).sum() > 0
     assert int(told(shown.out, "all nuclei")[0]) == len(inflammatory)
@@ -84,7 +83,7 @@ def test_it_says_that_the_slide_is_synthetic_and_where_everything_lies(shown: Sh
 
 
 def test_the_truth_beside_the_slide_is_every_painted_nucleus_exactly(painted: PaintedSlide) -> None:
-    field = paint_he(SIZE, SIZE, seed=SEED)
+    field = painted_field(SIZE, SEED)
     features = json.loads(painted.truth_file.read_text(encoding="utf-8"))["features"]
     assert len(features) == len(field.inflammatory)
     area = np.bincount(field.labels.ravel())[1:]

@@ -40,6 +40,10 @@ OTHERS = {
     "mkdocs serve": "serves until Ctrl-C; tests/docs/test_site.py builds the site",
     "dask scheduler": "serves until Ctrl-C; tests/hpc",
     "dask worker": "serves until Ctrl-C; tests/hpc",
+    "docker build": "needs Docker; tests/package/test_container.py checks the file",
+    "docker run": "needs Docker",
+    "apptainer build": "needs Apptainer; tests/package/test_container.py checks the file",
+    "apptainer run": "needs Apptainer",
     "QuPath script": "needs QuPath; tests/qupath runs the scripts against stubs",
 }
 

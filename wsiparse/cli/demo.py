@@ -61,8 +61,9 @@ def command(context: click.Context, results_dir: Path, size: int, seed: int) -> 
     rows = compare(painted, read_objects(folder, "cell", outlines=False))
     click.echo("\n" + _table(rows))
     click.echo(
-        f"Centroids are matched one to one within {MATCH_RADIUS_UM:g} um. The nuclei are painted, well apart in size and\n"
-        "colour and without overlap, so this is no figure of accuracy on tissue: docs/accuracy.md has those.\n"
+        f"Centroids are matched one to one within {MATCH_RADIUS_UM:g} um. The nuclei are painted, well apart in\n"
+        "size and colour and without overlap, so this is no figure of accuracy on tissue: docs/accuracy.md has\n"
+        "those.\n"
         f"\ntruth    {painted.truth_file}\nreport   {folder / 'report.html'}"
     )
     return 0
