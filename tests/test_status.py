@@ -104,3 +104,20 @@ def test_cells_of_the_table_are_safe_for_spreadsheets(tmp_path: Path) -> None:
     write_status(tmp_path)
     assert ",'=cmd()" in (tmp_path / "status.csv").read_text(encoding="utf-8")
     assert tally(slide_statuses(tmp_path)) == {"failed": 1}
+
+
+def test_parts_that_are_older_than_the_results_are_not_pending(
+    wsiparse: Callable, demo_slide: Path, tmp_path: Path
+) -> None:
+    """Those of a slide that was damaged when it was first tried, say: its plan was another."""
+    assert wsiparse("run", demo_slide, "-o", tmp_path / "r").code == 0
+    [folder] = (tmp_path / "r" / "slides").iterdir()
+    work = folder / "work-0123456789ab"
+    work.mkdir()
+    (work / "job.json").write_text(json.dumps({"digest": "0" * 64, "parts": [0]}), encoding="utf-8")
+    old = (folder / "DONE.json").stat().st_mtime - 10
+    os.utime(work, (old, old))
+    assert [status.state for status in slide_statuses(tmp_path / "r")] == ["done"]
+    new = old + 20
+    os.utime(work, (new, new))
+    assert [status.state for status in slide_statuses(tmp_path / "r")] != ["done"]

@@ -17,7 +17,7 @@ from wsiparse.errors import OutputError
 from wsiparse.ledger import Entry, read_entries
 from wsiparse.report.summary import safe_cell
 from wsiparse.slide_job import JOB_FILE
-from wsiparse.write.manifest import done_record, write_text
+from wsiparse.write.manifest import DONE, done_record, write_text
 
 __all__ = ["SlideStatus", "UnfinishedSlide", "slide_statuses", "tally", "unfinished_slide", "write_status"]
 
@@ -79,6 +79,8 @@ def unfinished_slide(folder: Path) -> UnfinishedSlide | None:
             return None
         times = sorted(p.stat().st_mtime for p in work.glob("scale-*/part-*.json"))
         newest = max([work.stat().st_mtime, *times[-1:]])
+        if done_record(folder) is not None and (folder / DONE).stat().st_mtime >= newest:
+            return None  # of other settings, or of the slide as it was when it was damaged: results came after it
         rate = (len(times) - 1) * CHUNK_TILES / (times[-1] - times[0]) if len(set(times)) > 1 else None
         return UnfinishedSlide(folder, work, len(times), total, rate, max(0.0, time.time() - newest))
     return None
