@@ -104,11 +104,11 @@ def _existing(folder: Path) -> Path:
 
 
 def bound_idle_memory() -> None:
-    """Have glibc return freed blocks of 32 MB and more, and the end of the heap, and keep smaller ones for the next tile.
+    """Have glibc return freed blocks of 32 MB and more, and the end of the heap; smaller ones wait for the next tile.
 
-    Where somebody sets MALLOC_TRIM_THRESHOLD_ (Dask's nanny does), the limit is 128 kB instead, every layer of a network
-    costs page faults, and up to twice the CPU time. A limit of 4 MB holds 200 MB less and takes 18 % more CPU time.
-    Other C libraries have no such setting.
+    Where somebody sets MALLOC_TRIM_THRESHOLD_ (Dask's nanny does), the limit is 128 kB instead, every layer of a
+    network costs page faults, and up to twice the CPU time. A limit of 4 MB holds 200 MB less and takes 18 % more CPU
+    time. Other C libraries have no such setting.
     """
     if sys.platform != "linux":
         return
