@@ -76,6 +76,14 @@ def test_nothing_finished_is_one_line(wsiparse: Callable, tmp_path: Path) -> Non
     assert (said.code, said.err.count("\n")) == (1, 1)
 
 
+def test_slides_none_of_which_is_finished_are_told(results: Path, wsiparse: Callable) -> None:
+    for folder in (results / "slides").iterdir():
+        (folder / "DONE.json").unlink()
+    said = wsiparse("report", results)
+    assert (said.code, said.err.count("\n")) == (3, 1)
+    assert "no slide is finished yet" in said.err
+
+
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="needs Chromium (Debian package chromium)")
 def test_pages_are_printed(wsiparse: Callable, tmp_path: Path) -> None:
     write_slide(tmp_path / "r", "one", tumour_slide(2.4, 2.4, 5))

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wsiparse.errors import OutputError
-
 if TYPE_CHECKING:
     from wsiparse.reports import Redone
 
@@ -53,7 +51,8 @@ def command(
     No slide is read: everything comes from objects.zarr and the small pictures kept beside it. Slides that failed or
     are missing are listed in the page over all. --metadata patients.csv --group response compares groups of patients;
     --roi annotations/ divides tissue by what was drawn in QuPath.
-    Exit code: 0 done, 1 error, 2 wrong usage, 3 some slides' reports could not be made.
+    Exit code: 0 done, 1 error, 2 wrong usage, 3 some slides' reports could not be made, or no slide is
+    finished yet.
 
     Example: wsiparse report results
     """
@@ -69,7 +68,11 @@ def command(
     browser = find_browser() if pdf else None
     found = [s for s in cohort_slides(results) if s.state in ("done", "partly done")]
     if not found:
-        raise OutputError(f"{results}: no slide is finished. Run wsiparse run first, or wsiparse status to see why.")
+        told = (
+            f"error: {results}: no slide is finished yet; `wsiparse status {results}` says why. Run the slides again."
+        )
+        click.echo(told, err=True)
+        return 3
     slides = [(results / "slides" / s.folder, s.name) for s in found]
     failed = 0
     if not cohort_only:
