@@ -55,7 +55,7 @@ def assemble(site: Site, arrivals: Arrivals) -> tuple[SlideSummary, int]:
         recognition=judged,
     )
     return_idle_memory()
-    files = write_exports(site, summary, _cores(lost))
+    files = write_exports(site, reader, summary, _cores(lost))
     facts: dict[str, Any] = {
         "slide": site.facts(),
         "engine": prepared.title,

@@ -51,12 +51,13 @@ def _write_overlay(path: Path, site: Site, reader: ObjectsReader, summary: Slide
 
 
 def write_exports(
-    site: Site, summary: SlideSummary, unreadable: Sequence[tuple[float, float, float, float]]
+    site: Site, reader: ObjectsReader, summary: SlideSummary, unreadable: Sequence[tuple[float, float, float, float]]
 ) -> list[str]:
     """Hop 6: everything that is a function of objects.zarr, beside it on the desk.
 
     Parameters
     ----------
+    reader : objects.zarr on the desk
     summary : the slide's numbers
     unreadable : cores of unreadable tiles, level-0 px, each (x0, y0, x1, y1)
 
@@ -65,7 +66,6 @@ def write_exports(
     names that belong to the results; those of the report, which can be redone, are in report.json
     """
     folder, prompts = site.desk, site.prepared.prompts
-    reader = ObjectsReader(folder / "objects.zarr")
     files = ["objects.zarr"]
     kinds: tuple[tuple[PromptKind, str], ...] = (("cell", "cells"), ("region", "regions"))
     for kind, stem in kinds:

@@ -35,7 +35,7 @@ from wsiparse.objects.table import build_table
 from wsiparse.stitch import Stitcher
 from wsiparse.types import ObjectTable, Prompt, PromptKind, PromptSet
 from wsiparse.write import labels as module
-from wsiparse.write import ngff, parts, reference
+from wsiparse.write import ngff, parts, reference, zarrfolder
 from wsiparse.write.geojson import write_geojson
 from wsiparse.write.labels import write_labels
 from wsiparse.write.ngff import NgffVersion
@@ -179,6 +179,16 @@ def test_what_is_read_back_is_the_field_pixel_for_pixel_at_every_level(
             for image in ("labels/cell_classes", ""):
                 np.testing.assert_array_equal(read(out, image, level), reference.coarser(classes, level))
         assert max(read(out, "", level).shape) <= 8
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_made_in_memory_or_on_the_disk_the_bytes_are_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reader: ObjectsReader, version: NgffVersion
+) -> None:
+    write_labels(tmp_path / "memory.ome.zarr", reader, version=version)
+    monkeypatch.setattr(zarrfolder, "_IN_MEMORY_BYTES", -1)
+    write_labels(tmp_path / "disk.ome.zarr", reader, version=version)
+    assert sha256_tree(tmp_path / "memory.ome.zarr") == sha256_tree(tmp_path / "disk.ome.zarr")
 
 
 @given(st.lists(hnp.arrays(np.bool_, (11, 13)), min_size=2, max_size=2), st.integers(1, 12))

@@ -18,7 +18,7 @@ from tests.write.tables import ENGINE, FRAME, PROMPTS, SLIDE, blobs, masks, regi
 from wsiparse.coords import Frame
 from wsiparse.errors import OutputError
 from wsiparse.types import ObjectTable, RecognitionGrid, TileGrid
-from wsiparse.write import objects_zarr
+from wsiparse.write import objects_zarr, zarrfolder
 from wsiparse.write.objects_zarr import ObjectSpool, ObjectsReader, decode_coords, encode_coords, write_table
 from wsiparse.write.parts import sha256_tree
 from wsiparse.write.tables import raster_sorted
@@ -85,6 +85,40 @@ def test_the_spool_and_a_single_table_write_the_same_bytes(tmp_path: Path) -> No
         spool.finish(tmp_path / "a.zarr", engine=ENGINE, slide=SLIDE)
     assert sha256_tree(tmp_path / "a.zarr") == sha256_tree(write(tmp_path / "b.zarr"))
     assert sha256_tree(write(tmp_path / "b.zarr")) == sha256_tree(tmp_path / "a.zarr")
+
+
+@pytest.mark.parametrize("table", [CELLS, CELLS.take(np.arange(0))], ids=["cells", "none"])
+def test_made_in_memory_or_on_the_disk_the_bytes_are_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: ObjectTable
+) -> None:
+    in_memory = write(tmp_path / "memory.zarr", table)
+    monkeypatch.setattr(zarrfolder, "_IN_MEMORY_BYTES", -1)
+    assert sha256_tree(in_memory) == sha256_tree(write(tmp_path / "disk.zarr", table))
+
+
+def test_a_small_slide_is_read_from_the_disk_once_and_verified_anew(tmp_path: Path) -> None:
+    reader = ObjectsReader(write(tmp_path / "objects.zarr"))
+    first = reader.table("cell")
+    # bytes of the last chunk of a column, whose checksum is inside
+    damaged = tmp_path / "objects.zarr" / "cells" / "area_px" / "c" / "0"
+    content = bytearray(damaged.read_bytes())
+    content[-1] ^= 1
+    damaged.write_bytes(content)
+    assert same(reader.table("cell"), first)
+    assert same(reader.table("cell", 3, 9), first.take(np.arange(3, 9)))
+    with pytest.raises(OutputError, match="damaged"):
+        reader.verify()
+    with pytest.raises(OutputError, match="damaged"):
+        reader.table("cell")
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_what_has_many_chunks_is_not_kept(tmp_path: Path) -> None:
+    reader = ObjectsReader(write(tmp_path / "objects.zarr"))
+    assert same(reader.table("cell"), raster_sorted(CELLS))
+    shutil.rmtree(tmp_path / "objects.zarr" / "cells" / "area_px")
+    with pytest.raises(OutputError, match="checksum of column cells/area_px differs"):
+        reader.table("cell")
 
 
 def test_no_objects_make_a_folder_that_reads_as_none(tmp_path: Path) -> None:

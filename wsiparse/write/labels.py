@@ -52,6 +52,7 @@ from wsiparse.write.raster import OutlineSweep, RunQueue, level_size
 from wsiparse.write.raster_kernels import paint_runs
 from wsiparse.write.spool import KINDS
 from wsiparse.write.tables import checked
+from wsiparse.write.zarrfolder import filled_folder
 
 __all__ = ["write_labels"]
 
@@ -108,22 +109,32 @@ def write_labels(path: Path, reader: ObjectsReader, *, version: NgffVersion = "0
     kinds = [kind for kind in KINDS if prompts.of_kind(kind)]
     # Label images must have as many levels as the image they belong to.
     levels = max(ngff.level_count(reader.frames[kind].size, _COARSEST_PX) for kind in kinds)
+    value_bytes = sum(_value_bytes(reader, kind) for kind in kinds)
     with publish_folder(path) as folder:
-        root = zarr.open_group(folder, mode="w", zarr_format=3 if version == "0.5" else 2)
-        labels = root.create_group("labels")
-        names = [name for kind in kinds for name in _write_kind(labels, reader, kind, levels, version)]
-        labels.update_attributes(ngff.attributes(version, labels=names))
-        _write_image(root, folder, reader, kinds[0], levels, version)
+        with filled_folder(folder, value_bytes, zarr_format=3 if version == "0.5" else 2) as root:
+            labels = root.create_group("labels")
+            names = [name for kind in kinds for name in _write_kind(labels, reader, kind, levels, version)]
+            labels.update_attributes(ngff.attributes(version, labels=names))
+            _describe_image(root, reader, kinds[0], levels, version)
+        # the folder itself is an image: a copy of the class map
+        for level in map(str, range(levels)):
+            shutil.copytree(folder / "labels" / _class_path(kinds[0]) / level, folder / level)
+        xml = ngff.ome_xml(_class_name(kinds[0]), reader.frames[kinds[0]])
+        (folder / "OME" / "METADATA.ome.xml").write_text(xml, encoding="utf-8", newline="\n")
 
 
-def _write_image(
-    root: zarr.Group, folder: Path, reader: ObjectsReader, kind: PromptKind, levels: int, version: NgffVersion
+def _value_bytes(reader: ObjectsReader, kind: PromptKind) -> int:
+    """Bytes of all label images of a kind, uncompressed; the coarser levels are a third of the finest at most."""
+    width, height = reader.frames[kind].size
+    return width * height * (4 * len(_layers(kind, reader.prompts)) + 1) * 4 // 3
+
+
+def _describe_image(
+    root: zarr.Group, reader: ObjectsReader, kind: PromptKind, levels: int, version: NgffVersion
 ) -> None:
-    """Make the folder itself an image: a copy of the class map of `kind`."""
-    name, frame = f"{kind} classes", reader.frames[kind]
+    """Make the folder itself an image: the class map of `kind`."""
+    name, frame = _class_name(kind), reader.frames[kind]
     facts = {"software": f"wsiparse {version_of('wsiparse')}", "engine": reader.engine, "slide": reader.slide}
-    for level in range(levels):
-        shutil.copytree(folder / "labels" / _class_path(kind) / str(level), folder / str(level))
     content = ngff.attributes(
         version,
         multiscales=ngff.multiscales(version, name, frame, levels, {"value": _CLASS_VALUE}),
@@ -132,7 +143,6 @@ def _write_image(
     root.update_attributes({**content, "wsiparse": facts})
     # The namespace key keeps the group's metadata of one version, as the specification asks.
     root.create_group("OME", attributes=ngff.attributes(version))
-    (folder / "OME" / "METADATA.ome.xml").write_text(ngff.ome_xml(name, frame), encoding="utf-8", newline="\n")
 
 
 _CLASS_VALUE: Final = "class id: position in the prompt set + 1; where regions of several prompts overlap the smallest"
@@ -140,6 +150,10 @@ _CLASS_VALUE: Final = "class id: position in the prompt set + 1; where regions o
 
 def _class_path(kind: PromptKind) -> str:
     return f"{kind}_classes"
+
+
+def _class_name(kind: PromptKind) -> str:
+    return f"{kind} classes"
 
 
 def _write_kind(
@@ -164,7 +178,7 @@ def _write_kind(
         labels,
         _class_path(kind),
         {
-            "multiscales": ngff.multiscales(version, f"{kind} classes", frame, levels, {"value": _CLASS_VALUE}),
+            "multiscales": ngff.multiscales(version, _class_name(kind), frame, levels, {"value": _CLASS_VALUE}),
             "image_label": ngff.image_label(version, prompts, prompts.of_kind(kind)),
         },
         np.uint8,

@@ -29,6 +29,7 @@ every scale. An object's recognition score is not stored: it is that of its clas
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
@@ -46,6 +47,7 @@ from wsiparse.types import ObjectTable, Prompt, PromptKind, PromptSet, Recogniti
 from wsiparse.write.parts import publish_folder
 from wsiparse.write.spool import KINDS, ObjectSpool, frames_to_json, prompts_to_json
 from wsiparse.write.tables import raster_sorted
+from wsiparse.write.zarrfolder import filled_folder
 
 __all__ = ["FORMAT", "VERSION", "ObjectSpool", "ObjectsReader", "write_objects", "write_table"]
 
@@ -58,6 +60,10 @@ _GROUPS: Final[dict[PromptKind, str]] = {"cell": "cells", "region": "regions"}
 _ROW_CHUNK: Final = 1 << 18
 _VERTEX_CHUNK: Final = 1 << 20
 _LEVEL: Final = 3
+
+# Columns of a kind that are kept once they have been read and their checksums compared: every export of a small slide
+# would otherwise pay for reading ten tiny arrays again.
+_KEPT_BYTES: Final = 1 << 22
 
 _DTYPES: Final[dict[str, np.dtype[Any]]] = {
     "coords": np.dtype("<i4"),
@@ -246,8 +252,10 @@ def write_objects(
     ValueError
         If the tables do not add up to `totals`.
     """
-    with publish_folder(path) as folder:
-        root = zarr.open_group(folder, mode="w", zarr_format=3)
+    value_bytes = sum(
+        _DTYPES[name].itemsize * math.prod(shape) for kind in KINDS for name, shape in _shapes(*totals[kind]).items()
+    )
+    with publish_folder(path) as folder, filled_folder(folder, value_bytes) as root:
         columns = {
             _GROUPS[kind]: _write_group(root.create_group(_GROUPS[kind]), tables[kind], totals[kind]) for kind in KINDS
         }
@@ -404,6 +412,7 @@ class ObjectsReader:
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise _damaged(path, f"attributes are incomplete ({error!r})") from error
         self._arrays = {kind: self._open_columns(kind) for kind in KINDS}
+        self._kept: dict[PromptKind, dict[str, _ColumnReader]] = {}
         self.recognition = [self._read_grid(f"recognition/scale-{k}", *sums) for k, sums in enumerate(grids)]
 
     def _read_grid(self, name: str, *sums: str) -> RecognitionGrid:
@@ -486,7 +495,7 @@ class ObjectsReader:
 
     def rows_between(self, kind: PromptKind, top: float, bottom: float) -> tuple[int, int]:
         """Rows [start, stop) whose first pixel's y lies in [top, bottom], field px: rows are in raster order."""
-        first = _guarded_read(self.path, self._columns(kind)["first_px"], 0, self.count(kind))[:, 0]
+        first = self._readers(kind)["first_px"].read(0, self.count(kind))[:, 0]
         return int(np.searchsorted(first, top, "left")), int(np.searchsorted(first, bottom, "right"))
 
     def verify(self) -> None:
@@ -498,6 +507,7 @@ class ObjectsReader:
             Naming the first column that is damaged.
         """
         for kind in KINDS:
+            self._kept.pop(kind, None)
             for _ in self.batches(kind):
                 pass
 
@@ -507,7 +517,8 @@ class ObjectsReader:
         return self._arrays[kind]
 
     def _readers(self, kind: PromptKind) -> dict[str, _ColumnReader]:
-        return {name: _ColumnReader(self.path, array) for name, array in self._columns(kind).items()}
+        columns = self._columns(kind)
+        return self._kept.get(kind) or {name: _ColumnReader(self.path, array) for name, array in columns.items()}
 
     def _batches(self, kind: PromptKind, readers: dict[str, _ColumnReader], rows: int) -> Iterator[ObjectTable]:
         total = self.count(kind)
@@ -518,6 +529,9 @@ class ObjectsReader:
                 reader.read(0, self._arrays[kind][name].shape[0])
             if reader.sha256() != self._sums[kind][name][1]:
                 raise _damaged(self.path, f"checksum of column {_GROUPS[kind]}/{name} differs")
+        arrays = self._arrays[kind].values()
+        if sum(array.nbytes for array in arrays) <= _KEPT_BYTES and all(array.nchunks <= 1 for array in arrays):
+            self._kept[kind] = readers
 
     def _slice(self, readers: dict[str, _ColumnReader], start: int, stop: int) -> ObjectTable:
         polygon_offsets = readers["polygon_offsets"].read(start, stop + 1)

@@ -265,15 +265,11 @@ def sha256_file(path: Path) -> str:
     OutputError
         If the file is missing or cannot be read.
     """
-    digest = hashlib.sha256()
-    buffer = memoryview(bytearray(_BLOCK))
     try:
         with path.open("rb", buffering=0) as file:
-            while count := file.readinto(buffer):
-                digest.update(buffer[:count])
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise OutputError(f"{path}: cannot read: {error.strerror or error}.") from error
-    return digest.hexdigest()
 
 
 def sha256_tree(folder: Path) -> str:
