@@ -39,6 +39,24 @@ def _caption(draw: ImageDraw.ImageDraw, size: tuple[int, int], lines: list[tuple
     draw.text((x1 - draw.textlength(label, font=font), y - font_px - 1), label, fill="black", font=font)
 
 
+def _outlines(
+    draw: ImageDraw.ImageDraw, table: ObjectTable, scale: NDArray[np.float64], colours: list[str], line_px: int
+) -> None:
+    """Objects that show at this scale as outlines, over them the others as dots, class by class."""
+    points = table.coords * scale
+    starts = table.ring_offsets[table.polygon_offsets[:-1]]
+    extent = np.maximum.reduceat(points, starts) - np.minimum.reduceat(points, starts)
+    small = extent.max(axis=1) < _DOT_PX
+    for k in np.flatnonzero(~small).tolist():
+        colour = colours[table.class_id[k] - 1]
+        for r in range(table.polygon_offsets[k], table.polygon_offsets[k + 1]):
+            ring = points[table.ring_offsets[r] : table.ring_offsets[r + 1]]
+            draw.line(ring.ravel().tolist(), fill=colour, width=line_px)
+    for class_id in np.unique(table.class_id[small]).tolist():
+        dots = table.centroid[small & (table.class_id == class_id)] * scale
+        draw.point(dots.ravel().tolist(), fill=colours[class_id - 1])
+
+
 def draw_overlay(
     image: NDArray[np.uint8],
     image_frame: Frame,
@@ -67,17 +85,10 @@ def draw_overlay(
     canvas.paste(Image.fromarray(image), (0, 0))
     draw = ImageDraw.Draw(canvas)
     line_px = 2 if image_frame.mean_mpp <= 0.3 else 1
+    colours = [prompt.colour for prompt in prompts]
     for table, frame in layers:
-        points = table.coords * (np.asarray(frame.downsample) / np.asarray(image_frame.downsample))
-        for k in range(len(table)):
-            colour = prompts[int(table.class_id[k]) - 1].colour
-            first_ring, last_ring = int(table.polygon_offsets[k]), int(table.polygon_offsets[k + 1])
-            for r in range(first_ring, last_ring):
-                ring = points[table.ring_offsets[r] : table.ring_offsets[r + 1]]
-                if r == first_ring and np.ptp(ring, axis=0).max() < _DOT_PX:
-                    x, y = ring.mean(axis=0)
-                    draw.point((x, y), fill=colour)
-                    break
-                draw.line([(float(x), float(y)) for x, y in ring], fill=colour, width=line_px)
+        if len(table):
+            scale = np.asarray(frame.downsample) / np.asarray(image_frame.downsample)
+            _outlines(draw, table, scale, colours, line_px)
     _caption(draw, canvas.size, caption, image_frame.mean_mpp)
     return canvas

@@ -234,7 +234,7 @@ def spot_picture(
                 low, high = ring.min(axis=0), ring.max(axis=0)
                 if (high < 0).any() or low[0] > w or low[1] > h:
                     continue
-                draw.line([(float(x), float(y)) for x, y in ring], fill=colour, width=line)
+                draw.line(ring.ravel().tolist(), fill=colour, width=line)
     return _jpeg(np.asarray(canvas), mpp * box.width / w)
 
 
