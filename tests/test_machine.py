@@ -168,3 +168,27 @@ def test_blocks_of_a_network_are_not_mapped_one_by_one_where_somebody_set_a_limi
         mapped[how] = int(done.stdout)
     assert mapped["as it is"] >= 16 << 20
     assert mapped["bound"] == 0
+
+
+_RETURNED = """
+import ctypes, sys
+from pathlib import Path
+from wsiparse.machine import bound_idle_memory, return_idle_memory
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+bound_idle_memory()
+blocks = [bytearray(b"x" * (1 << 20)) for _ in range(int(sys.argv[1]))]
+last = bytearray(b"x" * (1 << 20))  # so that the heap does not end in free blocks
+del blocks
+before = resident()
+return_idle_memory()
+print(before - resident())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="a function of glibc")
+@pytest.mark.parametrize(("megabytes", "least", "most"), [(400, 350, 450), (60, -1, 5)])
+def test_much_idle_memory_is_returned_and_little_is_kept(megabytes: int, least: int, most: int) -> None:
+    command = [sys.executable, "-c", _RETURNED, str(megabytes)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert least << 20 <= int(done.stdout) <= most << 20

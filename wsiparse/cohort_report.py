@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -16,6 +15,7 @@ from wsiparse.report.rows import rows_csv
 from wsiparse.slides import SLIDE_EXTENSIONS
 from wsiparse.slides.sheet import table_lines
 from wsiparse.status import SlideStatus, slide_statuses
+from wsiparse.version import own_version
 from wsiparse.write.manifest import done_record, file_name, report_record, write_text
 
 __all__ = ["COHORT_PAGE", "SUMMARY", "cohort_slides", "read_metadata", "write_cohort_report"]
@@ -114,6 +114,6 @@ def write_cohort_report(results: Path, metadata: Metadata | None = None) -> dict
     values, unmatched = joined_metadata(slides, metadata, SLIDE_EXTENSIONS)
     numbered = [(s.numbers, own) for s, own in zip(slides, values, strict=True) if s.numbers is not None]
     write_text(results / SUMMARY, rows_csv(numbered, metadata.columns if metadata is not None else ()))
-    cohort: dict[str, Any] = jsonable(cohort_numbers(slides, metadata, values, unmatched, version=version("wsiparse")))
+    cohort: dict[str, Any] = jsonable(cohort_numbers(slides, metadata, values, unmatched, version=own_version()))
     write_text(results / COHORT_PAGE, cohort_page(cohort, {}))
     return cohort

@@ -15,12 +15,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
 from wsiparse.config import RunConfig
 from wsiparse.machine import process_is_alive
+from wsiparse.version import own_version
 from wsiparse.write.manifest import full_name, slide_folder, write_text
 
 __all__ = ["Entry", "Ledger", "read_entries"]
@@ -45,7 +45,7 @@ class Ledger:
         self.run = f"{now:%Y%m%dT%H%M%S}.{now.microsecond:06d}Z-{secrets.token_hex(3)}"
         self.path = results / f"run-{self.run}.json"
         self._record: dict[str, Any] = {
-            "wsiparse": version("wsiparse"),
+            "wsiparse": own_version(),
             "python": platform.python_version(),
             "host": socket.gethostname(),
             "pid": os.getpid(),

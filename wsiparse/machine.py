@@ -30,6 +30,7 @@ _M_TRIM_THRESHOLD: Final = -1
 _M_MMAP_THRESHOLD: Final = -3
 _MAPPED_FROM_BYTES: Final = 32 << 20
 _IDLE_TOP_BYTES: Final = 64 << 20
+_WORTH_RETURNING_BYTES: Final = 128 << 20
 
 
 def available_memory_bytes(cgroups: Path = _CGROUPS, membership: Path = _MEMBERSHIP) -> int | None:
@@ -118,13 +119,33 @@ def bound_idle_memory() -> None:
         mallopt(_M_TRIM_THRESHOLD, _IDLE_TOP_BYTES)
 
 
+class _Mallinfo2(ctypes.Structure):
+    """glibc's count of its own memory (malloc.h); `fordblks` are the bytes that wait for blocks to come."""
+
+    _fields_ = tuple(
+        (name, ctypes.c_size_t)
+        for name in (
+            "arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost",
+        )
+    )  # fmt: skip
+
+
 def return_idle_memory() -> None:
-    """Give back what glibc keeps for blocks to come: between two stages of a run, when other blocks will come."""
+    """Give back what glibc keeps for blocks to come: between two stages of a run, when other blocks will come.
+
+    Less than 128 MB are not worth it: between small slides they would only be asked for again.
+    """
     if sys.platform != "linux":
         return
-    malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if malloc_trim is not None:
-        malloc_trim(0)
+    library = ctypes.CDLL(None)
+    count, trim = (getattr(library, name, None) for name in ("mallinfo2", "malloc_trim"))
+    if trim is None:
+        return
+    if count is not None:  # glibc 2.33
+        count.restype = _Mallinfo2
+        if count().fordblks < _WORTH_RETURNING_BYTES:
+            return
+    trim(0)
 
 
 def free_disk_bytes(folder: Path) -> int:

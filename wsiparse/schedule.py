@@ -29,6 +29,7 @@ from typing import Any, Final, TypeVar
 
 from wsiparse.errors import ConfigError, SchedulerError
 from wsiparse.machine import available_memory_bytes, bound_idle_memory
+from wsiparse.version import own_version
 
 __all__ = [
     "RESOURCE",
@@ -490,7 +491,7 @@ def _slurm_cluster(settings: dict[str, Any]) -> Any:
 
 def _check_versions(client: Any) -> None:
     """Refuse workers that run another wsiparse than this process."""
-    own = version("wsiparse")
+    own = own_version()
     try:
         found = client.run(version, "wsiparse")
     except ModuleNotFoundError as err:

@@ -16,7 +16,6 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -37,6 +36,7 @@ from wsiparse.site import Site
 from wsiparse.slide_report import redo_slide_report
 from wsiparse.slides import open_slide
 from wsiparse.types import SlideSummary
+from wsiparse.version import own_version
 from wsiparse.write.manifest import done_record, full_name, report_record, slide_folder, summary_of, write_text
 from wsiparse.write.parts import output_error
 from wsiparse.write.publish import desk, publish_desk
@@ -219,7 +219,7 @@ def _open_work(work: Path, job: Job, config: RunConfig, prepared: Prepared) -> l
     spec = prepared.passes[0].scale.spec  # what "auto" stood for: another machine may stand for something else
     resolved = {"engine": spec.engine, "weights": spec.weights or None, "device": spec.device}
     facts = {
-        "wsiparse": version("wsiparse"),
+        "wsiparse": own_version(),
         "slide": full_name(job.path),
         "address": isinstance(job.path, str),
         "slide_mpp": job.slide_mpp,
@@ -249,7 +249,7 @@ def _missing(arrivals: Arrivals, shard: Shard | None, *, again: bool) -> list[tu
 
 
 def _log_begin(site: Site, job: Job, arrivals: Arrivals, missing: list[tuple[int, Chunk]]) -> None:
-    log.info("wsiparse %s: %s, %s", version("wsiparse"), job.path, site.prepared.title)
+    log.info("wsiparse %s: %s, %s", own_version(), job.path, site.prepared.title)
     log.info("mpp %s (%s)", site.slide.mpp, site.slide.mpp_source)
     for p in site.prepared.passes:
         log.info("%d tiles of %d px at %.4g um/px", len(p.plan), p.plan.grid.tile, p.plan.frame.mean_mpp)

@@ -11,7 +11,6 @@ import io
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
@@ -45,6 +44,7 @@ from wsiparse.report.spots import Spot
 from wsiparse.report.tissue import Tissue, analysed_tissue
 from wsiparse.tiling import Regions, background_colour, is_left_out, read_regions
 from wsiparse.types import Box, ObjectTable, PromptSet
+from wsiparse.version import own_version
 from wsiparse.write.basis import BASIS, Basis, jpeg_bytes, read_basis
 from wsiparse.write.manifest import done_record, write_report_record, write_text
 from wsiparse.write.objects_zarr import ObjectsReader
@@ -201,7 +201,7 @@ def write_slide_report(folder: Path, loaded: Loaded, squares: Mapping[str, bytes
     pictures, maps, tops = _maps(loaded, analysis)
     spots = _spot_pictures(loaded, analysis.spots, squares)
     numbers: dict[str, Any] = {
-        "wsiparse": version("wsiparse"),
+        "wsiparse": own_version(),
         "slide": dict(loaded.basis.slide),
         "engine": loaded.reader.engine,
         "settings": loaded.settings.as_json()

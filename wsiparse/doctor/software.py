@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from wsiparse.doctor.check import Check, good, note, problem
+from wsiparse.version import own_version
 
 __all__ = ["check_packages", "check_python", "check_readers"]
 
@@ -23,7 +24,7 @@ _TOLD: Final = (
 
 def check_python() -> Check:
     """Versions of Python and wsiparse."""
-    found = f"wsiparse {version('wsiparse')}, Python {platform.python_version()}"
+    found = f"wsiparse {own_version()}, Python {platform.python_version()}"
     return good("python", f"{found}, {platform.platform(terse=True)}, {platform.machine()}")
 
 

@@ -16,12 +16,12 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 from typing import Final
 
 from wsiparse.errors import OutputError
+from wsiparse.version import own_version
 from wsiparse.viewer.overlay import EMPTY_TILE
 from wsiparse.viewer.pages import LICENCE, export_page, static_file
 from wsiparse.viewer.source import Shown
@@ -113,7 +113,7 @@ def export_view(view: View, folder: Path, progress: Callable[[int], object] | No
             "index.html": page,
             "class/empty.gif": EMPTY_TILE,
             "LICENSE-OpenSeadragon.txt": static_file(LICENCE),
-            _MARK: json.dumps({"wsiparse": version("wsiparse"), "slide": view.shown.name}).encode() + b"\n",
+            _MARK: json.dumps({"wsiparse": own_version(), "slide": view.shown.name}).encode() + b"\n",
         }
         for place, body in fixed.items():
             size += _write(own, _Tile(place, partial(bytes, body)))

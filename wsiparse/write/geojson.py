@@ -12,7 +12,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 
 from wsiparse.coords import Frame
 from wsiparse.types import ObjectTable, PromptSet
+from wsiparse.version import own_version
 from wsiparse.write.deflate import TextFile
 from wsiparse.write.features import FeatureStyle, FeatureText, ObjectType, slices, to_json
 from wsiparse.write.ids import ids_of_checked
@@ -137,9 +137,9 @@ def _style_and_facts(
 ) -> tuple[FeatureStyle, dict[str, object]]:
     if object_type not in ("annotation", "detection"):
         raise ValueError(f"object type {object_type!r} is neither 'annotation' nor 'detection'")
-    style = FeatureStyle(geometry, object_type, locked, prompts, {"wsiparse": version("wsiparse"), "engine": engine})
+    style = FeatureStyle(geometry, object_type, locked, prompts, {"wsiparse": own_version(), "engine": engine})
     facts: dict[str, object] = {
-        "version": version("wsiparse"),
+        "version": own_version(),
         "engine": engine,
         "slide": fingerprint,
         "unit": "level-0 px",

@@ -32,7 +32,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Any, Final
 
@@ -44,6 +43,7 @@ from zarr.codecs import ZstdCodec
 
 from wsiparse.coords import Frame
 from wsiparse.types import ObjectTable, PromptKind, PromptSet
+from wsiparse.version import own_version
 from wsiparse.write import ngff
 from wsiparse.write.ngff import NgffVersion
 from wsiparse.write.objects_zarr import ObjectsReader
@@ -134,7 +134,7 @@ def _describe_image(
 ) -> None:
     """Make the folder itself an image: the class map of `kind`."""
     name, frame = _class_name(kind), reader.frames[kind]
-    facts = {"software": f"wsiparse {version_of('wsiparse')}", "engine": reader.engine, "slide": reader.slide}
+    facts = {"software": f"wsiparse {own_version()}", "engine": reader.engine, "slide": reader.slide}
     content = ngff.attributes(
         version,
         multiscales=ngff.multiscales(version, name, frame, levels, {"value": _CLASS_VALUE}),

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -28,6 +27,7 @@ from numpy.typing import NDArray
 from wsiparse.coords import Frame, to_level0, to_qupath, um2_per_px
 from wsiparse.errors import OutputError
 from wsiparse.types import ObjectTable, PromptKind, PromptSet
+from wsiparse.version import own_version
 from wsiparse.write.extras import optional
 from wsiparse.write.geojson import SIMPLIFY_PX
 from wsiparse.write.ids import ids_of_checked
@@ -243,7 +243,7 @@ def slide_fact(reader: ObjectsReader, name: str) -> Any:
 def source_facts(reader: ObjectsReader, offset: tuple[int, int] = (0, 0)) -> dict[str, Any]:
     """What every file says of its origin, JSON values; `offset` is what coordinates were reduced by, level-0 px."""
     return {
-        "version": version("wsiparse"),
+        "version": own_version(),
         "engine": reader.engine,
         "slide": str(slide_fact(reader, "fingerprint")),
         # a file name of other than UTF-8 bytes cannot be written as text

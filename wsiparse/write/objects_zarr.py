@@ -32,7 +32,6 @@ import hashlib
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -44,6 +43,7 @@ from zarr.codecs import ZstdCodec
 from wsiparse.coords import Frame
 from wsiparse.errors import OutputError
 from wsiparse.types import ObjectTable, Prompt, PromptKind, PromptSet, RecognitionGrid, TileGrid
+from wsiparse.version import own_version
 from wsiparse.write.parts import publish_folder
 from wsiparse.write.spool import KINDS, ObjectSpool, frames_to_json, prompts_to_json
 from wsiparse.write.tables import raster_sorted
@@ -263,7 +263,7 @@ def write_objects(
         attributes: dict[str, Any] = {
             "format": FORMAT,
             "version": VERSION,
-            "software": f"wsiparse {version('wsiparse')}",
+            "software": f"wsiparse {own_version()}",
             "engine": engine,
             "slide": dict(slide),
             "frames": frames_to_json(frames),

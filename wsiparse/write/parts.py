@@ -12,7 +12,7 @@ import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -35,7 +35,7 @@ __all__ = [
 #: Names that start so are work in progress.
 TEMPORARY: Final = ".tmp-"
 
-_BLOCK: Final = 1 << 20
+_SYNC_THREADS: Final = 8
 
 _REASONS: Final = {
     errno.ENOSPC: "the disk is full; free some space or choose another results folder",
@@ -117,10 +117,21 @@ def _sync_file(path: Path) -> None:
 def _sync_tree(folder: Path) -> None:
     """Force every file and folder below `folder`, and itself, to the disk."""
     files = [path for path in folder.rglob("*") if path.is_file()]
+    folders = list({folder, *(path.parent for path in files)})
     # Side by side: file systems with a journal commit together what waits together.
-    with ThreadPoolExecutor(16) as pool:
-        list(pool.map(_sync_file, files))
-        list(pool.map(sync_folder, {folder, *(path.parent for path in files)}))
+    with ThreadPoolExecutor(_SYNC_THREADS) as pool:
+        list(pool.map(_sync_files, (files[k::_SYNC_THREADS] for k in range(_SYNC_THREADS))))
+        list(pool.map(_sync_folders, (folders[k::_SYNC_THREADS] for k in range(_SYNC_THREADS))))
+
+
+def _sync_files(paths: Iterable[Path]) -> None:
+    for path in paths:
+        _sync_file(path)
+
+
+def _sync_folders(paths: Iterable[Path]) -> None:
+    for path in paths:
+        sync_folder(path)
 
 
 def _remove(path: Path) -> None:
