@@ -23,7 +23,8 @@ from tests.write.test_parts import files_up_to, names_in
 from wsiparse.coords import Frame, um2_per_px
 from wsiparse.errors import OutputError
 from wsiparse.types import ObjectTable, Prompt, PromptSet
-from wsiparse.write import deflate, features, geojson, reference
+from wsiparse.version import own_version
+from wsiparse.write import deflate, features, reference
 from wsiparse.write.geojson import GeojsonSummary, write_centroids, write_geojson
 from wsiparse.write.measure import measure
 from wsiparse.write.parts import sha256_file
@@ -58,7 +59,7 @@ def expected(table: ObjectTable, frame: Frame, *, points: bool = False, **change
         "names": reference.ids(table, PROMPTS, PRINT),
         "measurements": [dict(zip(found.names, row, strict=True)) for row in found.values.tolist()],
         "decimals": {} if points else dict(zip(found.names, found.decimals.tolist(), strict=True)),
-        "metadata": {"wsiparse": geojson.version("wsiparse"), "engine": ENGINE},
+        "metadata": {"wsiparse": own_version(), "engine": ENGINE},
         "object_type": "detection",
         "locked": False,
         "offset": (0, 0),
