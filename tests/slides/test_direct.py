@@ -4,6 +4,7 @@ import os
 import pickle
 import struct
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -33,6 +34,8 @@ from wsiparse.errors import TileReadError, UnsupportedSlideError
 from wsiparse.slides import Slide, jpegtiff, open_slide, overview
 from wsiparse.slides.jpegtiff import DirectSlide
 from wsiparse.slides.resample import level_steps
+from wsiparse.slides.tilecache import TileCache, TileKey
+from wsiparse.slides.tilecodecs import TileDataError
 from wsiparse.types import Box
 
 #: Sizes that every step of the pyramid divides, so that OpenSlide gives stored pixels at every level.
@@ -247,7 +250,7 @@ def test_boxes_row_by_row_decode_every_tile_once(
     decodes = Decodes(monkeypatch)
     with open_slide(path) as slide:
         assert isinstance(slide, DirectSlide)
-        monkeypatch.setattr(slide._cache, "_most_recent", (90 * step // 32 + 2) ** 2 * 32 * 32 * 3)
+        monkeypatch.setattr(jpegtiff, "_RECENT_BYTES", (90 * step // 32 + 2) ** 2 * 32 * 32 * 3)
         frame = Frame((640 // step,) * 2, (step, step), (1, 1))
         for box in rows_of_boxes(640 // step, 90, overlap):
             slide.read(box, frame)
@@ -266,16 +269,58 @@ def test_what_is_kept_is_bounded_and_pixels_do_not_depend_on_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write_jpeg_tiff(tmp_path / "a.svs", textured(640, 640), tile=(32, 32), steps=(1,))
-    tile = 32 * 32 * 3
-    with open_slide(path) as slide, open_slide(path) as small:
+    tile, frame = 32 * 32 * 3, Frame((640, 640), (1, 1), (1, 1))
+    with open_slide(path) as slide:
+        expected = [slide.read(box, frame) for box in rows_of_boxes(640, 90, 10)]
+    monkeypatch.setattr(jpegtiff, "_RECENT_BYTES", 3 * tile)
+    with open_slide(path) as small:
         assert isinstance(small, DirectSlide)
-        monkeypatch.setattr(small._cache, "_most_recent", 3 * tile)
         monkeypatch.setattr(small._cache, "_most_seam", 5 * tile)
-        for box in rows_of_boxes(640, 90, 10):
-            np.testing.assert_array_equal(
-                small.read(box, Frame((640, 640), (1, 1), (1, 1))), slide.read(box, Frame((640, 640), (1, 1), (1, 1)))
-            )
+        for box, pixels in zip(rows_of_boxes(640, 90, 10), expected, strict=True):
+            np.testing.assert_array_equal(small.read(box, frame), pixels)
             assert small._cache.kept_bytes <= 8 * tile
+
+
+def test_alone_no_more_than_two_boxes_and_the_seam_are_kept(tmp_path: Path) -> None:
+    path = write_jpeg_tiff(tmp_path / "a.svs", textured(640, 640), tile=(32, 32), steps=(1,))
+    frame, row = Frame((640, 640), (1, 1), (1, 1)), 32 * 32 * 3 * 20
+    with open_slide(path) as slide:
+        assert isinstance(slide, DirectSlide)
+        for box in rows_of_boxes(640, 90, 10):
+            slide.read(box, frame)
+            assert slide._cache.kept_bytes <= 2 * 16 * 32 * 32 * 3 + 3 * row
+
+
+def test_who_waits_for_a_tile_that_fails_elsewhere_tries_for_himself() -> None:
+    """And an error is raised in the order of the keys, whoever met it."""
+    begun, go = threading.Event(), threading.Event()
+    tries: list[TileKey] = []
+
+    def decode(key: TileKey) -> np.ndarray:
+        tries.append(key)
+        if len(tries) == 1:
+            begun.set()
+            assert go.wait(10)
+            raise TileDataError("the first try")
+        if key.column == 2:
+            raise TileDataError("column 2")
+        return np.full((2, 2, 3), key.column, np.uint8)
+
+    keys = [TileKey(0, 0, column) for column in range(3)]
+    cache = TileCache(decode)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(cache.fetch, keys[:1], (0, 1), 1 << 20)
+        assert begun.wait(10)
+        second = pool.submit(cache.fetch, keys[:2], (0, 1), 1 << 20)
+        while len(tries) < 2:
+            time.sleep(0.001)
+        go.set()
+        with pytest.raises(TileDataError, match="the first try"):
+            first.result(10)
+        assert [int(tile[0, 0, 0]) for tile in second.result(10)] == [0, 1]
+    assert tries == [keys[0], keys[1], keys[0]]
+    with pytest.raises(TileDataError, match="column 2"):
+        cache.fetch(keys, (0, 1), 1 << 20)
 
 
 def test_two_threads_never_decode_the_same_tile_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

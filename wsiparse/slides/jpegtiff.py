@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -38,6 +38,9 @@ _PLAIN_VENDORS: Final = ("aperio", "generic-tiff", "ome-tiff")
 
 #: Tiles decoded together by a pool: enough to keep threads busy, few enough to bound memory.
 _GROUP_TILES: Final = 64
+
+#: Tiles used last that are kept: those of a box and of every box read beside it, up to so many bytes.
+_RECENT_BYTES: Final = 32 << 20
 
 #: The last rows of tiles of a box that are kept for the box below: those under this part of its height. Boxes overlap
 #: by a sixteenth as a rule.
@@ -125,49 +128,46 @@ class DirectSlide(PyramidSlide):
         columns = range(box.x // width, -(-box.x1 // width))
         rows = range(box.y // height, -(-box.y1 // height))
         seam = (box.y1 - max(1, box.height // _SEAM_PART)) // height
+        boxes = 1 + self._users + 1
+        recent_bytes = min(_RECENT_BYTES, boxes * len(rows) * len(columns) * tiles.stored.raw_bytes)
         with self._using() as pool:
             # alone, a row of tiles is copied while the processor still has it at hand
             at_once = max(1, _GROUP_TILES // len(columns)) if pool is not None else 1
             for first in range(rows.start, rows.stop, at_once):
-                group = range(first, min(first + at_once, rows.stop))
-                self._copy(out, level, box, group, columns, seam, pool)
+                keys = [
+                    TileKey(level, row, column)
+                    for row in range(first, min(first + at_once, rows.stop))
+                    for column in columns
+                ]
+                there = [key for key in keys if tiles.counts[key.row, key.column]]
+                try:
+                    pixels = self._cache.fetch(there, (rows.start, seam), recent_bytes, pool)
+                except TileDataError as error:
+                    raise TileReadError(
+                        f"{self.path.name}: cannot decode level {level}, x {box.x}-{box.x1}, y {box.y}-{box.y1} "
+                        f"({error}). Copy the slide again if the region matters."
+                    ) from error
+                self._copy(out, box, (width, height), dict(zip(there, pixels, strict=True)), keys)
         return out
 
     def _copy(
         self,
         out: NDArray[np.uint8],
-        level: int,
         box: Box,
-        rows: range,
-        columns: range,
-        seam: int,
-        pool: Executor | None,
+        size: tuple[int, int],
+        pixels: Mapping[TileKey, NDArray[np.uint8]],
+        keys: Sequence[TileKey],
     ) -> None:
-        """Fill the part of a box that lies in some rows of tiles."""
-        tiles = self._levels[level]
-        width, height = tiles.stored.size
-        keys: list[TileKey] = []
-        missing: list[TileKey] = []
-        for row in rows:
-            for column in columns:
-                (keys if tiles.counts[row, column] else missing).append(TileKey(level, row, column))
-        try:
-            pixels = self._cache.fetch(keys, (box.y // height, seam), pool)
-        except TileDataError as error:
-            raise TileReadError(
-                f"{self.path.name}: cannot decode level {level}, x {box.x}-{box.x1}, y {box.y}-{box.y1} "
-                f"({error}). Copy the slide again if the region matters."
-            ) from error
-        for key, tile in zip(keys, pixels, strict=True):
-            x, y = key.column * width, key.row * height
-            left, top = max(x, box.x), max(y, box.y)
-            right, bottom = min(x + width, box.x1), min(y + height, box.y1)
-            out[top - box.y : bottom - box.y, left - box.x : right - box.x] = tile[
-                top - y : bottom - y, left - x : right - x
-            ]
-        for key in missing:
-            x, y = key.column * width - box.x, key.row * height - box.y
-            out[max(0, y) : y + height, max(0, x) : x + width] = self.background
+        """Fill the part of a box that lies in some tiles; those that are missing are background."""
+        width, height = size
+        for key in keys:
+            x, y = key.column * width - box.x, key.row * height - box.y  # of the tile's corner in the box
+            left, top = max(x, 0), max(y, 0)
+            right, bottom = min(x + width, box.width), min(y + height, box.height)
+            tile = pixels.get(key)
+            out[top:bottom, left:right] = (
+                self.background if tile is None else tile[top - y : bottom - y, left - x : right - x]
+            )
 
 
 def _reopened(reference: SlideFacts, threads: int) -> DirectSlide:

@@ -197,12 +197,12 @@ def block_mean(source: NDArray[np.uint8], step: tuple[int, int]) -> NDArray[np.u
     ValueError
         If the source is no whole number of blocks, or a block has more than 2^16 px.
     """
-    # compiled code is loaded by those who average only
-    from wsiparse.slides.kernels import block_means, halves
-
     sx, sy = step
     if sx == sy == 1:
         return source
+    # compiled code is loaded by those who average only
+    from wsiparse.slides.kernels import block_means, halves
+
     if source.ndim != 3 or source.shape[2] != 3 or source.shape[0] % sy or source.shape[1] % sx:
         raise ValueError(f"{source.shape} is not whole blocks of {sx} x {sy} RGB px")
     if sx * sy > _MOST_BLOCK_PX:
@@ -270,14 +270,14 @@ def _pieces(box: Box, steps: tuple[float, float]) -> Iterator[Box]:
 def _read_piece(
     box: Box, steps: tuple[float, float], level: int, size: tuple[int, int], read_level: ReadLevel
 ) -> NDArray[np.uint8]:
-    x, y = axis_weights(box.x, box.width, steps[0]), axis_weights(box.y, box.height, steps[1])
-    wanted = _hull(x, y)
-    inside = _clamped(wanted, size)
-    source = read_level(level, inside)
     whole = (round(steps[0]), round(steps[1]))
-    if inside == wanted and steps[0] == whole[0] and steps[1] == whole[1] and whole[0] * whole[1] <= _MOST_BLOCK_PX:
-        return block_mean(source, whole)
-    return resample(source, (inside.x, inside.y), x, y)
+    if steps[0] == whole[0] and steps[1] == whole[1] and min(whole) >= 1 and whole[0] * whole[1] <= _MOST_BLOCK_PX:
+        wanted = Box(box.x * whole[0], box.y * whole[1], box.width * whole[0], box.height * whole[1])
+        if _clamped(wanted, size) == wanted:
+            return block_mean(read_level(level, wanted), whole)
+    x, y = axis_weights(box.x, box.width, steps[0]), axis_weights(box.y, box.height, steps[1])
+    inside = _clamped(_hull(x, y), size)
+    return resample(read_level(level, inside), (inside.x, inside.y), x, y)
 
 
 def _hull(x: AxisWeights, y: AxisWeights) -> Box:

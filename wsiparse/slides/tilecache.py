@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, Future, wait
-from threading import Lock
+from concurrent.futures import Executor
+from threading import Condition
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 
 __all__ = ["TileCache", "TileKey"]
 
-#: 170 and 512 tiles of 256 x 256 px: some boxes of 1024 px at once, and a tile row of 131,072 px.
-_RECENT_BYTES: Final = 32 << 20
+#: 512 tiles of 256 x 256 px: a tile row of 131,072 px.
 _SEAM_BYTES: Final = 96 << 20
 
 Pixels = NDArray[np.uint8]
@@ -39,23 +38,17 @@ class TileCache:
 
     Parameters
     ----------
-    decode : makes a tile; may raise, and is then asked again the next time
-    recent_bytes, seam_bytes : most bytes of decoded tiles that are kept
+    decode : makes a tile, (h, w, 3) uint8; may raise, and is then asked again the next time
+    seam_bytes : most bytes of decoded tiles that are kept for the boxes below
     """
 
-    def __init__(
-        self,
-        decode: Callable[[TileKey], Pixels],
-        *,
-        recent_bytes: int = _RECENT_BYTES,
-        seam_bytes: int = _SEAM_BYTES,
-    ) -> None:
+    def __init__(self, decode: Callable[[TileKey], Pixels], *, seam_bytes: int = _SEAM_BYTES) -> None:
         self._decode = decode
-        self._most_recent, self._most_seam = recent_bytes, seam_bytes
-        self._lock = Lock()
+        self._most_seam = seam_bytes
+        self._changed = Condition()
         self._recent: OrderedDict[TileKey, Pixels] = OrderedDict()
         self._seam: dict[tuple[int, int], dict[int, Pixels]] = {}
-        self._under_way: dict[TileKey, Future[Pixels]] = {}
+        self._under_way: set[TileKey] = set()
         self._recent_bytes = self._seam_bytes = 0
 
     @property
@@ -65,80 +58,103 @@ class TileCache:
 
     def clear(self) -> None:
         """Forget every tile."""
-        with self._lock:
+        with self._changed:
             self._recent.clear()
             self._seam.clear()
             self._recent_bytes = self._seam_bytes = 0
 
-    def fetch(self, keys: Sequence[TileKey], rows: tuple[int, int], pool: Executor | None = None) -> list[Pixels]:
+    def fetch(
+        self, keys: Sequence[TileKey], rows: tuple[int, int], recent_bytes: int, pool: Executor | None = None
+    ) -> list[Pixels]:
         """The tiles of `keys`, in that order; they are shared, so not to be written to.
 
         Parameters
         ----------
         keys : different tiles of one level
         rows : first tile row of the box they are read for, and the first of those to keep for the boxes below
+        recent_bytes : most bytes of tiles outside the seam that are kept; what is warm is decoded into again sooner
         pool : decodes several at once; None decodes in the calling thread
+
+        Returns
+        -------
+        (h, w, 3) uint8 each
 
         Raises
         ------
         Exception
             What `decode` raised, for the first tile of `keys` that failed.
         """
-        futures, mine = self._claim(keys, rows)
+        found, mine = self._claim(keys, rows)
+
+        def make(key: TileKey) -> Pixels | Exception:
+            return self._make(key, rows[1], recent_bytes)
+
         try:
             if pool is not None and len(mine) > 1:
-                wait([pool.submit(self._make, key, future, rows[1]) for key, future in mine])
+                found.update(zip(mine, pool.map(make, mine), strict=True))
             else:
-                for key, future in mine:
-                    self._make(key, future, rows[1])
-        except BaseException:
-            self._give_up(mine)
+                for key in mine:
+                    found[key] = make(key)
+        except BaseException:  # interrupted: nobody may wait for what will not be made
+            with self._changed:
+                self._under_way.difference_update(mine)
+                self._changed.notify_all()
             raise
         # those of other threads come last: every thread decodes its own before it waits, so none waits in a circle
-        return [future if isinstance(future, np.ndarray) else future.result() for future in futures]
+        tiles = []
+        for key in keys:
+            tile = found[key] if key in found else self._await(key, rows[1], recent_bytes)
+            if isinstance(tile, Exception):
+                raise tile
+            tiles.append(tile)
+        return tiles
 
     def _claim(
         self, keys: Sequence[TileKey], rows: tuple[int, int]
-    ) -> tuple[list[Pixels | Future[Pixels]], list[tuple[TileKey, Future[Pixels]]]]:
-        """Kept tiles and promises of those to come, and which of them this caller must make."""
-        found: list[Pixels | Future[Pixels]] = []
+    ) -> tuple[dict[TileKey, Pixels | Exception], list[TileKey]]:
+        """Kept tiles, and the keys of those that this caller must make; the others are under way elsewhere."""
+        found: dict[TileKey, Pixels | Exception] = {}
         mine = []
-        with self._lock:
+        with self._changed:
             if keys:
                 self._pass_by(keys[0].level, rows[0])
             for key in keys:
                 tile = self._take(key)
                 if tile is not None:
                     self._keep(key, tile, rows[1])
-                    found.append(tile)
-                    continue
-                future = self._under_way.get(key)
-                if future is None:
-                    future = self._under_way[key] = Future()
-                    mine.append((key, future))
-                found.append(future)
+                    found[key] = tile
+                elif key not in self._under_way:
+                    mine.append(key)
+            self._under_way.update(mine)
         return found, mine
 
-    def _make(self, key: TileKey, future: Future[Pixels], seam_row: int) -> None:
+    def _make(self, key: TileKey, seam_row: int, recent_bytes: int) -> Pixels | Exception:
+        """Decode a tile that was claimed."""
         try:
-            tile = self._decode(key)
-        except Exception as error:  # noqa: BLE001  (raised in every thread that waits for the tile)
-            with self._lock:
-                self._under_way.pop(key, None)
-            future.set_exception(error)
-            return
-        with self._lock:
-            self._under_way.pop(key, None)
-            self._keep(key, tile, seam_row)
-        future.set_result(tile)
+            made: Pixels | Exception = self._decode(key)
+        except Exception as error:  # noqa: BLE001  (raised in the order of keys; who waits tries for himself)
+            made = error
+        with self._changed:
+            self._under_way.discard(key)
+            if not isinstance(made, Exception):
+                self._keep(key, made, seam_row)
+                self._drop_old(recent_bytes)
+            self._changed.notify_all()
+        return made
 
-    def _give_up(self, mine: Sequence[tuple[TileKey, Future[Pixels]]]) -> None:
-        """After an interruption: nobody may wait for what will not be made."""
-        for key, future in mine:
-            with self._lock:
-                dropped = self._under_way.pop(key, None) is not None
-            if dropped and not future.done():
-                future.set_exception(InterruptedError("decoding was interrupted"))
+    def _await(self, key: TileKey, seam_row: int, recent_bytes: int) -> Pixels | Exception:
+        """A tile that another thread makes; if that failed, or it is gone again, it is made here."""
+        with self._changed:
+            while True:
+                tile = self._take(key)
+                if tile is not None:
+                    self._keep(key, tile, seam_row)
+                    return tile
+                if key not in self._under_way:
+                    self._under_way.add(key)
+                    break
+                self._changed.wait()
+        return self._make(key, seam_row, recent_bytes)
 
     def _take(self, key: TileKey) -> Pixels | None:
         row = self._seam.get(key[:2])
@@ -158,7 +174,9 @@ class TileCache:
             return
         self._recent[key] = tile
         self._recent_bytes += tile.nbytes
-        while self._recent_bytes > self._most_recent:
+
+    def _drop_old(self, recent_bytes: int) -> None:
+        while self._recent_bytes > recent_bytes:
             _, dropped = self._recent.popitem(last=False)
             self._recent_bytes -= dropped.nbytes
 
