@@ -103,7 +103,22 @@ class Agreement:
 
 
 def centroids_of(labels: NDArray[np.integer]) -> tuple[Index, Points]:
-    """Ids (N,) ascending and centroids (N, 2), x then y, means of pixel centres (pixel (0, 0) lies at 0.5, 0.5)."""
+    """Ids and centroids of the labels of an image.
+
+    Parameters
+    ----------
+    labels : (H, W) of an integer dtype, 0 background
+
+    Returns
+    -------
+    ids : (N,) int64, ascending
+    centroids : (N, 2) float64, x then y, px, means of pixel centres (pixel (0, 0) lies at 0.5, 0.5)
+
+    Raises
+    ------
+    ValueError
+        If a label is negative.
+    """
     flat = np.asarray(labels).ravel().astype(np.int64)
     if flat.size and flat.min() < 0:
         raise ValueError("labels must not be negative")
@@ -150,7 +165,7 @@ def match_points(first: Points, second: Points, radius: float) -> tuple[Index, I
 
     Parameters
     ----------
-    first, second : (N, 2) and (M, 2), the same frame
+    first, second : (N, 2) and (M, 2) float64, x then y, the same frame
     radius : largest distance of a pair, the points' own unit
 
     Returns
@@ -191,7 +206,13 @@ def match_points(first: Points, second: Points, radius: float) -> tuple[Index, I
 
 
 def point_agreement(truth: Points, found: Points, radius: float = MATCH_RADIUS_PX) -> Agreement:
-    """Detection only: for annotations that are points. Both (N, 2), x then y, the same frame."""
+    """Detection only: for annotations that are points.
+
+    Parameters
+    ----------
+    truth, found : (N, 2) and (M, 2) float64, x then y, the same frame
+    radius : furthest apart that two points are paired, the points' own unit
+    """
     pairs, _ = match_points(truth, found, radius)
     return Agreement(truth=len(truth), found=len(found), pairs=len(pairs))
 
@@ -203,7 +224,7 @@ def overlap_agreement(
 
     Parameters
     ----------
-    truth, found : (H, W) instance ids, 0 is background
+    truth, found : (H, W) of an integer dtype, instance ids, 0 is background
     radius : of the centroid match, px
 
     Raises
@@ -264,10 +285,10 @@ def class_agreement(
 
     Parameters
     ----------
-    radius : furthest apart that two points are paired, px
-    truth, found : (N, 2) and (M, 2), x then y, the same frame
-    truth_class, found_class : (N,) and (M,) class codes of one coding
+    truth, found : (N, 2) and (M, 2) float64, x then y, the same frame
+    truth_class, found_class : (N,) and (M,) of an integer dtype, class codes of one coding
     wanted : the class that is scored
+    radius : furthest apart that two points are paired, the points' own unit
     unlabelled : code of annotations without a class, or None
     """
     left, right = match_points(truth, found, radius)

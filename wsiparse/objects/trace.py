@@ -45,7 +45,19 @@ def trace_runs(runs: Runs) -> Rings:
 
 
 def trace_labels(labels: NDArray[np.int32], n: int, origin: tuple[int, int] = (0, 0)) -> Rings:
-    """Rings of the labels 1..n of an image (H, W) int32 whose first pixel is `origin` (x, y); see `trace_runs`.
+    """Rings of the labels of an image; see `trace_runs`.
+
+    Parameters
+    ----------
+    labels : (H, W) int32, 0 background
+    n : number of labels, 1..n
+    origin : x, y of the first pixel on the canvas, px
+
+    Returns
+    -------
+    coords : (V, 2) int32, x then y, canvas px
+    ring_offsets : (R + 1,) int64
+    polygon_offsets : (n + 1,) int64
 
     Raises
     ------
