@@ -28,8 +28,8 @@ class TextEncoding:
 
     Parameters
     ----------
-    tokens : P tensors (L_p, C), one row a token, start and end tokens included; not normalised
-    classes : (P, C), the end-of-text row of each; not normalised
+    tokens : P tensors (L_p, C) of the weights' dtype, one row a token, start and end tokens included; not normalised
+    classes : (P, C), same dtype, the end-of-text row of each; not normalised
     """
 
     tokens: tuple[Tensor, ...]
