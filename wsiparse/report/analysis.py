@@ -106,7 +106,7 @@ class Source:
         return [k for k in self.prompts.of_kind("cell") if self.roles[k] in roles]
 
     def points(self, *roles: Role) -> Floats:
-        """(N, 2) centroids of the cells with one of these roles, um."""
+        """(N, 2) float64: centroids of the cells with one of these roles, x then y, um."""
         return self.objects.um[self.objects.of(self.with_role(*roles))]
 
 
