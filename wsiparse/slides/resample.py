@@ -162,7 +162,7 @@ def resample(source: NDArray[np.uint8], origin: tuple[int, int], x: AxisWeights,
 
     Returns
     -------
-    (len(y.first), len(x.first), 3) uint8
+    (n, m, 3) uint8, n = len(y.first), m = len(x.first)
     """
     h, w = source.shape[:2]
     bound = 255 * int(np.abs(x.weights).sum(axis=1).max()) * int(np.abs(y.weights).sum(axis=1).max())
@@ -185,8 +185,8 @@ def block_mean(source: NDArray[np.uint8], step: tuple[int, int]) -> NDArray[np.u
 
     Parameters
     ----------
-    source : (n * step[1], m * step[0], 3) uint8
-    step : (x, y) block size, px
+    source : (n * height, m * width, 3) uint8, level px
+    step : (width, height) of a block, level px
 
     Returns
     -------
@@ -234,7 +234,7 @@ def read_frame(
     frame : the pixel grid
     level_sizes : (width, height) of each level, finest first
     background : colour of frame pixels that do not touch the slide
-    read_level : reads a box that lies inside a level
+    read_level : reads a box that lies inside a level, (box.height, box.width, 3) uint8
 
     Returns
     -------

@@ -39,7 +39,7 @@ class TileCache:
 
     Parameters
     ----------
-    decode : makes a tile; may raise, and is then asked again the next time
+    decode : makes a tile, (h, w, 3) uint8; may raise, and is then asked again the next time
     recent_bytes, seam_bytes : most bytes of decoded tiles that are kept
     """
 
@@ -78,6 +78,10 @@ class TileCache:
         keys : different tiles of one level
         rows : first tile row of the box they are read for, and the first of those to keep for the boxes below
         pool : decodes several at once; None decodes in the calling thread
+
+        Returns
+        -------
+        (h, w, 3) uint8 each, as `decode` made them
 
         Raises
         ------

@@ -95,7 +95,7 @@ class Stitcher:
         return bool(self._arrived.all())
 
     def missing(self) -> NDArray[np.int64]:
-        """Blocks that have not arrived, ascending."""
+        """(n,) int64: blocks that have not arrived, ascending."""
         return np.flatnonzero(~self._arrived)
 
     @property

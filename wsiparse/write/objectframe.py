@@ -69,7 +69,7 @@ class Outlines:
     polygon_offsets: NDArray[np.int64]
 
     def polygons(self) -> NDArray[Any]:
-        """(N,) shapely polygons."""
+        """(N,) shapely polygons, dtype object."""
         offsets = (self.ring_offsets, self.polygon_offsets)
         found: NDArray[Any] = shapely.from_ragged_array(shapely.GeometryType.POLYGON, self.coords, offsets)
         return found
@@ -157,7 +157,7 @@ class ObjectFrame:
         raise KeyError(f"no column {column!r}; there are {', '.join(self.columns)}")
 
     def polygons(self) -> NDArray[Any]:
-        """(N,) shapely polygons, level-0 px less the origin, holes kept.
+        """(N,) shapely polygons, dtype object, level-0 px less the origin, holes kept.
 
         Raises
         ------
