@@ -5,7 +5,8 @@ and the ratios taken once, which weights every nucleus alike.
 
 Detection matches centroids, one to one, within a radius: among all ways to pair points no further apart than the
 radius, the one with the most pairs, and of those the one with the least total distance (an assignment problem, solved
-exactly per connected group of candidates). The result does not depend on the order of either list.
+exactly per connected group of candidates by SciPy: Crouse, IEEE Trans. Aerospace and Electronic Systems 52, 1679-1696,
+2016). The result does not depend on the order of either list.
 
 Overlap figures follow Kirillov et al., "Panoptic Segmentation" (CVPR 2019) for PQ, where IoU > 0.5 makes the match
 unique, and Kumar et al. (IEEE TMI 2017) for AJI, where each annotated instance takes its best-overlapping one.

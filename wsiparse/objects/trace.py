@@ -1,4 +1,4 @@
-"""Outlines along pixel cracks: exact area, valid for OGC, corners only.
+"""Outlines along pixel cracks: exact area, valid for OGC Simple Features (ISO 19125-1), corners only.
 
 An object's boundary runs between pixels, through integer corner coordinates: pixel (x, y) covers
 [x, x+1] x [y, y+1]. A polygon's area is therefore its number of pixels, unlike contours through pixel centres, which

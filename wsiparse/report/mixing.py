@@ -2,6 +2,9 @@
 
 Both say how cells lie, not why. In tissue with dense and sparse parts every cell is near many cells, so K exceeds
 pi r^2 without any attraction between the two kinds; compare with the K of all cells together to tell the two apart.
+
+K is Ripley's, "The second-order analysis of stationary point processes", J. Applied Probability 13, 255-266, 1976;
+between two kinds: Lotwick and Silverman, J. Royal Statistical Society B 44, 406-413, 1982.
 """
 
 from __future__ import annotations

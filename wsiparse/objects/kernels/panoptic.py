@@ -1,4 +1,8 @@
-"""Which prompt a pixel belongs to, from the probabilities of all of them."""
+"""Which prompt a pixel belongs to, from the probabilities of all of them.
+
+The rules, and BiomedParse's ``combine_masks`` (Zhao et al., Nature Methods 2024), are told in
+`wsiparse.objects.panoptic`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Components to instances: levels, persistent peaks, flood, and the runs of what was flooded."""
+"""Components to instances: levels, persistent peaks, flood, and the runs of what was flooded.
+
+Peaks by union-find in descending level (Edelsbrunner, Letscher & Zomorodian 2002), flood by a queue per level (Beucher
+& Meyer 1993): see `wsiparse.objects.split`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Image to four feature maps: a focal modulation network (Yang et al. 2022), large geometry.
+"""Image to four feature maps: a focal modulation network (Yang et al., NeurIPS 2022), large geometry.
 
 Everything between the convolutions is kept channels-last, (B, H, W, C): the linear layers and norms want it so, the
 depthwise convolutions read the same memory as a permuted view, and no plane is ever transposed.

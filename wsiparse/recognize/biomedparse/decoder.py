@@ -1,4 +1,4 @@
-"""Mask queries and prompt words to mask and caption embeddings (a Mask2Former-style decoder, Cheng et al. 2022).
+"""Mask queries and prompt words to mask and caption embeddings (a Mask2Former-style decoder: Cheng et al., CVPR 2022).
 
 Learned queries look at one scale of the image per layer, only where their own mask so far is positive, and then
 exchange with the prompt's tokens. Two things make a prompt cheap once its tile is encoded:

@@ -1,8 +1,8 @@
 """Building blocks shared by the text encoder, the pixel decoder and the mask decoder.
 
-Attention follows Vaswani et al. 2017; its weights are packed as in ``torch.nn.MultiheadAttention`` (query, key and
-value projections stacked), because that is how checkpoints store them. Keys and values can be projected once and
-used by many queries, which ``nn.MultiheadAttention`` does not offer.
+Attention follows Vaswani et al. (NeurIPS 2017); its weights are packed as in ``torch.nn.MultiheadAttention`` (query,
+key and value projections stacked), because that is how checkpoints store them. Keys and values can be projected once
+and used by many queries, which ``nn.MultiheadAttention`` does not offer.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class MultiheadAttention(nn.Module):
         ----------
         queries : (B, M, C), the weights' dtype
         memory : as `keys_values` gives them
-        allowed : bool, broadcastable to (B, heads, M, N), True where a query may look; every row needs one True
+        allowed : broadcastable to (B, heads, M, N), bool, True where a query may look; every row needs one True
         causal : position m sees keys 0..m only; not together with `allowed`
 
         Returns

@@ -1,4 +1,4 @@
-"""Which query answers which prompt: the one of highest cosine, as in CLIP (Radford et al. 2021)."""
+"""Which query answers which prompt: the one of highest cosine, as in CLIP (Radford et al., ICML 2021)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Four backbone maps to mask features and three decoder scales: a feature pyramid under a small transformer.
 
-The coarsest map goes through a DETR encoder (Carion et al. 2020); the pyramid (Lin et al. 2017) then climbs from it
-to stride 4. Layer and adapter k belong to backbone stage k - 1.
+The coarsest map goes through a DETR encoder (Carion et al., ECCV 2020); the pyramid (Lin et al., CVPR 2017) then climbs
+from it to stride 4. Layer and adapter k belong to backbone stage k - 1.
 """
 
 from __future__ import annotations

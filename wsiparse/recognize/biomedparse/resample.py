@@ -1,4 +1,4 @@
-"""Tiles to the network's input size, on the device, as Pillow would do it."""
+"""Tiles to the network's input size, on the device, as Pillow would do it (Keys, IEEE Trans. ASSP 29, 1981)."""
 
 from __future__ import annotations
 
