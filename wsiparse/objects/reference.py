@@ -275,7 +275,7 @@ def trace_labels(
     ----------
     labels : (H, W) int32, 0 background
     n : number of labels
-    origin : x, y of the first pixel on the canvas
+    origin : x, y of the first pixel on the canvas, px
 
     Returns
     -------

@@ -140,7 +140,7 @@ def grouped(group: Ints, n: int, y: Ints, x0: Ints, x1: Ints, width: int, origin
     n : number of groups
     y, x0, x1 : (R,) int32, row, first px, px after the last
     width : of the image, px
-    origin : (x, y) of the image
+    origin : (x, y) of the image on the canvas, px
     """
     start = np.empty(n + 1, np.int64)
     order = np.empty(len(y), np.int64)

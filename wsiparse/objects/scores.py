@@ -140,7 +140,7 @@ def paint_objects(table: ObjectTable, size: tuple[int, int]) -> NDArray[np.int32
     Parameters
     ----------
     table : polygons in field px
-    size : (width, height) of the image; every object must lie inside
+    size : (width, height) of the image, field px; every object must lie inside
 
     Returns
     -------

@@ -31,7 +31,7 @@ def build_table(
     class_map : (H, W) uint8, 1..n_classes under every label
     confidence : (H, W) uint8, probability times 255
     n_classes : number of prompts, 1-255
-    origin : x, y of the first pixel on the canvas
+    origin : x, y of the first pixel on the canvas, px
     od : (H, W) uint8, optical density times `OD_STEPS`; None leaves the mean OD unknown
 
     Returns

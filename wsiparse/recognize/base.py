@@ -251,7 +251,7 @@ def mirror_outside(image: NDArray[np.uint8], box: Box, size: tuple[int, int]) ->
     ----------
     image : (box.height, box.width, 3) uint8
     box : where it was read, frame px
-    size : (width, height) of the canvas; the box must meet it
+    size : (width, height) of the canvas, frame px; the box must meet it
 
     Returns
     -------

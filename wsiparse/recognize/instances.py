@@ -37,7 +37,7 @@ class Nuclei:
     ellipse_fill : (n,) float64, area over the area of that ellipse: 1 for an ellipse, lower for bent and ragged shapes
     red_od : (n,) float64, mean optical density of the red channel
     red_unevenness : (n,) float64, its standard deviation over its mean; 0 where the mean is 0
-    hematoxylin : (n,) float64, mean, OD
+    hematoxylin : (n,) float64, mean, in units of Ruifrok's vector
     ring_hematoxylin : (n,) float64, mean over the ring; equal to `hematoxylin` where the ring is empty
     confidence : (n,) float64, mean probability, 0-1
     """

@@ -130,7 +130,7 @@ def fit_stains(rgb: NDArray[np.uint8]) -> NDArray[np.float64]:
 
     Returns
     -------
-    (2, 3) float64, unit rows, hematoxylin first
+    (2, 3) float64, RGB, hematoxylin first
     """
     stains = macenko(rgb)
     return stains if stains is not None and plausible(stains) else RUIFROK
@@ -148,7 +148,7 @@ def hematoxylin_lut(stains: NDArray[np.float64]) -> NDArray[np.float32]:
 
     Returns
     -------
-    (3, 256) float32, OD: contribution of each byte of each channel; see `through_lut`
+    (3, 256) float32, in units of the hematoxylin vector: contribution of each byte of each channel; see `through_lut`
     """
     unit = stains / np.linalg.norm(stains, axis=1, keepdims=True)
     rest = np.cross(unit[0], unit[1])

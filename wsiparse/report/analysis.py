@@ -51,7 +51,7 @@ class ReportSettings:
     intervals : of the block bootstrap
     grid_um : edge of the squares of density maps, hot spots and the Morisita-Horn index
     rate : false discovery rate of hot spots
-    threshold_step, ambiguous_lead : see `wsiparse.report.threshold`
+    threshold_step, ambiguous_lead : 0-1, see `wsiparse.report.threshold`
     margin_um : outer ends of the margin bands
     """
 

@@ -67,7 +67,7 @@ class ThresholdBand:
     ----------
     class_name : as in the prompt set
     threshold : the one the objects were made with
-    step : how far it moves
+    step : how far it moves, of a probability
     n : objects at `threshold`
     n_raised : objects with a score above threshold + step: the score rule's count, a lower bound of the pixel rule's
     n_lowered_at_least : a lower bound of the count at threshold - step: equal to `n`, see the module's text
@@ -141,7 +141,7 @@ def threshold_band(
     ----------
     tables : objects; class ids are prompt position + 1
     prompts : their thresholds
-    step : how far thresholds move, > 0; a raised threshold of 1 or more leaves nothing
+    step : how far thresholds move, of a probability, 0-1; a raised threshold of 1 or more leaves nothing
 
     Returns
     -------

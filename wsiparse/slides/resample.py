@@ -66,7 +66,7 @@ def level_steps(level_sizes: tuple[tuple[int, int], ...]) -> tuple[tuple[float, 
 
     Parameters
     ----------
-    level_sizes : (width, height) of each level, finest first
+    level_sizes : (width, height) of each level, px, finest first
 
     Returns
     -------
@@ -87,7 +87,7 @@ def choose_level(level_sizes: tuple[tuple[int, int], ...], frame: Frame) -> int:
 
     Parameters
     ----------
-    level_sizes : (width, height) of each level, finest first
+    level_sizes : (width, height) of each level, px, finest first
     frame : what is to be computed from it
     """
     fx, fy = (f * (1 + _LEVEL_TOLERANCE) for f in frame.downsample)
@@ -232,7 +232,7 @@ def read_frame(
     ----------
     box : what is wanted, frame px; may reach past the slide
     frame : the pixel grid
-    level_sizes : (width, height) of each level, finest first
+    level_sizes : (width, height) of each level, px, finest first
     background : colour of frame pixels that do not touch the slide
     read_level : reads a box that lies inside a level, (box.height, box.width, 3) uint8
 

@@ -126,7 +126,7 @@ def erode(mask: NDArray[np.bool_], radius_px: float, *, outside: bool = True) ->
 
     Returns
     -------
-    (H, W) bool; `mask` itself when nothing changes
+    (H, W) bool, perhaps `mask` itself
     """
     from scipy import ndimage
 

@@ -75,7 +75,7 @@ def to_probabilities(logits: Tensor, size: tuple[int, int]) -> Tensor:
     Parameters
     ----------
     logits : (B, P, h, w) of a float dtype
-    size : (height, width); at the logits' own size nothing is interpolated
+    size : (height, width), px; at the logits' own size nothing is interpolated
 
     Returns
     -------

@@ -26,7 +26,7 @@ def resize_like_pillow(images: Tensor, size: tuple[int, int]) -> Tensor:
     Parameters
     ----------
     images : (B, H, W, 3) uint8, RGB
-    size : (height, width) of the result
+    size : (height, width) of the result, px
 
     Returns
     -------
