@@ -38,6 +38,11 @@ class Frame:
     size : (width, height) of the grid, px, each >= 1
     downsample : (fx, fy), level-0 px per grid px, > 0
     mpp : (mx, my), microns per grid px, > 0
+
+    Raises
+    ------
+    ValueError
+        If a side is below 1 px, or a downsample or mpp is not finite and positive.
     """
 
     size: tuple[int, int]
@@ -97,17 +102,22 @@ def frame_at(slide_size: tuple[int, int], slide_mpp: tuple[float, float], target
 
 
 def to_level0(points: NDArray[np.generic], frame: Frame) -> NDArray[np.float64]:
-    """Scale corner coordinates (N, 2), x then y, frame px, to level-0 px, float64."""
+    """Corner coordinates, (N, 2) of any dtype, x then y, frame px, as level-0 px: (N, 2) float64."""
     return np.asarray(points, dtype=np.float64) * np.asarray(frame.downsample, dtype=np.float64)
 
 
 def to_qupath(points: NDArray[np.float64], bounds_origin: tuple[int, int]) -> NDArray[np.float64]:
-    """Shift level-0 points (N, 2) into QuPath's frame, which starts at the slide's bounds origin."""
+    """Level-0 points, (N, 2) float64, x then y, px, in QuPath's frame: from the slide's bounds origin (x, y).
+
+    Returns
+    -------
+    (N, 2) float64, x then y, level-0 px from `bounds_origin`
+    """
     return points - np.asarray(bounds_origin, dtype=np.float64)
 
 
 def to_um(points: NDArray[np.generic], frame: Frame) -> NDArray[np.float64]:
-    """Scale corner coordinates (N, 2), x then y, frame px, to microns from the slide's corner, float64."""
+    """Corner coordinates, (N, 2) of any dtype, x then y, frame px, as um from the slide's corner: (N, 2) float64."""
     return np.asarray(points, dtype=np.float64) * np.asarray(frame.mpp, dtype=np.float64)
 
 

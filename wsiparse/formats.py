@@ -54,6 +54,11 @@ class ExportOptions:
     coords : origin of the coordinates: the slide's bounds, as QuPath has it, or level 0; None for the format's own
     simplify : drop corners that lie within half a field px of a straighter outline
     ngff : version of OME-NGFF
+
+    Raises
+    ------
+    ValueError
+        If an option has a value that its type does not list.
     """
 
     kind: Literal["cell", "region", "both"] = "both"

@@ -189,7 +189,18 @@ def recognise(
 
 
 def judge(work: Pass, tiles: Sequence[tuple[int, NDArray[np.float32]]]) -> RecognitionGrid | None:
-    """Recognition scores of a pass from its tiles' indices and mask statistics; None for engines without any."""
+    """Recognition scores of a pass from its tiles' indices and mask statistics; None for engines without any.
+
+    Parameters
+    ----------
+    work : the pass
+    tiles : index and statistics, (P, 4) float32, of each tile that was read, prompts as in `work.scale.positions`
+
+    Raises
+    ------
+    WeightsError
+        If the score parameters lie beside the weights but are damaged.
+    """
     return recognition_grid(work.scale.spec, work.scale.positions, work.plan.grid, tiles)
 
 

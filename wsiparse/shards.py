@@ -27,6 +27,11 @@ class Shard:
     index : 1-based
     count : >= 1
     source : where that was read, for people
+
+    Raises
+    ------
+    ConfigError
+        If `index` is not in 1..`count`.
     """
 
     index: int
@@ -127,6 +132,11 @@ def longest_first(sizes: Sequence[int], count: int) -> list[list[int]]:
     Returns
     -------
     For each share its items, largest first
+
+    Raises
+    ------
+    ValueError
+        If `count` < 1.
     """
     if count < 1:
         raise ValueError(f"count must be >= 1, got {count}")

@@ -134,6 +134,8 @@ def run_slide(
 
     Raises
     ------
+    OutputError
+        If `compute` is False and parts are missing.
     WsiparseError
         If the slide, a setting or the results folder cannot be used. Nothing half-written is left: results of an
         earlier run stay, and finished parts of this one wait in the work folder for the next try.

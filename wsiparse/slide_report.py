@@ -278,7 +278,8 @@ def square_images(boxes: Sequence[Box], read: Callable[[Box], NDArray[np.uint8]]
 
     Parameters
     ----------
-    read : pixels of a box at full resolution
+    boxes : px of the frame that `read` reads
+    read : pixels of a box, (box.height, box.width, 3) uint8
     """
     out = {}
     for k, box in enumerate(boxes, 1):

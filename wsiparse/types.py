@@ -47,7 +47,13 @@ OD_STEPS: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A half-open pixel rectangle [x, x + width) x [y, y + height); may start left of or above the frame."""
+    """A half-open pixel rectangle [x, x + width) x [y, y + height); may start left of or above the frame.
+
+    Raises
+    ------
+    ValueError
+        If a side is below 1 px.
+    """
 
     x: int
     y: int
@@ -103,6 +109,11 @@ class TileGrid:
     canvas : (width, height), field px, >= 1
     tile : edge of the square read box, px
     halo : context on each side, px, >= 0; neighbouring tiles overlap by 2*halo
+
+    Raises
+    ------
+    ValueError
+        If a side of the canvas is below 1 px, `halo` is negative, or 2*halo leaves nothing of `tile`.
     """
 
     canvas: tuple[int, int]
@@ -160,6 +171,12 @@ class Prompt:
     kind : "cell" (split into instances, exclusive per pixel) or "region" (own layer, holes kept, may overlap)
     threshold : probability above which a pixel counts, 0 < threshold < 1
     input_mpp : microns per pixel the network should see, or None for the engine's own scale
+
+    Raises
+    ------
+    ValueError
+        If `text` or `class_name` is blank, `class_name` has several lines, `colour` or `kind` is of another form,
+        `threshold` is not between 0 and 1, or `input_mpp` is outside 0.01-20.
     """
 
     text: str
@@ -191,7 +208,13 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class PromptSet:
-    """Prompts in the order that breaks ties; class id = position + 1, 0 is background. Class names are unique."""
+    """Prompts in the order that breaks ties; class id = position + 1, 0 is background. Class names are unique.
+
+    Raises
+    ------
+    ValueError
+        If there are none, more than `MAX_PROMPTS`, or two of the same text or class name.
+    """
 
     prompts: tuple[Prompt, ...]
 
@@ -231,6 +254,11 @@ class SplitSettings:
     relative_persistence : for "distance", the same depth as a share of the lower peak's height
     min_area_um2 : smaller instances are dropped
     min_confidence : instances with a lower mean probability are dropped, 0-1
+
+    Raises
+    ------
+    ValueError
+        If `landscape` is another word, a number is negative, or `min_confidence` is above 1.
     """
 
     landscape: Literal["stored", "distance"] = "distance"
@@ -316,6 +344,11 @@ class Recognition:
     probabilities : (B, P, H, W) float32 in [0, 1], prompt order
     landscape : (B, H, W) uint8, high inside each nucleus and low between neighbours, or None
     statistics : (B, P, 4) float32, what `wsiparse.recognize.score` judges a prompt's presence by, or None
+
+    Raises
+    ------
+    ValueError
+        If `probabilities` has not four axes, or the shape of another array does not match it.
     """
 
     probabilities: NDArray[np.float32]
@@ -358,6 +391,11 @@ class ObjectTable:
     recognition : (N,) float32, recognition score of the object's class in the tile that owns its first pixel, 0-1
 
     `mean_od` and `recognition` are NaN where they are not known, and may be left out to say so for all objects.
+
+    Raises
+    ------
+    ValueError
+        If columns disagree on N, or offsets do not end at the length of what they index.
     """
 
     coords: NDArray[np.int32] = field(default_factory=lambda: np.zeros((0, 2), np.int32))
@@ -399,11 +437,17 @@ class ObjectTable:
         return len(self.class_id)
 
     def ragged(self, frame: Frame) -> tuple[NDArray[np.float64], tuple[NDArray[np.int64], NDArray[np.int64]]]:
-        """Level-0 coordinates and offsets: ``shapely.from_ragged_array(POLYGON, *table.ragged(frame))`` reads them."""
+        """Coordinates and offsets as ``shapely.from_ragged_array(POLYGON, *table.ragged(frame))`` reads them.
+
+        Returns
+        -------
+        coordinates : (V, 2) float64, x then y, level-0 px
+        offsets : of rings (R + 1,) and polygons (N + 1,), int64
+        """
         return to_level0(self.coords, frame), (self.ring_offsets, self.polygon_offsets)
 
     def take(self, rows: NDArray[np.int64]) -> ObjectTable:
-        """The given rows, in the given order, as a new table."""
+        """The rows of the given numbers, (n,) int64, in the given order, as a new table."""
         rows = np.asarray(rows, dtype=np.int64)
         ring_index, polygon_offsets = _ragged_take(self.polygon_offsets, rows)
         coord_index, ring_offsets = _ragged_take(self.ring_offsets, ring_index)
@@ -444,7 +488,7 @@ class ObjectTable:
         )
 
     def raster_order(self) -> NDArray[np.int64]:
-        """Row numbers sorted by first pixel (y, then x), ties by class id."""
+        """(N,) int64: row numbers sorted by first pixel (y, then x), ties by class id."""
         return np.lexsort((self.class_id, self.first_px[:, 1], self.first_px[:, 0])).astype(np.int64)
 
 
@@ -480,6 +524,11 @@ class RecognitionGrid:
     grid : the tiles
     statistics : (P, rows, columns, 4) float32, see `wsiparse.recognize.score`; NaN where no tile was read
     scores : (P, rows, columns) float32 in [0, 1]; NaN where no tile was read or a prompt has no score parameters
+
+    Raises
+    ------
+    ValueError
+        If a shape is not that of `positions` and `grid`.
     """
 
     positions: tuple[int, ...]

@@ -24,7 +24,13 @@ class Stopped(KeyboardInterrupt):
 
 @contextmanager
 def stopping() -> Iterator[None]:
-    """SIGINT and SIGTERM raise `Stopped` in the block; a second one ends the process without another word."""
+    """SIGINT and SIGTERM raise `Stopped` in the block; a second one ends the process without another word.
+
+    Raises
+    ------
+    Stopped
+        In the block, at the first signal.
+    """
     told = False
 
     def stop(number: int, _: FrameType | None) -> None:

@@ -20,6 +20,11 @@ class Check:
     state : "ok"; "note": works, but the user may want to know; "problem": a run would fail
     found : one line
     todo : one line; never empty for a problem, always empty for "ok"
+
+    Raises
+    ------
+    ValueError
+        If a problem says nothing to do, "ok" says something, or a text has several lines.
     """
 
     name: str

@@ -98,10 +98,20 @@ class PartMaker:
 class PartReader:
     """Tiles of one published part, decoded on request. Safe to use from several threads.
 
+    Parameters
+    ----------
+    path : the part, as `PartMaker.write` leaves it
+    grid : which core holds which pixel
+
     Attributes
     ----------
     tiles : indices of the tiles it holds
     statistics : (n, P, 4) float32, mask statistics of these tiles
+
+    Raises
+    ------
+    FieldError
+        If the file is damaged, gone, or of another layout version.
     """
 
     def __init__(self, path: Path, grid: TileGrid) -> None:
@@ -126,7 +136,13 @@ class PartReader:
         self._row = {index: k for k, index in enumerate(self.tiles)}
 
     def tile(self, index: int) -> FieldTile | None:
-        """The field bytes of tile `index`, None when this part does not hold it (it could not be read)."""
+        """The field bytes of tile `index`, None when this part does not hold it (it could not be read).
+
+        Raises
+        ------
+        FieldError
+            If the tile's bytes cannot be decoded.
+        """
         if index not in self._row:
             return None
         k, core = self._row[index], self._grid[index].core
@@ -183,7 +199,13 @@ class Field:
         return tile
 
     def read(self, box: Box) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
-        """Cells (3, h, w), regions (R, h, w) and OD (h, w), uint8 each, of a box inside the canvas, field px."""
+        """Cells (3, h, w), regions (R, h, w) and OD (h, w), uint8 each, of a box inside the canvas, field px.
+
+        Raises
+        ------
+        ValueError
+            If the box reaches past the canvas.
+        """
         if box.clip(self.grid.canvas) != box:
             raise ValueError(f"{box} is not inside the canvas {self.grid.canvas}")
         cells = np.zeros((3, box.height, box.width), np.uint8)

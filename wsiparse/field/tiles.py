@@ -34,6 +34,11 @@ class FieldTile:
     regions : (R, h, w) uint8: confidence of each region prompt in prompt order, 0 = not there
     od : (h, w) uint8: a pixel's optical density times `wsiparse.types.OD_STEPS`, 0 where no prompt is
     statistics : (P, 4) float32, mask statistics of each prompt on the whole tile; (0, 4) where the engine has none
+
+    Raises
+    ------
+    ValueError
+        If the shapes of `cells`, `regions` and `od` do not match.
     """
 
     index: int

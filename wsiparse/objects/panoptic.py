@@ -1,9 +1,9 @@
 """Several prompts, one answer per pixel: two rules.
 
 `combine_cells` is the default: each prompt has its threshold, and of those above it the most probable one gets the
-pixel. `combine_upstream` is what BiomedParse's ``combine_masks`` does (inference_utils, upstream snapshot 750eb40):
-targets that win less than half of their own area against the others are discarded, once, then the rest share the
-pixels above 0.5.
+pixel. `combine_upstream` is what the ``combine_masks`` of BiomedParse (Zhao et al., Nature Methods 2024) does
+(inference_utils, upstream snapshot 750eb40): targets that win less than half of their own area against the others are
+discarded, once, then the rest share the pixels above 0.5.
 """
 
 from __future__ import annotations
@@ -54,7 +54,15 @@ def combine_cells(
 
 
 def quantise(probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """round(255 p), halves up, of an array of any shape, float32.
+    """round(255 p), halves up, of an array of any shape.
+
+    Parameters
+    ----------
+    probabilities : (...) float32 in [0, 1]
+
+    Returns
+    -------
+    (...) uint8, the same shape
 
     Raises
     ------

@@ -34,7 +34,13 @@ Levels = NDArray[np.int64]
 
 
 def components(mask: NDArray[np.bool_]) -> tuple[Labels, int]:
-    """4-connected components numbered 1.. in raster order of their first pixel."""
+    """4-connected components of a mask, (H, W) bool, numbered 1.. in raster order of their first pixel.
+
+    Returns
+    -------
+    labels : (H, W) int32, 0 background
+    n : how many
+    """
     labels, n = ndimage.label(mask)
     return _in_raster_order(labels.astype(np.int32)), int(n)
 
@@ -49,7 +55,16 @@ def _in_raster_order(labels: Labels) -> Labels:
 
 
 def squared_distances(labels: Labels) -> Levels:
-    """Exact squared distance to the nearest pixel outside the own component, one component at a time, px^2."""
+    """Exact squared distance to the nearest pixel outside the own component, one component at a time.
+
+    Parameters
+    ----------
+    labels : (H, W) int32, 0 background
+
+    Returns
+    -------
+    (H, W) int64, px^2
+    """
     out = np.zeros(labels.shape, np.int64)
     for i, box in enumerate(ndimage.find_objects(labels), 1):
         if box is None:
@@ -61,17 +76,37 @@ def squared_distances(labels: Labels) -> Levels:
 
 
 def squared_distances_at_once(mask: NDArray[np.bool_]) -> Levels:
-    """Exact squared distance to the nearest background pixel, px^2: the same, see `kernels.squared_distances`."""
+    """Exact squared distance to the nearest background pixel: the same, see `kernels.squared_distances`.
+
+    Parameters
+    ----------
+    mask : (H, W) bool
+
+    Returns
+    -------
+    (H, W) int64, px^2
+    """
     return np.asarray(np.rint(ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1] ** 2).astype(np.int64))
 
 
 def distance_levels(squared: Levels) -> Levels:
-    """sqrt in 1/256 px, rounded down."""
+    """sqrt in 1/256 px, rounded down: (H, W) int64 of (H, W) int64, px^2."""
     return np.asarray(np.floor(np.sqrt(squared.astype(np.float64)) * 256).astype(np.int64))
 
 
 def smoothed(values: Levels, labels: Labels, smoothing_px: float) -> Levels:
-    """Heat flow between 4-neighbours of the same component, on the dense image."""
+    """Heat flow between 4-neighbours of the same component, on the dense image.
+
+    Parameters
+    ----------
+    values : (H, W) int64, 1/256 px
+    labels : (H, W) int32, 0 background
+    smoothing_px : sigma, px
+
+    Returns
+    -------
+    (H, W) int64, 1/256 px
+    """
     steps, weight = smoothing_steps(smoothing_px)
     around = np.pad(labels, 1)
     inner = labels > 0
@@ -94,7 +129,7 @@ def seeds(level: Levels, mask: NDArray[np.bool_], persistence: int, relative: in
 
     Parameters
     ----------
-    level : (H, W) whole numbers, higher inside
+    level : (H, W) int64, higher inside
     mask : (H, W) bool, where peaks may be
     persistence, relative : in steps of `level`, and in 1/1024 of it
     """
@@ -146,7 +181,18 @@ def seeds(level: Levels, mask: NDArray[np.bool_], persistence: int, relative: in
 
 
 def flood(level: Levels, mask: NDArray[np.bool_], start: list[tuple[int, int]]) -> Labels:
-    """Labels 1.. flooded from the seeds in descending level through a heap, first come first served on a level."""
+    """Labels 1.. flooded from the seeds in descending level through a heap, first come first served on a level.
+
+    Parameters
+    ----------
+    level : (H, W) int64, higher inside
+    mask : (H, W) bool, where labels may be
+    start : (y, x) of each seed
+
+    Returns
+    -------
+    (H, W) int32, 0 where no seed leads
+    """
     width = mask.shape[1] + 2
     # outside the mask counts as taken; arrays of machine integers, for a canvas of lists would not fit
     labels = array("i", np.pad(np.where(mask, 0, -1), 1, constant_values=-1).astype(np.int32).tobytes())
@@ -181,7 +227,19 @@ def _instances(level: Levels, mask: NDArray[np.bool_], start: list[tuple[int, in
 def split_cells(
     foreground: NDArray[np.bool_], landscape: NDArray[np.uint8] | None, settings: SplitPixels
 ) -> tuple[Labels, int]:
-    """`wsiparse.objects.split.split_cells`."""
+    """`wsiparse.objects.split.split_cells`.
+
+    Parameters
+    ----------
+    foreground : (H, W) bool
+    landscape : (H, W) uint8, high inside each cell, or None for "distance"
+    settings : `min_confidence` plays no part
+
+    Returns
+    -------
+    labels : (H, W) int32, 0 background
+    n : number of instances
+    """
     labels, _ = components(foreground)
     large = np.bincount(labels.ravel()) > settings.max_component_px
     large[0] = False
@@ -212,6 +270,18 @@ def trace_labels(
 
     Every unit edge between two labels is walked with the object on the right hand on screen. Where two edges of an
     object leave one point the chain turns left, which crosses to the diagonal neighbour.
+
+    Parameters
+    ----------
+    labels : (H, W) int32, 0 background
+    n : number of labels
+    origin : x, y of the first pixel on the canvas, px
+
+    Returns
+    -------
+    coords : (V, 2) int32, x then y, canvas px
+    ring_offsets : (R + 1,) int64
+    polygon_offsets : (n + 1,) int64
     """
     height, width = labels.shape
     padded = np.pad(labels, 1).astype(np.int64)
@@ -266,7 +336,17 @@ def trace_labels(
 def combine_cells(
     probabilities: NDArray[np.float32], thresholds: NDArray[np.float32]
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """`wsiparse.objects.panoptic.combine_cells` with whole-array NumPy."""
+    """`wsiparse.objects.panoptic.combine_cells` with whole-array NumPy.
+
+    Parameters
+    ----------
+    probabilities : (P, H, W) float32 in [0, 1]
+    thresholds : (P,) float32
+
+    Returns
+    -------
+    winner, confidence : (H, W) uint8
+    """
     above = np.where(probabilities > thresholds[:, None, None], probabilities, np.float32(-1))
     winner = above.argmax(axis=0)
     best = above.max(axis=0).astype(np.float64)
@@ -276,7 +356,17 @@ def combine_cells(
 
 
 def combine_upstream(probabilities: NDArray[np.float32]) -> tuple[NDArray[np.bool_], NDArray[np.uint8]]:
-    """`wsiparse.objects.panoptic.combine_upstream`, pixel by pixel with dictionaries, as upstream works."""
+    """`wsiparse.objects.panoptic.combine_upstream`, pixel by pixel with dictionaries, as upstream works.
+
+    Parameters
+    ----------
+    probabilities : (P, H, W) float32 in [0, 1]
+
+    Returns
+    -------
+    kept : (P,) bool
+    winner : (H, W) uint8
+    """
     targets = range(len(probabilities))
     region = {t: probabilities[t] > np.float32(0.1) for t in targets}
     mean = {

@@ -51,7 +51,7 @@ class Runs:
         return Runs(self.start[first : last + 1] - a, self.y[a:b], self.x0[a:b], self.x1[a:b], self.src[a:b])
 
     def take(self, groups: NDArray[np.int64]) -> Runs:
-        """The given groups, in the given order, still pointing into the same planes."""
+        """The groups of the given numbers, (n,) int64, in the given order, still pointing into the same planes."""
         lengths = self.start[groups + 1] - self.start[groups]
         start = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
         index = np.arange(int(start[-1])) + np.repeat(self.start[groups] - start[:-1], lengths)
@@ -68,7 +68,7 @@ class Runs:
 
 
 def gather(plane: NDArray[np.uint8], runs: Runs) -> NDArray[np.uint8]:
-    """The pixels of `runs` out of their flat plane, run after run without gaps."""
+    """The pixels of `runs`, (n,) uint8, out of their flat plane, (N,) uint8, run after run without gaps."""
     ends = np.cumsum(runs.x1 - runs.x0, dtype=np.int64)
     out = np.empty(int(ends[-1]) if len(ends) else 0, np.uint8)
     kernels.gather(plane, runs.x0, runs.x1, runs.src, ends - (runs.x1 - runs.x0), out)
@@ -82,9 +82,17 @@ def packed(runs: Runs) -> Runs:
 
 
 def connected(mask: NDArray[np.uint8]) -> tuple[Ints, Ints, Ints, Ints, int]:
-    """Runs of the non-zero pixels in raster order: y, x0, x1, 4-connected component of each, number of components.
+    """Runs of the non-zero pixels in raster order, and the 4-connected component each belongs to.
 
-    Components are numbered 0.. by their first pixel. `mask` is (H, W), C-contiguous.
+    Parameters
+    ----------
+    mask : (H, W) uint8, C-contiguous
+
+    Returns
+    -------
+    y, x0, x1 : (R,) int32, px: the pixels (y, x0 <= x < x1)
+    component : (R,) int32, numbered 0.. by the first pixel
+    n : number of components
     """
     y, x0, x1, _ = _runs_of((mask != 0).view(np.uint8))
     component = np.empty(len(y), np.int32)
@@ -128,11 +136,11 @@ def grouped(group: Ints, n: int, y: Ints, x0: Ints, x1: Ints, width: int, origin
 
     Parameters
     ----------
-    group : (R,) of each run
+    group : (R,) int32, of each run
     n : number of groups
-    y, x0, x1 : (R,) row, first px, px after the last
+    y, x0, x1 : (R,) int32, row, first px, px after the last
     width : of the image, px
-    origin : (x, y) of the image
+    origin : (x, y) of the image on the canvas, px
     """
     start = np.empty(n + 1, np.int64)
     order = np.empty(len(y), np.int64)

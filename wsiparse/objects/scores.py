@@ -5,7 +5,8 @@ and the ratios taken once, which weights every nucleus alike.
 
 Detection matches centroids, one to one, within a radius: among all ways to pair points no further apart than the
 radius, the one with the most pairs, and of those the one with the least total distance (an assignment problem, solved
-exactly per connected group of candidates). The result does not depend on the order of either list.
+exactly per connected group of candidates by SciPy: Crouse, IEEE Trans. Aerospace and Electronic Systems 52, 1679-1696,
+2016). The result does not depend on the order of either list.
 
 Overlap figures follow Kirillov et al., "Panoptic Segmentation" (CVPR 2019) for PQ, where IoU > 0.5 makes the match
 unique, and Kumar et al. (IEEE TMI 2017) for AJI, where each annotated instance takes its best-overlapping one.
@@ -103,7 +104,22 @@ class Agreement:
 
 
 def centroids_of(labels: NDArray[np.integer]) -> tuple[Index, Points]:
-    """Ids (N,) ascending and centroids (N, 2), x then y, means of pixel centres (pixel (0, 0) lies at 0.5, 0.5)."""
+    """Ids and centroids of the labels of an image.
+
+    Parameters
+    ----------
+    labels : (H, W) of an integer dtype, 0 background
+
+    Returns
+    -------
+    ids : (N,) int64, ascending
+    centroids : (N, 2) float64, x then y, px, means of pixel centres (pixel (0, 0) lies at 0.5, 0.5)
+
+    Raises
+    ------
+    ValueError
+        If a label is negative.
+    """
     flat = np.asarray(labels).ravel().astype(np.int64)
     if flat.size and flat.min() < 0:
         raise ValueError("labels must not be negative")
@@ -124,7 +140,7 @@ def paint_objects(table: ObjectTable, size: tuple[int, int]) -> NDArray[np.int32
     Parameters
     ----------
     table : polygons in field px
-    size : (width, height) of the image; every object must lie inside
+    size : (width, height) of the image, field px; every object must lie inside
 
     Returns
     -------
@@ -150,7 +166,7 @@ def match_points(first: Points, second: Points, radius: float) -> tuple[Index, I
 
     Parameters
     ----------
-    first, second : (N, 2) and (M, 2), the same frame
+    first, second : (N, 2) and (M, 2) float64, x then y, the same frame
     radius : largest distance of a pair, the points' own unit
 
     Returns
@@ -191,7 +207,13 @@ def match_points(first: Points, second: Points, radius: float) -> tuple[Index, I
 
 
 def point_agreement(truth: Points, found: Points, radius: float = MATCH_RADIUS_PX) -> Agreement:
-    """Detection only: for annotations that are points. Both (N, 2), x then y, the same frame."""
+    """Detection only: for annotations that are points.
+
+    Parameters
+    ----------
+    truth, found : (N, 2) and (M, 2) float64, x then y, the same frame
+    radius : furthest apart that two points are paired, the points' own unit
+    """
     pairs, _ = match_points(truth, found, radius)
     return Agreement(truth=len(truth), found=len(found), pairs=len(pairs))
 
@@ -203,7 +225,7 @@ def overlap_agreement(
 
     Parameters
     ----------
-    truth, found : (H, W) instance ids, 0 is background
+    truth, found : (H, W) of an integer dtype, instance ids, 0 is background
     radius : of the centroid match, px
 
     Raises
@@ -264,10 +286,10 @@ def class_agreement(
 
     Parameters
     ----------
-    radius : furthest apart that two points are paired, px
-    truth, found : (N, 2) and (M, 2), x then y, the same frame
-    truth_class, found_class : (N,) and (M,) class codes of one coding
+    truth, found : (N, 2) and (M, 2) float64, x then y, the same frame
+    truth_class, found_class : (N,) and (M,) of an integer dtype, class codes of one coding
     wanted : the class that is scored
+    radius : furthest apart that two points are paired, the points' own unit
     unlabelled : code of annotations without a class, or None
     """
     left, right = match_points(truth, found, radius)

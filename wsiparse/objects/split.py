@@ -5,6 +5,10 @@ background, or their sum) is cut at saddles: a peak starts an instance when it r
 saddle towards a higher peak, and the instances are flooded from their peaks in descending order. Every step moves
 along 4-neighbour links inside one 4-connected component, outside the canvas is background, and ties break in raster
 order: the instances of a component depend on its own pixels only.
+
+A peak's rise above its saddle is its dynamics (Grimaud, SPIE 1769, 292-305, 1992), or persistence (Edelsbrunner,
+Letscher & Zomorodian, Discrete & Computational Geometry 28, 511-533, 2002); the flood from seeds through a queue per
+level is the watershed of Beucher & Meyer (in Dougherty, Mathematical Morphology in Image Processing, 1993, 433-481).
 """
 
 from __future__ import annotations
@@ -52,7 +56,12 @@ class SplitPixels:
         smaller radius is a neck at any size
     min_area_px : smaller instances are dropped
     min_confidence : instances of a lower mean confidence are dropped, 0-1
-    max_component_px : larger components stay one object
+    max_component_px : larger components stay one object, 1 to 2^28
+
+    Raises
+    ------
+    ValueError
+        If `landscape` is another word, or a number is negative, not finite or outside the limits named here.
     """
 
     landscape: Literal["stored", "distance", "both"] = "distance"
@@ -157,7 +166,7 @@ def split_runs(runs: Runs, landscape: NDArray[np.uint8] | None, settings: SplitP
     Parameters
     ----------
     runs : 4-connected components
-    landscape : flat uint8 plane that `runs` points into, or None for "distance"
+    landscape : (n,) uint8, flat plane that `runs` points into, or None for "distance"
 
     Returns
     -------

@@ -31,7 +31,7 @@ def build_table(
     class_map : (H, W) uint8, 1..n_classes under every label
     confidence : (H, W) uint8, probability times 255
     n_classes : number of prompts, 1-255
-    origin : x, y of the first pixel on the canvas
+    origin : x, y of the first pixel on the canvas, px
     od : (H, W) uint8, optical density times `OD_STEPS`; None leaves the mean OD unknown
 
     Returns
@@ -60,9 +60,19 @@ def build_table(
 def sum_classes(
     runs: Runs, classes: NDArray[np.uint8], confidence: NDArray[np.uint8], n_classes: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Summed confidence and number of pixels per object and class, (N, n_classes) int64 each.
+    """Summed confidence and number of pixels per object and class.
 
-    `classes` and `confidence` are the flat planes `runs` points into; classes lie in 1..n_classes on every pixel.
+    Parameters
+    ----------
+    runs : one group an object
+    classes : (n,) uint8, flat plane that `runs` points into; 1..n_classes on every pixel
+    confidence : (n,) uint8, flat plane that `runs` points into; probability times 255
+    n_classes : number of prompts
+
+    Returns
+    -------
+    sums : (N, n_classes) int64, confidence
+    present : (N, n_classes) int64, px
     """
     sums, present = np.zeros((len(runs), n_classes), np.int64), np.zeros((len(runs), n_classes), np.int64)
     kernels.measure_classes(runs.start, runs.x0, runs.x1, runs.src, classes, confidence, sums, present)
@@ -70,7 +80,17 @@ def sum_classes(
 
 
 def sum_od(runs: Runs, od: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Summed optical density per object, (N,) int64, in steps of 1 / `OD_STEPS`; `od` is a flat plane of `runs`."""
+    """Summed optical density per object, in steps of 1 / `OD_STEPS`.
+
+    Parameters
+    ----------
+    runs : one group an object
+    od : (n,) uint8, flat plane that `runs` points into; optical density times `OD_STEPS`
+
+    Returns
+    -------
+    (N,) int64
+    """
     sums = np.empty(len(runs), np.int64)
     kernels.sum_bytes(runs.start, runs.x0, runs.x1, runs.src, od, sums)
     return sums
@@ -94,8 +114,19 @@ def table_of_runs(
     Parameters
     ----------
     runs : one group an object
-    sums, present : as `sum_classes` gives them
-    od : as `sum_od` gives it; None leaves the mean OD unknown
+    sums, present : (N, P) int64, as `sum_classes` gives them
+    min_area_px : smallest object that is kept, px
+    min_confidence : lowest mean confidence that is kept, 0-1
+    od : (N,) int64, as `sum_od` gives it; None leaves the mean OD unknown
+
+    Returns
+    -------
+    Rows in the order of the groups that are kept, canvas px
+
+    Raises
+    ------
+    ValueError
+        If a kept group is in several pieces.
     """
     groups = len(runs)
     area, sum_x, sum_y = (np.empty(groups, np.int64) for _ in range(3))

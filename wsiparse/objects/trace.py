@@ -1,4 +1,4 @@
-"""Outlines along pixel cracks: exact area, valid for OGC, corners only.
+"""Outlines along pixel cracks: exact area, valid for OGC Simple Features (ISO 19125-1), corners only.
 
 An object's boundary runs between pixels, through integer corner coordinates: pixel (x, y) covers
 [x, x+1] x [y, y+1]. A polygon's area is therefore its number of pixels, unlike contours through pixel centres, which
@@ -45,7 +45,19 @@ def trace_runs(runs: Runs) -> Rings:
 
 
 def trace_labels(labels: NDArray[np.int32], n: int, origin: tuple[int, int] = (0, 0)) -> Rings:
-    """Rings of the labels 1..n of an image (H, W) int32 whose first pixel is `origin` (x, y); see `trace_runs`.
+    """Rings of the labels of an image; see `trace_runs`.
+
+    Parameters
+    ----------
+    labels : (H, W) int32, 0 background
+    n : number of labels, 1..n
+    origin : x, y of the first pixel on the canvas, px
+
+    Returns
+    -------
+    coords : (V, 2) int32, x then y, canvas px
+    ring_offsets : (R + 1,) int64
+    polygon_offsets : (n + 1,) int64
 
     Raises
     ------

@@ -218,7 +218,7 @@ def recognition_grid(
     spec : whose prompts the statistics are of
     positions : of these prompts in the run's prompt set
     grid : the tiles
-    tiles : index and (P, 4) statistics of each tile that was read
+    tiles : index and statistics, (P, 4) float32, of each tile that was read
 
     Raises
     ------
@@ -251,11 +251,11 @@ def mirror_outside(image: NDArray[np.uint8], box: Box, size: tuple[int, int]) ->
     ----------
     image : (box.height, box.width, 3) uint8
     box : where it was read, frame px
-    size : (width, height) of the canvas; the box must meet it
+    size : (width, height) of the canvas, frame px; the box must meet it
 
     Returns
     -------
-    `image` itself when the box lies inside, else an array of the same shape
+    (box.height, box.width, 3) uint8; `image` itself when the box lies inside
 
     Raises
     ------

@@ -115,6 +115,8 @@ class ClassicalRecognizer:
     ------
     PromptError
         If a prompt is not answered.
+    ValueError
+        If `calibration` holds neither 0 nor 7 numbers.
     """
 
     def __init__(self, spec: RecognizerSpec) -> None:
@@ -139,7 +141,16 @@ class ClassicalRecognizer:
         """Nothing to do: NumPy and SciPy filters run on the calling thread."""
 
     def __call__(self, images: NDArray[np.uint8]) -> Recognition:
-        """Recognise a batch of tiles: (B, H, W, 3) uint8 at 0.5 um/px -> probabilities (B, P, H, W), no landscape."""
+        """Recognise a batch of tiles.
+
+        Parameters
+        ----------
+        images : (B, H, W, 3) uint8 RGB at 0.5 um/px
+
+        Returns
+        -------
+        Recognition: probabilities (B, P, H, W) float32, no landscape
+        """
         return Recognition(np.stack([self._tile(image) for image in images]))
 
     def _tile(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:

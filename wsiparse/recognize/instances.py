@@ -32,14 +32,14 @@ class Nuclei:
 
     Parameters
     ----------
-    area_px : (n,) int64
-    axis_ratio : (n,) minor / major axis of the ellipse with the same second moments, 0-1
-    ellipse_fill : (n,) area over the area of that ellipse: 1 for an ellipse, lower for bent and ragged shapes
-    red_od : (n,) mean optical density of the red channel
-    red_unevenness : (n,) its standard deviation over its mean; 0 where the mean is 0
-    hematoxylin : (n,) mean
-    ring_hematoxylin : (n,) mean over the ring; equal to `hematoxylin` where the ring is empty
-    confidence : (n,) mean probability
+    area_px : (n,) int64, px
+    axis_ratio : (n,) float64, minor / major axis of the ellipse with the same second moments, 0-1
+    ellipse_fill : (n,) float64, area over the area of that ellipse: 1 for an ellipse, lower for bent and ragged shapes
+    red_od : (n,) float64, mean optical density of the red channel
+    red_unevenness : (n,) float64, its standard deviation over its mean; 0 where the mean is 0
+    hematoxylin : (n,) float64, mean, in units of Ruifrok's vector
+    ring_hematoxylin : (n,) float64, mean over the ring; equal to `hematoxylin` where the ring is empty
+    confidence : (n,) float64, mean probability, 0-1
     """
 
     area_px: NDArray[np.int64]

@@ -28,14 +28,14 @@ def instance_sums(
 
     Parameters
     ----------
-    labels : (H, W)
-    rgb : (H, W, 3)
-    red_lut : (256,) value of a red byte
-    hematoxylin_lut : (3, 256) see `wsiparse.recognize.stain.hematoxylin_lut`
-    weight : (H, W)
-    box : (n, 4) out: y0, x0, y1, x1, half-open
-    moment : (n, 6) out: area, and sums of y, x, y*y, x*x, y*x relative to the box's origin
-    total : (n, 4) out: sums of red, red squared, hematoxylin, weight
+    labels : (H, W) int32, 0 background
+    rgb : (H, W, 3) uint8
+    red_lut : (256,) float32, value of a red byte
+    hematoxylin_lut : (3, 256) float32, see `wsiparse.recognize.stain.hematoxylin_lut`
+    weight : (H, W) float32
+    box : (n, 4) int64, out: px, y0, x0, y1, x1, half-open
+    moment : (n, 6) int64, out: area, and sums of y, x, y*y, x*x, y*x relative to the box's origin
+    total : (n, 4) float64, out: sums of red, red squared, hematoxylin, weight
     """
     height, width = labels.shape
     box[:, 0] = height
@@ -84,10 +84,13 @@ def ring_sums(
 
     Parameters
     ----------
-    labels, rgb, hematoxylin_lut, box : as for `instance_sums`, boxes filled
+    labels : (H, W) int32, 0 background
+    rgb : (H, W, 3) uint8
+    hematoxylin_lut : (3, 256) float32, see `wsiparse.recognize.stain.hematoxylin_lut`
+    box : (n, 4) int64, as `instance_sums` fills it
     reach : px; 6 is a 13 x 13 window
-    count : (n,) out: background pixels of the ring
-    total : (n,) out: their hematoxylin
+    count : (n,) int64, out: background pixels of the ring
+    total : (n,) float64, out: their hematoxylin
     """
     height, width = labels.shape
     for k in range(box.shape[0]):

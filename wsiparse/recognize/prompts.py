@@ -82,9 +82,9 @@ def share_nuclei(
 
     Parameters
     ----------
-    foreground : (H, W) probability of being nucleus
+    foreground : (H, W) float32, probability of being nucleus
     roles : of the prompts
-    inflammatory : (H, W) True on inflammatory nuclei; may be None when nobody asks
+    inflammatory : (H, W) bool, True on inflammatory nuclei; may be None when nobody asks
 
     Returns
     -------

@@ -41,7 +41,7 @@ def mask_statistics(probabilities: NDArray[np.floating], image: NDArray[np.uint8
 
     Parameters
     ----------
-    probabilities : (P, H, W), 0-1
+    probabilities : (P, H, W) of a float dtype, 0-1
     image : (H, W, 3) uint8, RGB, the same pixels
 
     Returns
@@ -69,8 +69,8 @@ def recognition_score(statistics: NDArray[np.floating], parameters: NDArray[np.f
 
     Parameters
     ----------
-    statistics : (..., 4), see `mask_statistics`
-    parameters : (..., 4, 2), a and b of the four Beta distributions; leading axes broadcast
+    statistics : (..., 4) of a float dtype, see `mask_statistics`
+    parameters : (..., 4, 2) of a float dtype, a and b of the four Beta distributions; leading axes broadcast
 
     Returns
     -------
@@ -93,7 +93,7 @@ def _parameters(value: object) -> NDArray[np.float64] | None:
 
 
 def load_distributions(path: Path, modality: str = MODALITY) -> dict[str, NDArray[np.float64]]:
-    """Beta parameters of every target of one modality, (4, 2) each: probability, R, G, B; a then b.
+    """Beta parameters of every target of one modality, (4, 2) float64 each: probability, R, G, B; a then b.
 
     Raises
     ------
@@ -124,6 +124,11 @@ def target_of(text: str, distributions: Mapping[str, NDArray[np.float64]]) -> st
     """The target that a prompt's words name, or None when it has no parameters.
 
     Both forms of the training texts are understood: "neoplastic cells" and "neoplastic cells in breast pathology".
+
+    Parameters
+    ----------
+    text : the prompt
+    distributions : target to (4, 2) float64, see `load_distributions`
     """
     words = " ".join(text.lower().split())
     return next((name for name in (words, words.partition(" in ")[0]) if name in distributions), None)
@@ -136,13 +141,18 @@ def prompt_scores(
 
     Parameters
     ----------
-    statistics : (B, P, 4), see `mask_statistics`
+    statistics : (B, P, 4) of a float dtype, see `mask_statistics`
     texts : the P prompts
-    distributions : see `load_distributions`
+    distributions : target to (4, 2) float64, see `load_distributions`
 
     Returns
     -------
     (B, P) float32 in [0, 1]; NaN for a prompt without parameters
+
+    Raises
+    ------
+    ValueError
+        If `statistics` has another shape.
     """
     if statistics.ndim != 3 or statistics.shape[1:] != (len(texts), 4):
         raise ValueError(f"statistics of {len(texts)} prompts must be (B, {len(texts)}, 4), got {statistics.shape}")

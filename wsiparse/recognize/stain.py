@@ -46,7 +46,7 @@ _MIN_PIXELS: Final = 1000
 
 
 def optical_density(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """OD of every byte, same shape."""
+    """OD of every byte: (...) uint8 -> (...) float32, the same shape."""
     return np.asarray(OD_OF_BYTE[rgb])
 
 
@@ -90,7 +90,7 @@ def macenko(rgb: NDArray[np.uint8]) -> NDArray[np.float64] | None:
 
     Returns
     -------
-    (2, 3) unit rows, hematoxylin first; None when fewer than 1000 pixels are stained
+    (2, 3) float64, unit rows, hematoxylin first; None when fewer than 1000 pixels are stained
     """
     od = optical_density(rgb.reshape(-1, 3)).astype(np.float64)
     od = od[(od > _FAINT_OD).all(axis=1)]
@@ -111,6 +111,10 @@ def plausible(stains: NDArray[np.float64]) -> bool:
 
     Both must absorb in every channel, lie near Ruifrok's vectors (14 and 32 degrees) and differ by 16 degrees; on a
     tile with one stain, pen or pigment the extreme directions of `macenko` mean something else.
+
+    Parameters
+    ----------
+    stains : (2, 3) float64, unit rows, hematoxylin first
     """
     reference = RUIFROK / np.linalg.norm(RUIFROK, axis=1, keepdims=True)
     near = np.einsum("ij,ij->i", stains, reference)
@@ -118,7 +122,16 @@ def plausible(stains: NDArray[np.float64]) -> bool:
 
 
 def fit_stains(rgb: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """(2, 3) stain vectors of a sample: Macenko's when `plausible`, Ruifrok's otherwise."""
+    """Stain vectors of a sample: Macenko's when `plausible`, Ruifrok's otherwise.
+
+    Parameters
+    ----------
+    rgb : (..., 3) uint8
+
+    Returns
+    -------
+    (2, 3) float64, RGB, hematoxylin first
+    """
     stains = macenko(rgb)
     return stains if stains is not None and plausible(stains) else RUIFROK
 
@@ -131,11 +144,11 @@ def hematoxylin_lut(stains: NDArray[np.float64]) -> NDArray[np.float32]:
 
     Parameters
     ----------
-    stains : (2, 3) hematoxylin and eosin
+    stains : (2, 3) float64, hematoxylin and eosin, RGB, of any length
 
     Returns
     -------
-    (3, 256) float32: contribution of each byte of each channel; see `through_lut`
+    (3, 256) float32, in units of the hematoxylin vector: contribution of each byte of each channel; see `through_lut`
     """
     unit = stains / np.linalg.norm(stains, axis=1, keepdims=True)
     rest = np.cross(unit[0], unit[1])
@@ -144,7 +157,17 @@ def hematoxylin_lut(stains: NDArray[np.float64]) -> NDArray[np.float32]:
 
 
 def through_lut(rgb: NDArray[np.uint8], lut: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Sum of the table's entries over the channels: (..., 3) uint8 -> (...) float32."""
+    """Sum of a table's entries over the channels.
+
+    Parameters
+    ----------
+    rgb : (..., 3) uint8
+    lut : (3, 256) float32
+
+    Returns
+    -------
+    (...) float32, the table's unit
+    """
     out = np.take(lut[0], rgb[..., 0])
     out += np.take(lut[1], rgb[..., 1])
     out += np.take(lut[2], rgb[..., 2])
@@ -156,7 +179,7 @@ def otsu(values: NDArray[np.floating], bins: int = 256) -> float:
 
     Parameters
     ----------
-    values : (N,), N >= 1, finite
+    values : (N,) of a float dtype, N >= 1, finite
     bins : of the histogram between the extremes
 
     Returns

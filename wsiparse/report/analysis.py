@@ -51,7 +51,7 @@ class ReportSettings:
     intervals : of the block bootstrap
     grid_um : edge of the squares of density maps, hot spots and the Morisita-Horn index
     rate : false discovery rate of hot spots
-    threshold_step, ambiguous_lead : see `wsiparse.report.threshold`
+    threshold_step, ambiguous_lead : 0-1, see `wsiparse.report.threshold`
     margin_um : outer ends of the margin bands
     """
 
@@ -106,7 +106,7 @@ class Source:
         return [k for k in self.prompts.of_kind("cell") if self.roles[k] in roles]
 
     def points(self, *roles: Role) -> Floats:
-        """(N, 2) centroids of the cells with one of these roles, um."""
+        """(N, 2) float64: centroids of the cells with one of these roles, x then y, um."""
         return self.objects.um[self.objects.of(self.with_role(*roles))]
 
 

@@ -117,10 +117,11 @@ class Blocks:
     Parameters
     ----------
     block_um : edge of a block, um
-    area_mm2 : (C, rows, columns) analysed area of each compartment in each block
-    counts : (K, rows, columns) int64
+    area_mm2 : (C, rows, columns) float64, analysed area of each of the C compartments in each block
+    counts : (K, rows, columns) int64, objects of each of the K columns in each block
     compartment : for each of the K columns, the compartment it is counted in
-    half_area_mm2, half_counts : the same for blocks of half the edge
+    half_area_mm2 : (C, r, c) float64, the same for blocks of half the edge
+    half_counts : (K, r, c) int64
     """
 
     block_um: float
@@ -140,12 +141,13 @@ class BlockBootstrap:
     block_um : edge of a block, um
     level : intended coverage
     compartment : for each column its compartment
-    total_area_mm2 : (C,) area of each compartment
-    effective_blocks : (C,) (sum a)^2 / sum a^2
-    totals : (K,) int64 counts
-    remainders : (K, n) e_i of each column over the n blocks
-    half_remainders : (K, n') the same for half blocks
-    deviations : (B, K) sum e* / sum a* of each replicate, per mm2; NaN where a replicate drew none of the compartment
+    total_area_mm2 : (C,) float64, area of each compartment
+    effective_blocks : (C,) float64, (sum a)^2 / sum a^2
+    totals : (K,) int64, counts
+    remainders : (K, n) float64, e_i of each column over the n blocks
+    half_remainders : (K, m) float64, the same for the m half blocks
+    deviations : (B, K) float64, sum e* / sum a* of each replicate, per mm2; NaN where a replicate drew none of the
+        compartment
     seed : of the draws
     """
 
@@ -162,7 +164,7 @@ class BlockBootstrap:
 
     @property
     def rates(self) -> Floats:
-        """(K,) densities, per mm2; NaN without area."""
+        """(K,) float64: densities, per mm2; NaN without area."""
         area = self.total_area_mm2[list(self.compartment)]
         return self.totals / np.where(area > 0, area, np.nan)
 
@@ -180,8 +182,8 @@ def block_counts(
 
     Parameters
     ----------
-    points_um : (N, 2) centroids, x then y, um
-    column : (N,) column each object counts in, or negative for none
+    points_um : (N, 2) float64, centroids, x then y, um
+    column : (N,) of an integer dtype, column each object counts in, or negative for none
     tissue : all analysed tissue; the blocks start at its upper left corner
     compartments : parts of it that densities refer to; often ``[tissue]``
     compartment : for each column, which of `compartments` it is counted in

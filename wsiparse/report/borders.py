@@ -38,7 +38,7 @@ def mask_border(cells: NDArray[np.bool_], cell_um: tuple[float, float]) -> Float
 
 
 def polygon_border(geometry: BaseGeometry) -> Floats:
-    """Edges (S, 2, 2) of a polygon's rings, shells and holes."""
+    """(S, 2, 2) float64: edges of a polygon's rings, shells and holes; start and end, x then y, the polygon's unit."""
     rings = shapely.get_rings(shapely.get_parts(geometry))
     points, ring = shapely.get_coordinates(rings, return_index=True)
     if not len(points):
@@ -49,7 +49,17 @@ def polygon_border(geometry: BaseGeometry) -> Floats:
 
 
 def distance_to(points_um: Floats, segments: Floats) -> Floats:
-    """(N,) float64: distance of each point (N, 2) to the nearest segment (S, 2, 2); inf when there is none."""
+    """Distance of points to the nearest segment.
+
+    Parameters
+    ----------
+    points_um : (N, 2) float64, x then y, um
+    segments : (S, 2, 2) float64, start and end, x then y, um
+
+    Returns
+    -------
+    (N,) float64, um; inf when there is no segment
+    """
     points = np.asarray(points_um, np.float64).reshape(-1, 2)
     out = np.full(len(points), np.inf)
     if not len(segments):

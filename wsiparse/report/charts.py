@@ -90,6 +90,11 @@ def histogram(
     above : count of values above the last edge
     median : marked with a dashed line where it lies inside the edges
     label, unit : of the values; `what` is counted
+
+    Raises
+    ------
+    ValueError
+        If `edges` do not increase or are not one more than `counts`.
     """
     if len(edges) != len(counts) + 1 or any(a >= b for a, b in pairwise(edges)):
         raise ValueError(f"{len(counts)} bins need {len(counts) + 1} increasing edges, got {list(edges)}")
@@ -263,6 +268,11 @@ def curves(x: Sequence[float], series: Sequence[Curve], *, title: str, x_label: 
     title : of the chart
     x_label, y_label : of the axes, with their units
     key : of the chart, unique in its page
+
+    Raises
+    ------
+    ValueError
+        If there are more than three series, or one has not as many values as `x`.
     """
     if len(series) > len(_STYLES) or any(len(s.y) != len(x) for s in series):
         raise ValueError(f"at most {len(_STYLES)} series of {len(x)} values can be drawn")
@@ -339,6 +349,11 @@ def cumulative(
     key : of the chart, unique in its page
     edges, counts, above : as for `histogram`; at least one value
     within : (x, share 0-1) that get a marker and their percentage
+
+    Raises
+    ------
+    ValueError
+        If there is no value, or `edges` are not one more than `counts`.
     """
     total = sum(counts) + above
     if total < 1 or len(edges) != len(counts) + 1:

@@ -107,7 +107,16 @@ class Compartments:
         return replace(parts[0], region=polygonal(shapely.union_all([part.region for part in parts])))
 
     def of_points(self, points_um: Floats) -> NDArray[np.int64]:
-        """(N,) int64: position in `names` of the compartment of each point (N, 2), x then y, um; -1 for none."""
+        """The compartment of each point.
+
+        Parameters
+        ----------
+        points_um : (N, 2) float64, x then y, um
+
+        Returns
+        -------
+        (N,) int64, position in `names`; -1 for none
+        """
         points = np.asarray(points_um, np.float64).reshape(-1, 2)
         out = np.full(len(points), -1, np.int64)
         if self._by_region:
@@ -120,7 +129,16 @@ class Compartments:
         return out
 
     def distance_um(self, points_um: Floats) -> Floats:
-        """(N,) float64: signed distance to the tumour border, negative in tumour; NaN where there is no border."""
+        """Signed distance of points to the tumour border, negative in tumour.
+
+        Parameters
+        ----------
+        points_um : (N, 2) float64, x then y, um
+
+        Returns
+        -------
+        (N,) float64, um; NaN where there is no border
+        """
         points = np.asarray(points_um, np.float64).reshape(-1, 2)
         inside = np.isin(self.of_points(points), self.tumour)
         out = np.empty(len(points))
@@ -137,8 +155,8 @@ def auto_compartments(
 
     Parameters
     ----------
-    tumour_um : (N, 2) centroids of neoplastic and epithelial cells, x then y, um
-    connective_um : (M, 2) centroids of connective cells, um
+    tumour_um : (N, 2) float64, centroids of neoplastic and epithelial cells, x then y, um
+    connective_um : (M, 2) float64, centroids of connective cells, x then y, um
     tissue : what was analysed
     margin_um : outer ends of the margin bands, ascending, um; may be empty
 
@@ -146,6 +164,11 @@ def auto_compartments(
     -------
     Compartments named "tumour", "margin 0-100 um", "margin 100-500 um", "stroma" (what lies further out), or a single
     one of "tumour" / "stroma" with a reason; None when no tissue was analysed
+
+    Raises
+    ------
+    ValueError
+        If `margin_um` does not ascend from > 0.
     """
     edges = tuple(float(e) for e in margin_um)
     if any(not (math.isfinite(b) and b > a) for a, b in zip((0.0, *edges), edges, strict=False)):

@@ -25,8 +25,8 @@ def coverage(geometry: BaseGeometry, xs: Floats, ys: Floats) -> Floats:
     Parameters
     ----------
     geometry : valid Polygon or MultiPolygon, may be empty, may reach past the lines
-    xs : (nx + 1,) ascending x of the grid's vertical lines, the geometry's unit
-    ys : (ny + 1,) ascending y of its horizontal lines
+    xs : (nx + 1,) float64, ascending x of the grid's vertical lines, the geometry's unit
+    ys : (ny + 1,) float64, ascending y of its horizontal lines
 
     Returns
     -------

@@ -38,7 +38,7 @@ class Squares:
 
     @property
     def lines_um(self) -> tuple[Floats, Floats]:
-        """x (columns + 1,) and y (rows + 1,) of the grid's lines, um."""
+        """x (columns + 1,) and y (rows + 1,) of the grid's lines, float64, um."""
         x, y = (
             start + np.arange(count + 1, dtype=np.float64) * self.size_um
             for start, count in zip(self.origin_um, self.shape[::-1], strict=True)
@@ -46,7 +46,7 @@ class Squares:
         return x, y
 
     def index(self, points_um: Floats) -> NDArray[np.int64]:
-        """(N,) int64: row * columns + column of the square of each point (N, 2), x then y, um.
+        """(N,) int64: row * columns + column of the square of each point, (N, 2) float64, x then y, um.
 
         Raises
         ------
@@ -66,13 +66,18 @@ class Squares:
 
         Parameters
         ----------
-        points_um : (N, 2), x then y, um
-        column : (N,) int in [0, columns), or negative for points that do not count
+        points_um : (N, 2) float64, x then y, um
+        column : (N,) of an integer dtype, in [0, columns), or negative for points that do not count
         columns : number of columns
 
         Returns
         -------
-        (columns, rows, columns of the grid) int64
+        (columns, *shape) int64
+
+        Raises
+        ------
+        ValueError
+            If a column is >= `columns`, or a point that counts lies outside the grid.
         """
         column = np.asarray(column, np.int64)
         if len(column) and int(column.max()) >= columns:
@@ -89,6 +94,11 @@ def squares_over(tissue: Tissue, size_um: float) -> Squares | None:
     Parameters
     ----------
     size_um : edge of a square, um, > 0
+
+    Raises
+    ------
+    ValueError
+        If `size_um` is not finite and positive.
     """
     if not (math.isfinite(size_um) and size_um > 0):
         raise ValueError(f"the edge of a square must be > 0 um, got {size_um}")
@@ -119,17 +129,17 @@ class DensityGrid:
 
     @property
     def share(self) -> Floats:
-        """(rows, columns): tissue area over the square's area, 0-1."""
+        """(rows, columns) float64: tissue area over the square's area, 0-1."""
         return self.area_mm2 / (self.squares.size_um**2 * 1e-6)
 
     @property
     def filled(self) -> NDArray[np.bool_]:
-        """(rows, columns): squares with enough tissue for a density."""
+        """(rows, columns) bool: squares with enough tissue for a density."""
         return (self.area_mm2 > 0) & (self.share >= self.least_share)
 
     @property
     def per_mm2(self) -> Floats:
-        """(P, rows, columns): objects per mm^2 of analysed tissue, NaN where `filled` is False."""
+        """(P, rows, columns) float64: objects per mm^2 of analysed tissue, NaN where `filled` is False."""
         area = np.where(self.filled, self.area_mm2, np.nan)
         return self.counts / area
 
@@ -149,8 +159,8 @@ def density_grid(
 
     Parameters
     ----------
-    points_um : (N, 2) centroids, x then y, um from the slide's corner
-    class_index : (N,) int, 0 .. n_classes - 1 (a class id less one); negative entries are left out
+    points_um : (N, 2) float64, centroids, x then y, um from the slide's corner
+    class_index : (N,) of an integer dtype, 0 .. n_classes - 1 (a class id less one); negative entries are left out
     tissue : what was analysed
     size_um : edge of a square, um
     least_share : share of tissue a square needs for a density, 0-1

@@ -24,7 +24,7 @@ def binned(values: Floats, *, from_zero: bool = True) -> dict[str, Any]:
 
     Parameters
     ----------
-    values : (N,) finite
+    values : (N,) float64, finite, any unit
     from_zero : the first edge is 0; else it is a round number at or below the smallest value
 
     Returns

@@ -34,7 +34,13 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class SlideCount:
-    """Objects of one class (and compartment) on one slide: patient, group, count, tissue area in mm^2."""
+    """Objects of one class (and compartment) on one slide: patient, group, count, tissue area in mm^2.
+
+    Raises
+    ------
+    ValueError
+        If `n` is negative, or the area negative or not finite.
+    """
 
     patient: str
     group: str
@@ -161,7 +167,21 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def cliffs_delta(first: Floats, second: Floats) -> float:
-    """P(second > first) - P(second < first) over all pairs (Cliff, Psychological Bulletin 114, 494-509, 1993)."""
+    """P(second > first) - P(second < first) over all pairs (Cliff, Psychological Bulletin 114, 494-509, 1993).
+
+    Parameters
+    ----------
+    first, second : (n,) and (m,) float64, n and m >= 1, one unit
+
+    Returns
+    -------
+    -1 to 1; 0 where neither tends to be larger
+
+    Raises
+    ------
+    ValueError
+        If a group has no values.
+    """
     a, b = np.sort(np.asarray(first, np.float64)), np.asarray(second, np.float64)
     if not len(a) or not len(b):
         raise ValueError("both groups need values")

@@ -44,8 +44,8 @@ class HotSpots:
     Parameters
     ----------
     z : (rows, columns) float64, NaN where not tested
-    p : (rows, columns), one-sided, NaN where not tested
-    q : (rows, columns), Benjamini-Hochberg, NaN where not tested
+    p : (rows, columns) float64, one-sided, NaN where not tested
+    q : (rows, columns) float64, Benjamini-Hochberg, NaN where not tested
     hot : (rows, columns) bool, q <= rate
     rate : false discovery rate
     n_tested, n_islands, n_slivers : squares tested, without neighbours, and with tissue but too little for a density
@@ -77,6 +77,11 @@ def hot_spots(grid: DensityGrid, class_index: int, *, rate: float = 0.05) -> Hot
     grid : counts and tissue areas
     class_index : row of its counts
     rate : false discovery rate, 0-1
+
+    Raises
+    ------
+    ValueError
+        If `rate` is not in (0, 1).
     """
     if not 0 < rate < 1:
         raise ValueError(f"the false discovery rate must lie in (0, 1), got {rate}")

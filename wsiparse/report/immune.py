@@ -70,7 +70,18 @@ class Infiltrate:
 
 
 def stromal_percentage(immune_area_um2: float, stroma_mm2: float) -> float | None:
-    """100 x area of immune cells in stroma / area of stroma; None without stroma. See `STIL_FORMULA`."""
+    """100 x area of immune cells in stroma / area of stroma; None without stroma. See `STIL_FORMULA`.
+
+    Parameters
+    ----------
+    immune_area_um2 : summed area of the immune cells in stroma, um^2
+    stroma_mm2 : area of stroma, mm^2
+
+    Raises
+    ------
+    ValueError
+        If an area is negative.
+    """
     if immune_area_um2 < 0 or stroma_mm2 < 0:
         raise ValueError(f"areas must be >= 0, got {immune_area_um2} um2 and {stroma_mm2} mm2")
     return 100.0 * immune_area_um2 * 1e-6 / stroma_mm2 if stroma_mm2 > 0 else None
@@ -83,8 +94,8 @@ def infiltrate(
 
     Parameters
     ----------
-    immune_um : (N, 2) centroids of immune cells, x then y, um
-    area_um2 : (N,) their areas, um^2
+    immune_um : (N, 2) float64, centroids of immune cells, x then y, um
+    area_um2 : (N,) float64, their areas, um^2
     compartments : the partition; its `tumour` says what is tumour
     stroma : positions of the compartments that are stroma; by default all that are not tumour
 
@@ -153,8 +164,8 @@ def nearest_distances(immune_um: Floats, tumour_um: Floats) -> NearestDistances:
 
     Parameters
     ----------
-    immune_um : (N, 2), x then y, um
-    tumour_um : (M, 2), um
+    immune_um : (N, 2) float64, x then y, um
+    tumour_um : (M, 2) float64, x then y, um
     """
     immune, tumour = (np.asarray(p, np.float64).reshape(-1, 2) for p in (immune_um, tumour_um))
     if not len(immune) or not len(tumour):

@@ -44,7 +44,16 @@ def infiltrate_of(
     tissue: Tissue,
     settings: IntervalSettings,
 ) -> dict[str, Any] | None:
-    """Densities in tumour and stroma, their difference, the stromal percentage; None without tumour."""
+    """Densities in tumour and stroma, their difference, the stromal percentage; None without tumour.
+
+    Parameters
+    ----------
+    objects : N objects
+    immune : (N,) bool, which of them are immune cells
+    compartments : the partition
+    tissue : what was analysed
+    settings : of the difference's interval
+    """
     if not compartments.tumour:
         return None
     stroma = stroma_of(compartments)
@@ -78,7 +87,13 @@ def infiltrate_of(
 
 
 def distances_to_tumour(immune_um: Floats, tumour_um: Floats, compartments: Compartments) -> dict[str, Any]:
-    """How far immune cells are from tumour: from the nearest tumour cell, or from a drawn border without such cells."""
+    """How far immune cells are from tumour: from the nearest tumour cell, or from a drawn border without such cells.
+
+    Parameters
+    ----------
+    immune_um, tumour_um : (N, 2) and (M, 2) float64, centroids, x then y, um
+    compartments : the partition
+    """
     to, found = "nearest tumour cell", nearest_distances(immune_um, tumour_um)
     if not len(tumour_um) and len(immune_um) and compartments.tumour:
         signed = compartments.distance_um(immune_um)

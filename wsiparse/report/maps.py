@@ -62,7 +62,7 @@ class Ground:
 
     @classmethod
     def of(cls, picture: Pixels, analysed: Mask, overview: Frame) -> Ground:
-        """Shrink an overview (h, w, 3) and its analysed cells (h, w); small ones stay as they are."""
+        """Shrink an overview, (h, w, 3) uint8, and its analysed cells, (h, w) bool; small ones stay as they are."""
         h, w = analysed.shape
         factor = max(1.0, max(h, w) / _MAP_PX)
         size = max(1, round(w / factor)), max(1, round(h / factor))
@@ -73,7 +73,7 @@ class Ground:
         return cls(np.repeat(grey.astype(np.uint8)[:, :, None], 3, axis=2), small, inside, um)
 
     def centres_um(self) -> tuple[Floats, Floats]:
-        """x (w,) and y (h,) of the pixels' centres, um."""
+        """x (w,) and y (h,) of the pixels' centres, float64, um."""
         h, w = self.analysed.shape
         x, y = (np.arange(n, dtype=np.float64) + 0.5 for n in (w, h))
         return x * self.um_per_px[0], y * self.um_per_px[1]

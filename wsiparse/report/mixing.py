@@ -2,6 +2,9 @@
 
 Both say how cells lie, not why. In tissue with dense and sparse parts every cell is near many cells, so K exceeds
 pi r^2 without any attraction between the two kinds; compare with the K of all cells together to tell the two apart.
+
+K is Ripley's, "The second-order analysis of stationary point processes", J. Applied Probability 13, 255-266, 1976;
+between two kinds: Lotwick and Silverman, J. Royal Statistical Society B 44, 406-413, 1982.
 """
 
 from __future__ import annotations
@@ -40,11 +43,16 @@ def morisita_horn(first: NDArray[np.integer], second: NDArray[np.integer]) -> fl
 
     Parameters
     ----------
-    first, second : counts of the two kinds in each square, same shape, int
+    first, second : (...) of an integer dtype, same shape, counts of the two kinds in each square
 
     Returns
     -------
-    float, or None when there is none of a kind
+    0-1, or None when there is none of a kind
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, a dtype is not an integer's, or a count is negative.
     """
     x, y = np.asarray(first), np.asarray(second)
     if x.shape != y.shape or x.dtype.kind not in "iu" or y.dtype.kind not in "iu":
@@ -84,12 +92,12 @@ class CrossK:
 
     @property
     def poisson_um2(self) -> Floats:
-        """(R,) pi r^2: K of points that take no notice of each other, at even density."""
+        """(R,) float64, pi r^2: K of points that take no notice of each other, at even density."""
         return math.pi * self.radius_um**2
 
     @property
     def l_um(self) -> Floats:
-        """(R,) sqrt(K / pi), which is r where K is pi r^2 (Besag, J. Royal Statistical Society B 39, 193-195, 1977)."""
+        """(R,) float64, sqrt(K / pi): r where K is pi r^2 (Besag, J. Royal Statistical Society B 39, 193-195, 1977)."""
         return np.sqrt(self.k_um2 / math.pi)
 
 
@@ -114,11 +122,16 @@ def cross_k(
 
     Parameters
     ----------
-    first_um : (N, 2), x then y, um
-    second_um : (M, 2), um; None for the K of the first kind with itself
+    first_um : (N, 2) float64, x then y, um
+    second_um : (M, 2) float64, x then y, um; None for the K of the first kind with itself
     tissue : what was analysed; points off it are left out
     radii_um : ascending radii > 0, um
     seed : of the thinning of very many points
+
+    Raises
+    ------
+    ValueError
+        If `radii_um` is empty or does not ascend from > 0.
     """
     radii = np.asarray(radii_um, np.float64)
     if radii.ndim != 1 or not len(radii) or radii[0] <= 0 or bool((np.diff(radii) <= 0).any()):

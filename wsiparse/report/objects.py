@@ -73,7 +73,7 @@ class ReportObjects:
         return chosen
 
     def area_um2(self, chosen: NDArray[np.bool_]) -> Floats:
-        """(K,) float64 areas of the chosen objects, um^2."""
+        """(K,) float64: areas of the K chosen objects, um^2; `chosen` is (N,) bool."""
         unit = np.where(np.flatnonzero(chosen) < self.n_cells, self.um2_per_px["cell"], self.um2_per_px["region"])
         return self.area_px[chosen].astype(np.float64) * unit.astype(np.float64)
 

@@ -76,6 +76,11 @@ def slide_quality(
     mpp : um per px
     tissue_mm2 : analysed tissue, mm^2
     background : colour of empty glass
+
+    Raises
+    ------
+    ValueError
+        If `overview` or `tissue` has another shape or dtype.
     """
     if overview.ndim != 3 or overview.shape[2] != 3 or overview.dtype != np.uint8:
         raise ValueError(f"an overview must be (h, w, 3) uint8, got {overview.dtype} {overview.shape}")

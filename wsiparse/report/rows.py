@@ -94,7 +94,7 @@ def resampled(
     Parameters
     ----------
     n_classes : number of prompts
-    part_of : (N,) position of each object's part, negative for none
+    part_of : (N,) of an integer dtype, position of each object's part, negative for none
     """
     of_class = np.where(part_of >= 0, part_of * n_classes + objects.class_index, -1)
     of_cell = np.where(objects.is_cell, part_of, -1)
@@ -123,7 +123,7 @@ def count_rows(
     Parameters
     ----------
     boot : of the same parts
-    part_of : (N,) position of each object's part
+    part_of : (N,) of an integer dtype, position of each object's part
     names : of the parts
     recognition : prompt position -> median recognition score
     """

@@ -98,6 +98,11 @@ def round_ticks(low: float, high: float, most: int = 6) -> list[float]:
     Returns
     -------
     at least two numbers, increasing
+
+    Raises
+    ------
+    ValueError
+        If `low` > `high`, or one is not finite.
     """
     if not (math.isfinite(low) and math.isfinite(high) and low <= high):
         raise ValueError(f"ticks need low <= high, got {low} and {high}")

@@ -67,7 +67,7 @@ class ThresholdBand:
     ----------
     class_name : as in the prompt set
     threshold : the one the objects were made with
-    step : how far it moves
+    step : how far it moves, of a probability
     n : objects at `threshold`
     n_raised : objects with a score above threshold + step: the score rule's count, a lower bound of the pixel rule's
     n_lowered_at_least : a lower bound of the count at threshold - step: equal to `n`, see the module's text
@@ -118,17 +118,17 @@ class Scored(Protocol):
 
     @property
     def class_id(self) -> NDArray[np.uint8]:
-        """(N,) position in the prompt set + 1."""
+        """(N,) uint8: position in the prompt set + 1."""
         ...
 
     @property
     def score(self) -> NDArray[np.float32]:
-        """(N,) mean probability."""
+        """(N,) float32: mean probability, 0-1."""
         ...
 
     @property
     def area_px(self) -> NDArray[np.int64]:
-        """(N,) pixels."""
+        """(N,) int64: field px."""
         ...
 
 
@@ -141,11 +141,16 @@ def threshold_band(
     ----------
     tables : objects; class ids are prompt position + 1
     prompts : their thresholds
-    step : how far thresholds move, > 0; a raised threshold of 1 or more leaves nothing
+    step : how far thresholds move, of a probability, 0-1; a raised threshold of 1 or more leaves nothing
 
     Returns
     -------
     one entry a prompt, prompt order
+
+    Raises
+    ------
+    ValueError
+        If `step` is not in (0, 1), or a class id is of no prompt.
     """
     if not 0 < step < 1:
         raise ValueError(f"the step must lie in (0, 1), got {step}")
@@ -185,7 +190,22 @@ def threshold_band(
 
 
 def is_ambiguous(class_share: NDArray[np.floating], lead: float = AMBIGUOUS_LEAD) -> NDArray[np.bool_]:
-    """(N,) bool: rows of class_share (N, P), P >= 2, whose largest entry leads the second by less than `lead`."""
+    """Rows whose largest class share leads the second by less than `lead`.
+
+    Parameters
+    ----------
+    class_share : (N, P) of a float dtype, P >= 2, 0-1
+    lead : 0-1
+
+    Returns
+    -------
+    (N,) bool
+
+    Raises
+    ------
+    ValueError
+        If `class_share` has another shape.
+    """
     if class_share.ndim != 2 or class_share.shape[1] < 2:
         raise ValueError(f"class shares of at least two classes are needed, got {class_share.shape}")
     top = np.partition(class_share.astype(np.float64), -2, axis=1)[:, -2:]
@@ -202,7 +222,7 @@ def ambiguous_counts(
     Parameters
     ----------
     lead : what `is_ambiguous` was asked with
-    class_id : (N,) position in the prompt set + 1
+    class_id : (N,) uint8, position in the prompt set + 1
     close : (N,) bool, what `is_ambiguous` says of each
     shares_known : False when some cells had no class shares
     """

@@ -32,15 +32,19 @@ _ROWS = 256
 
 
 def cell_index(values: Floats, origin: float, step: float, count: int) -> NDArray[np.int64]:
-    """Which cell [origin + k step, origin + (k + 1) step) each value lies in, -1 outside [0, count); int64.
+    """Which cell [origin + k step, origin + (k + 1) step) each value lies in, -1 outside [0, count).
 
     The far end of the last cell belongs to it.
 
     Parameters
     ----------
-    values : (N,)
+    values : (N,) float64, any unit
     origin, step : start and width of the cells, in the unit of `values`
     count : of cells
+
+    Returns
+    -------
+    (N,) int64
     """
     place = (np.asarray(values, np.float64) - origin) / step
     index = np.floor(place + _ON_LINE)
@@ -58,6 +62,11 @@ class Tissue:
     cell_um : (x, y) edge of a cell, um
     slide_um : (width, height) of the slide, um; the last cells may reach past it and count with their part on it
     region : polygonal region of interest, um, or None for no restriction
+
+    Raises
+    ------
+    ValueError
+        If `mask` is no (h, w) bool array or empty, a size is not finite and positive, or `region` is no valid polygon.
     """
 
     mask: NDArray[np.bool_]
@@ -111,12 +120,12 @@ class Tissue:
 
         Parameters
         ----------
-        xs : (nx + 1,) ascending x of vertical lines, um; may lie anywhere
-        ys : (ny + 1,) ascending y of horizontal lines, um
+        xs : (nx + 1,) float64, ascending x of vertical lines, um; may lie anywhere
+        ys : (ny + 1,) float64, ascending y of horizontal lines, um
 
         Returns
         -------
-        (ny, nx) float64
+        (ny, nx) float64, um^2
         """
         xs, ys = np.asarray(xs, np.float64), np.asarray(ys, np.float64)
         all_x, column = self._merged(xs, 0)
@@ -131,7 +140,7 @@ class Tissue:
         return np.add.reduceat(pieces, np.searchsorted(all_y, ys[:-1]), axis=0)
 
     def contains(self, points_um: Floats) -> NDArray[np.bool_]:
-        """(N,) bool: which points (N, 2), x then y, um, lie in a cell of the mask and in the region."""
+        """(N,) bool: which points, (N, 2) float64, x then y, um, lie in a cell of the mask and in the region."""
         points = np.asarray(points_um, np.float64).reshape(-1, 2)
         row, column = self.cell_of(points)
         inside: NDArray[np.bool_] = (row >= 0) & (column >= 0)
@@ -141,7 +150,16 @@ class Tissue:
         return inside
 
     def cell_of(self, points_um: Floats) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Row and column (N,) of the cell of each point (N, 2), -1 outside the mask's frame."""
+        """Row and column of the cell that each point lies in.
+
+        Parameters
+        ----------
+        points_um : (N, 2) float64, x then y, um
+
+        Returns
+        -------
+        row, column : (N,) int64, -1 outside the mask's frame
+        """
         points = np.asarray(points_um, np.float64).reshape(-1, 2)
         height, width = self.mask.shape
         return (
@@ -150,7 +168,7 @@ class Tissue:
         )
 
     def centres_um(self) -> tuple[Floats, Floats]:
-        """x (w,) and y (h,) of the cells' centres, um."""
+        """x (w,) and y (h,) of the cells' centres, float64, um."""
         height, width = self.mask.shape
         x = (np.arange(width, dtype=np.float64) + 0.5) * self.cell_um[0]
         y = (np.arange(height, dtype=np.float64) + 0.5) * self.cell_um[1]

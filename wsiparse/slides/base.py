@@ -287,7 +287,23 @@ def overview_frame(slide: Slide, target_mpp: float) -> Frame:
 
 
 def overview(slide: Slide, target_mpp: float) -> tuple[NDArray[np.uint8], Frame]:
-    """Picture and frame of a `survey`; nothing but background where nothing can be decoded."""
+    """Picture and frame of a `survey`; nothing but background where nothing can be decoded.
+
+    Parameters
+    ----------
+    slide : any slide with microns per pixel
+    target_mpp : wanted um per px
+
+    Returns
+    -------
+    picture : (h, w, 3) uint8 RGB
+    frame : of the picture; it covers the slide completely
+
+    Raises
+    ------
+    MissingMppError, PlanError
+        As `overview_frame`.
+    """
     seen = _seen(slide, target_mpp)
     return seen.picture, seen.frame
 

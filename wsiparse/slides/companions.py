@@ -52,6 +52,8 @@ def slide_files(fs: Any, path: str, name: str) -> list[SlideFile]:
     ------
     Unclear
         If companions cannot be found out or lie elsewhere, or something among them is no file.
+    IsADirectoryError
+        If it is a folder, but no OME-Zarr image.
     OSError and what the file system's library raises
         If the slide cannot be looked at.
     """

@@ -18,9 +18,9 @@ def block_means(source: NDArray[np.uint8], width: int, height: int, out: NDArray
 
     Parameters
     ----------
-    source : (rows * height, columns * width * 3), pixels interleaved
+    source : (rows * height, columns * width * 3) uint8, RGB interleaved
     width, height : of a block, px; width * height <= 2^16
-    out : (rows, columns * 3) out
+    out : (rows, columns * 3) uint8, written
     """
     rows, columns, length = out.shape[0], out.shape[1] // 3, source.shape[1]
     n = width * height
@@ -51,8 +51,8 @@ def halves(source: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
 
     Parameters
     ----------
-    source : (2 * rows, 2 * columns * 3)
-    out : (rows, columns * 3) out
+    source : (2 * rows, 2 * columns * 3) uint8, RGB interleaved
+    out : (rows, columns * 3) uint8, written
     """
     length = source.shape[1]
     sums = np.empty(length, np.uint16)

@@ -54,6 +54,8 @@ class ZarrSlide(PyramidSlide):
 
     Raises
     ------
+    SlideNotFoundError
+        If one of its files cannot be read.
     UnsupportedSlideError
         If it holds no such image, or pixels that are not 8-bit RGB; the text is the bare reason.
     """

@@ -182,7 +182,17 @@ class PyramidSlide(ABC):
 
 
 def composite(rgba: NDArray[np.uint8], background: tuple[int, int, int]) -> NDArray[np.uint8]:
-    """Composite (h, w, 4) straight-alpha pixels over a colour, (h, w, 3), rounded to nearest."""
+    """Composite straight-alpha pixels over a colour, rounded to nearest.
+
+    Parameters
+    ----------
+    rgba : (h, w, 4) uint8
+    background : (r, g, b)
+
+    Returns
+    -------
+    (h, w, 3) uint8
+    """
     alpha = rgba[:, :, 3:]
     if alpha.min() == 255:
         return np.ascontiguousarray(rgba[:, :, :3])

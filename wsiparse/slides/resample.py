@@ -66,7 +66,7 @@ def level_steps(level_sizes: tuple[tuple[int, int], ...]) -> tuple[tuple[float, 
 
     Parameters
     ----------
-    level_sizes : (width, height) of each level, finest first
+    level_sizes : (width, height) of each level, px, finest first
 
     Returns
     -------
@@ -87,7 +87,7 @@ def choose_level(level_sizes: tuple[tuple[int, int], ...], frame: Frame) -> int:
 
     Parameters
     ----------
-    level_sizes : (width, height) of each level, finest first
+    level_sizes : (width, height) of each level, px, finest first
     frame : what is to be computed from it
     """
     fx, fy = (f * (1 + _LEVEL_TOLERANCE) for f in frame.downsample)
@@ -162,7 +162,7 @@ def resample(source: NDArray[np.uint8], origin: tuple[int, int], x: AxisWeights,
 
     Returns
     -------
-    (len(y.first), len(x.first), 3) uint8
+    (n, m, 3) uint8, n = len(y.first), m = len(x.first)
     """
     h, w = source.shape[:2]
     bound = 255 * int(np.abs(x.weights).sum(axis=1).max()) * int(np.abs(y.weights).sum(axis=1).max())
@@ -185,8 +185,8 @@ def block_mean(source: NDArray[np.uint8], step: tuple[int, int]) -> NDArray[np.u
 
     Parameters
     ----------
-    source : (n * step[1], m * step[0], 3) uint8
-    step : (x, y) block size, px
+    source : (n * height, m * width, 3) uint8, level px
+    step : (width, height) of a block, level px
 
     Returns
     -------
@@ -232,9 +232,9 @@ def read_frame(
     ----------
     box : what is wanted, frame px; may reach past the slide
     frame : the pixel grid
-    level_sizes : (width, height) of each level, finest first
+    level_sizes : (width, height) of each level, px, finest first
     background : colour of frame pixels that do not touch the slide
-    read_level : reads a box that lies inside a level
+    read_level : reads a box that lies inside a level, (box.height, box.width, 3) uint8
 
     Returns
     -------

@@ -113,7 +113,15 @@ class TiffSlideSlide(PyramidSlide):
             self._local = threading.local()
 
     def whole_level(self, level: int) -> NDArray[np.uint8]:
-        """All pixels of a level, (h, w, 3) uint8; `TileReadError` if some cannot be decoded."""
+        """All pixels of a level, (h, w, 3) uint8.
+
+        Raises
+        ------
+        TileReadError
+            If some cannot be decoded.
+        ValueError
+            If the slide has been closed.
+        """
         return self._read_level(level, Box(0, 0, *self.level_sizes[level]))
 
     def _handle(self) -> tiffslide.TiffSlide:

@@ -67,7 +67,7 @@ def tile_levels(path: Path, level_sizes: tuple[tuple[int, int], ...], *, opensli
     Parameters
     ----------
     path : a TIFF whose skeleton is sound (see `wsiparse.slides.tiff`)
-    level_sizes : (width, height) of each level as the reference reader names them
+    level_sizes : (width, height) of each level, px, as the reference reader names them
     openslide : the reference is OpenSlide, else tiffslide; they differ in what they make of some files
 
     Raises

@@ -66,7 +66,7 @@ class Carry:
     # ------------------------------------------------------------------------------------------ growing
 
     def add(self, digest: BlockDigest) -> NDArray[np.int64]:
-        """Take the open components of a block in; returns their nodes."""
+        """Take the open components of a block in; (n,) int64, their nodes."""
         runs, n = digest.runs, len(digest.runs)
         nodes = self._allocate(n)
         if not n:
@@ -139,27 +139,51 @@ class Carry:
     # ------------------------------------------------------------------------------------------ uniting
 
     def wait(self, segments: NDArray[np.int64]) -> None:
-        """The nodes of these border segments wait for one more block (before they are united with any other)."""
+        """The nodes of these border segments wait for one more block (before they are united with any other).
+
+        Parameters
+        ----------
+        segments : (n, 3) int64, first and past last canvas px, node
+        """
         np.add.at(self._node["pending"], segments[:, 2], 1)
 
     def unite(self, mine: NDArray[np.int64], theirs: NDArray[np.int64]) -> None:
-        """Unite over a seam both of whose blocks have arrived; `theirs` waited for it."""
+        """Unite over a seam both of whose blocks have arrived; `theirs` waited for it.
+
+        Parameters
+        ----------
+        mine, theirs : (n, 3) and (m, 3) int64, first and past last canvas px, node; sorted
+        """
         node = self._node
         kernels.settle(node["parent"], node["pending"], theirs)
         kernels.unite_seam(node["parent"], node["sibling"], node["pending"], node["px"], mine, theirs)
 
     def settle(self, segments: NDArray[np.int64]) -> None:
-        """The block these segments waited for has arrived and is empty there."""
+        """The block these segments waited for has arrived and is empty there.
+
+        Parameters
+        ----------
+        segments : (n, 3) int64, first and past last canvas px, node
+        """
         kernels.settle(self._node["parent"], self._node["pending"], segments)
 
     def closed(self, nodes: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Roots among the components of `nodes` that wait for nothing any more; they must be taken or they are lost."""
+        """Roots of the components that wait for nothing any more; they must be taken or they are lost.
+
+        Parameters
+        ----------
+        nodes : (n,) int64, of the components that are asked about
+
+        Returns
+        -------
+        (k,) int64, each root once
+        """
         out = np.empty(len(nodes), np.int64)
         n = kernels.closed_roots(self._node["parent"], self._node["pending"], nodes, out)
         return out[:n]
 
     def sizes(self, roots: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Pixels of the components of `roots`."""
+        """(n,) int64: px of the components of `roots`, (n,) int64."""
         return self._node["px"][roots]
 
     # ------------------------------------------------------------------------------------------ taking
@@ -169,12 +193,17 @@ class Carry:
     ) -> tuple[Runs, tuple[NDArray[np.uint8], ...], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
         """Remove components and hand them out whole.
 
+        Parameters
+        ----------
+        roots : (n,) int64
+        with_planes : whether their bytes are wanted
+
         Returns
         -------
         runs : one group a root, runs joined over seams
-        planes : flat byte planes, none unless asked for
-        sums, present : (roots, n_classes) int64
-        od : (roots,) int64
+        planes : (bytes,) uint8 each, flat, none unless asked for
+        sums, present : (n, n_classes) int64
+        od : (n,) int64
         """
         node = self._node
         count, pieces = kernels.count_members(roots, node["sibling"], node["run_count"])
@@ -205,7 +234,12 @@ class Carry:
     # -------------------------------------------------------------------------------------- checkpoint
 
     def to_arrays(self) -> dict[str, NDArray[np.generic]]:
-        """Everything held, compacted, by name."""
+        """Everything held, compacted, by name.
+
+        Returns
+        -------
+        node columns (n,) and (n, n_classes) int64, runs (R,) int32, planes (bytes,) uint8
+        """
         self.compact()
         live = np.flatnonzero(self._node["parent"] >= 0)
         arrays: dict[str, NDArray[np.generic]] = {"live": live, "size": np.array([len(self._free)])}
@@ -216,7 +250,12 @@ class Carry:
         return arrays
 
     def restore(self, arrays: dict[str, NDArray[np.generic]]) -> None:
-        """Take over what `to_arrays` gave."""
+        """Take over what `to_arrays` gave.
+
+        Parameters
+        ----------
+        arrays : by name: node columns (n,) and (n, n_classes) int64, runs (R,) int32, planes (bytes,) uint8
+        """
         live = arrays["live"].astype(np.int64)
         size = int(arrays["size"][0])
         for name in _COLUMNS:

@@ -19,7 +19,13 @@ _DIGEST: Final = hashlib.sha256().digest_size
 
 
 def pack(facts: dict[str, Any], arrays: dict[str, NDArray[np.generic]]) -> bytes:
-    """Magic, SHA-256 of the rest, length of a JSON header, the header, the arrays one after the other."""
+    """Magic, SHA-256 of the rest, length of a JSON header, the header, the arrays one after the other.
+
+    Parameters
+    ----------
+    facts : JSON values
+    arrays : name to array, (...) of any dtype but object
+    """
     listing = [[name, a.dtype.str, list(a.shape)] for name, a in arrays.items()]
     header = json.dumps({"facts": facts, "arrays": listing}, sort_keys=True).encode()
     body = b"".join(
@@ -29,7 +35,7 @@ def pack(facts: dict[str, Any], arrays: dict[str, NDArray[np.generic]]) -> bytes
 
 
 def unpack(data: bytes) -> tuple[dict[str, Any], dict[str, NDArray[np.generic]]]:
-    """The inverse of `pack`.
+    """The inverse of `pack`: facts, and name to array, (...) of the dtype it had.
 
     Raises
     ------

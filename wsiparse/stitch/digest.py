@@ -48,10 +48,12 @@ class BlockDigest:
     index : block number, row-major
     finished : objects of the components closed inside the block
     runs : open components, canvas px, pointing into `planes`
-    planes : class, confidence, OD and, where the splitter floods it, landscape of their pixels; none for regions
-    sums, present : (open components, n_classes) int64, see `wsiparse.objects.table.sum_classes`
-    od : (open components,) int64, see `wsiparse.objects.table.sum_od`
-    sides : where they touch borders shared with other blocks
+    planes : (n,) uint8 each, class, confidence, OD and, where the splitter floods it, landscape of their pixels; none
+        for regions
+    sums, present : (C, n_classes) int64, C open components, see `wsiparse.objects.table.sum_classes`
+    od : (C,) int64, see `wsiparse.objects.table.sum_od`
+    sides : (n, 3) int64 for left, top, right and bottom, where they touch borders shared with other blocks: first and
+        past last canvas px, open component
     """
 
     index: int
@@ -126,7 +128,15 @@ def _borders(
 
 
 def finish_cells(runs: Runs, planes: tuple[NDArray[np.uint8], ...], n_classes: int, split: SplitPixels) -> Finished:
-    """Instances of complete cell components; flat `planes` as in `BlockDigest`."""
+    """Instances of complete cell components.
+
+    Parameters
+    ----------
+    runs : 4-connected components
+    planes : (n,) uint8 each, flat, as in `BlockDigest`
+    n_classes : number of prompts
+    split : how they are split
+    """
     if not len(runs):
         return Finished(empty_table(n_classes))
     instances = split_runs(runs, planes[3] if split.needs_landscape else None, split)
@@ -147,7 +157,14 @@ def finish_whole(
 ) -> Finished:
     """Complete components as one object each: regions, and cell components too large to split.
 
-    `whole` is their number, for `Finished`; the other arguments are those of `table_of_runs`.
+    Parameters
+    ----------
+    runs : G components
+    sums, present : (G, n_classes) int64, see `wsiparse.objects.table.sum_classes`
+    od : (G,) int64, see `wsiparse.objects.table.sum_od`
+    min_area_px : smallest object that is kept, px
+    min_confidence : lowest mean confidence that is kept, 0-1
+    whole : number of components too large to split, for `Finished`
     """
     if not len(runs):
         return Finished(empty_table(sums.shape[1]))

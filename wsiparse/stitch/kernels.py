@@ -2,7 +2,10 @@
 
 *Nodes* are the open components of single blocks. ``parent`` is a union-find forest over them (-1: unused), ``sibling``
 links the members of a component in a circle, so that uniting two is swapping two links. At roots ``pending`` counts
-the border segments that still face a block which has not arrived, and ``px`` the pixels.
+the border segments that still face a block which has not arrived, and ``px`` the pixels. In the shapes below: room for
+M nodes, G groups (components by their roots), R runs of all nodes, P prompts.
+
+Union-find as in `wsiparse.objects.kernels.union_find`: path halving, the smaller node becomes the root.
 """
 
 from __future__ import annotations
@@ -15,7 +18,13 @@ from wsiparse.objects.kernels.union_find import find_root
 
 @njit(cache=True, nogil=True)
 def unite_seam(parent: Longs, sibling: Longs, pending: Longs, px: Longs, mine: Longs, theirs: Longs) -> None:
-    """Unite the nodes whose segments overlap along one seam; segments (n, 3) int64: first, past last, node; sorted."""
+    """Unite the nodes whose segments overlap along one seam.
+
+    Parameters
+    ----------
+    parent, sibling, pending, px : (M,) int64, changed in place
+    mine, theirs : (n, 3) and (m, 3) int64, segments: first px, past last, node; sorted
+    """
     j = 0
     for i in range(len(mine)):
         lo, hi = mine[i, 0], mine[i, 1]
@@ -36,14 +45,27 @@ def unite_seam(parent: Longs, sibling: Longs, pending: Longs, px: Longs, mine: L
 
 @njit(cache=True, nogil=True)
 def settle(parent: Longs, pending: Longs, segments: Longs) -> None:
-    """The neighbour of these segments has arrived: they wait no longer."""
+    """The neighbour of these segments has arrived: they wait no longer.
+
+    Parameters
+    ----------
+    parent, pending : (M,) int64, changed in place
+    segments : (n, 3) int64, first px, past last, node
+    """
     for i in range(len(segments)):
         pending[find_root(parent, segments[i, 2])] -= 1
 
 
 @njit(cache=True, nogil=True)
 def closed_roots(parent: Longs, pending: Longs, nodes: Longs, out: Longs) -> int:
-    """Roots among the components of `nodes` that wait for no block any more, each once; returns how many."""
+    """Roots among the components of some nodes that wait for no block any more, each once; returns how many.
+
+    Parameters
+    ----------
+    parent, pending : (M,) int64, changed in place: -1 marks what was found
+    nodes : (n,) int64
+    out : (n,) int64, written as far as what is returned
+    """
     n = 0
     for i in nodes:
         r = find_root(parent, i)
@@ -56,7 +78,13 @@ def closed_roots(parent: Longs, pending: Longs, nodes: Longs, out: Longs) -> int
 
 @njit(cache=True, nogil=True)
 def count_members(roots: Longs, sibling: Longs, run_count: Longs) -> tuple[int, int]:
-    """Nodes and runs of the components of `roots`."""
+    """Nodes and runs of the components of some roots.
+
+    Parameters
+    ----------
+    roots : (G,) int64
+    sibling, run_count : (M,) int64
+    """
     nodes = 0
     runs = 0
     for r in roots:
@@ -87,7 +115,18 @@ def collect(
     piece_x1: Ints,
     src: Longs,
 ) -> None:
-    """Members of every root, and all their runs with group number and position of their bytes."""
+    """Members of every root, and all their runs with group number and position of their bytes.
+
+    Parameters
+    ----------
+    roots : (G,) int64
+    sibling, run_at, run_count, byte_at : (M,) int64
+    ys, x0, x1 : (R,) int32, canvas px
+    members : (nodes,) int64, written; nodes as `count_members` says
+    group : (runs,) int64, written: position in `roots`; runs as `count_members` says
+    piece_y, piece_x0, piece_x1 : (runs,) int32, written
+    src : (runs,) int64, written: position of a run's first byte
+    """
     m = 0
     n = 0
     for g in range(len(roots)):
@@ -122,10 +161,20 @@ def join_pieces(
     out_x1: Ints,
     src: Longs,
 ) -> tuple[int, int]:
-    """Join the pieces of runs that seams cut; `order` sorts the pieces by (group, y, x0).
+    """Join the pieces of runs that seams cut.
 
-    Fills ``start`` (G + 1,) and the joined runs with the position ``src`` of their pixels when all pieces are packed
-    in sorted order. Returns the number of joined runs and of pixels.
+    Parameters
+    ----------
+    order : (n,) int64, sorts the pieces by (group, y, x0)
+    group : (n,) int64, of each piece
+    ys, x0, x1 : (n,) int32, of each piece, canvas px
+    start : (G + 1,) int64, written: the joined runs of each group
+    out_y, out_x0, out_x1 : (n,) int32, written: the joined runs
+    src : (n,) int64, written: position of a joined run's pixels when all pieces are packed in sorted order
+
+    Returns
+    -------
+    Number of joined runs, and of pixels
     """
     m = -1
     s = 0
@@ -149,7 +198,16 @@ def join_pieces(
 
 @njit(cache=True, nogil=True)
 def copy_pieces(order: Longs, x0: Ints, x1: Ints, src: Longs, plane: Bytes, out: Bytes) -> None:
-    """Copy the bytes of every piece, one after the other in sorted order."""
+    """Copy the bytes of every piece, one after the other in sorted order.
+
+    Parameters
+    ----------
+    order : (n,) int64, sorts the pieces
+    x0, x1 : (n,) int32, of each piece, px
+    src : (n,) int64, position of each piece's first byte in `plane`
+    plane : (bytes,) uint8
+    out : (pixels,) uint8, written
+    """
     at = 0
     for k in order:
         n = x1[k] - x0[k]
@@ -163,7 +221,16 @@ def copy_pieces(order: Longs, x0: Ints, x1: Ints, src: Longs, plane: Bytes, out:
 def compact_runs(
     nodes: Longs, run_at: Longs, run_count: Longs, ys: Ints, x0: Ints, x1: Ints, out_y: Ints, out_x0: Ints, out_x1: Ints
 ) -> None:
-    """Move the runs of `nodes` together into new arrays and let ``run_at`` follow."""
+    """Move the runs of some nodes together into new arrays and let ``run_at`` follow.
+
+    Parameters
+    ----------
+    nodes : (n,) int64
+    run_at : (M,) int64, changed in place
+    run_count : (M,) int64
+    ys, x0, x1 : (R,) int32, canvas px
+    out_y, out_x0, out_x1 : (runs,) int32, written
+    """
     n = 0
     for i in nodes:
         begin = run_at[i]
@@ -177,7 +244,15 @@ def compact_runs(
 
 @njit(cache=True, nogil=True)
 def compact_bytes(nodes: Longs, byte_at: Longs, byte_count: Longs, plane: Bytes, out: Bytes) -> None:
-    """Copy the bytes of `nodes` together into a new plane; ``byte_at`` stays as it is."""
+    """Copy the bytes of some nodes together into a new plane; ``byte_at`` stays as it is.
+
+    Parameters
+    ----------
+    nodes : (n,) int64
+    byte_at, byte_count : (M,) int64
+    plane : (bytes,) uint8
+    out : (kept,) uint8, written
+    """
     n = 0
     for i in nodes:
         begin = byte_at[i]
@@ -201,9 +276,15 @@ def border_segments(
 ) -> int:
     """Segments of components along the shared borders of a block; returns how many components touch none.
 
-    Runs in raster order, block px. ``sides`` (4, n, 3) for left, top, right, bottom: first, past last px along the
-    border, number among the open components; ``counts`` (4,) how many, sorted along the border. ``component`` is
-    renumbered: closed ones 0.., then the open ones, both in their old order. ``number`` (components,) comes zeroed.
+    Parameters
+    ----------
+    ys, x0, x1 : (R,) int32, runs in raster order, block px
+    component : (R,) int32, renumbered: closed ones 0.., then the open ones, both in their old order
+    number : (components,) int32, comes zeroed
+    width, height : of the block, px
+    shared : whether the left, top, right and bottom border are
+    sides : (4, n, 3) int64, written: first, past last px along the border, number among the open components
+    counts : (4,) int64, written: how many segments each side has, sorted along the border
     """
     counts[:] = 0
     for k in range(len(ys)):
@@ -255,7 +336,17 @@ def sum_members(
     out_present: Longs,
     out_od: Longs,
 ) -> None:
-    """Class sums and OD of whole components from those of their nodes; the outputs come zeroed."""
+    """Class sums and OD of whole components from those of their nodes.
+
+    Parameters
+    ----------
+    roots : (G,) int64
+    sibling : (M,) int64
+    sums, present : (M, P) int64
+    od : (M,) int64
+    out_sums, out_present : (G, P) int64, come zeroed
+    out_od : (G,) int64, comes zeroed
+    """
     for g in range(len(roots)):
         i = roots[g]
         while True:
@@ -270,6 +361,13 @@ def sum_members(
 
 @njit(cache=True, nogil=True)
 def roots_of(parent: Longs, nodes: Longs, out: Longs) -> None:
-    """The root of every node."""
+    """The root of every node.
+
+    Parameters
+    ----------
+    parent : (M,) int64, changed in place
+    nodes : (n,) int64
+    out : (n,) int64, written
+    """
     for i in range(len(nodes)):
         out[i] = find_root(parent, nodes[i])

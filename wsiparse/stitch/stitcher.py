@@ -95,7 +95,7 @@ class Stitcher:
         return bool(self._arrived.all())
 
     def missing(self) -> NDArray[np.int64]:
-        """Blocks that have not arrived, ascending."""
+        """(n,) int64: blocks that have not arrived, ascending."""
         return np.flatnonzero(~self._arrived)
 
     @property
@@ -156,7 +156,7 @@ class Stitcher:
         Raises
         ------
         ValueError
-            If the block has arrived before.
+            If there is no such block, or it has arrived before.
         """
         self._arrive(digest.index)
         nodes = self._carry.add(digest)
@@ -181,7 +181,13 @@ class Stitcher:
         return self._finish(digest.finished, np.concatenate(touched))
 
     def add_empty(self, index: int) -> ObjectTable:
-        """Take in a block without foreground; as `add` of its digest, without making one."""
+        """Take in a block without foreground; as `add` of its digest, without making one.
+
+        Raises
+        ------
+        ValueError
+            If there is no such block, or it has arrived before.
+        """
         self._arrive(index)
         touched = [np.zeros(0, np.int64)]
         for side, neighbour in self._neighbours(index):

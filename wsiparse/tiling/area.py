@@ -39,6 +39,12 @@ class AnalysisArea:
     tissue : (h, w) bool, row-major, overview px ("cells")
     roi : polygonal region of interest, level-0 px, or None for no restriction
     margin_um : how far beyond the analysed area the field is computed, um
+
+    Raises
+    ------
+    ValueError
+        If `tissue` is no bool array of the overview's size, `margin_um` is negative or not finite, the overview does
+        not cover the slide, or `roi` is no valid polygon.
     """
 
     slide_size: tuple[int, int]
@@ -80,7 +86,7 @@ class AnalysisArea:
 
         Parameters
         ----------
-        points : (N, 2), x then y, level-0 px
+        points : (N, 2) of a float dtype, x then y, level-0 px
 
         Returns
         -------

@@ -46,6 +46,12 @@ class TilePlan:
     grid : tiles over the frame; its canvas is the frame's size
     kept : indices of the tiles whose core meets the area's field mask, (n,) int64, ascending
     area : where objects are counted and the field is computed
+
+    Raises
+    ------
+    ValueError
+        If the grid's canvas is not the frame's size, the area is of a slide of another size, or `kept` does not ascend
+        within the grid.
     """
 
     fingerprint: str
@@ -189,6 +195,8 @@ def plan_tiles(
 
     Raises
     ------
+    ValueError
+        If `align_px` < 1.
     PlanError
         If the overlap leaves no core, or a size is not a multiple of `align_px`.
     """

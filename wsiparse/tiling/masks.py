@@ -60,7 +60,18 @@ def strips(shape: tuple[int, ...], context: int = 0) -> Iterator[Strip]:
 def in_strips(
     function: Callable[[NDArray[Any]], NDArray[np.bool_]], picture: NDArray[Any], context: int
 ) -> NDArray[np.bool_]:
-    """`function` of a picture (h, w, ...) whose answer (h, w) bool depends on `context` rows around a pixel at most."""
+    """What a function makes of a picture, strip by strip.
+
+    Parameters
+    ----------
+    function : (h, w, ...) of the picture's dtype -> (h, w) bool
+    picture : (H, W, ...) of any dtype
+    context : rows around a pixel that its answer depends on, at most
+
+    Returns
+    -------
+    (H, W) bool
+    """
     out = np.empty(picture.shape[:2], np.bool_)
     for strip in strips(picture.shape, context):
         out[strip.rows] = function(picture[strip.window])[strip.inner]
@@ -74,13 +85,28 @@ def within(mask: NDArray[np.bool_], radius: float, sampling: tuple[float, float]
     ----------
     mask : (H, W) bool
     radius : between centres, in units of `sampling`
-    sampling : (y, x) distance between neighbours
+    sampling : (y, x) distance between neighbours, any unit
+
+    Returns
+    -------
+    (H, W) bool
     """
     return in_strips(lambda part: dilate(part, radius, sampling), mask, int(radius / sampling[0]) + 1)
 
 
 def dilate(mask: NDArray[np.bool_], radius: float, sampling: tuple[float, float] = (1.0, 1.0)) -> NDArray[np.bool_]:
-    """As `within`, at once: for strips."""
+    """As `within`, at once: for strips.
+
+    Parameters
+    ----------
+    mask : (H, W) bool
+    radius : between centres, in units of `sampling`
+    sampling : (y, x) distance between neighbours, any unit
+
+    Returns
+    -------
+    (H, W) bool; `mask` itself when it is empty
+    """
     from scipy import ndimage
 
     if not mask.any():
@@ -90,7 +116,18 @@ def dilate(mask: NDArray[np.bool_], radius: float, sampling: tuple[float, float]
 
 
 def erode(mask: NDArray[np.bool_], radius_px: float, *, outside: bool = True) -> NDArray[np.bool_]:
-    """Erosion by a disk; `outside` says what lies beyond the picture. At once: for strips."""
+    """Erosion by a disk. At once: for strips.
+
+    Parameters
+    ----------
+    mask : (H, W) bool
+    radius_px : of the disk
+    outside : what lies beyond the picture
+
+    Returns
+    -------
+    (H, W) bool, perhaps `mask` itself
+    """
     from scipy import ndimage
 
     if not mask.any():
@@ -103,7 +140,17 @@ def erode(mask: NDArray[np.bool_], radius_px: float, *, outside: bool = True) ->
 
 
 def close_gaps(mask: NDArray[np.bool_], radius_px: float) -> NDArray[np.bool_]:
-    """Closing by a disk; the picture goes on empty beyond its border, so a gap towards the border stays open."""
+    """Closing by a disk; the picture goes on empty beyond its border, so a gap towards the border stays open.
+
+    Parameters
+    ----------
+    mask : (H, W) bool
+    radius_px : of the disk
+
+    Returns
+    -------
+    (H, W) bool
+    """
     pad = int(radius_px) + 2
 
     def closed(part: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -113,7 +160,16 @@ def close_gaps(mask: NDArray[np.bool_], radius_px: float) -> NDArray[np.bool_]:
 
 
 def connected(mask: NDArray[np.bool_], seeds: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The 8-connected pieces of a mask that hold a seed."""
+    """The 8-connected pieces of a mask that hold a seed.
+
+    Parameters
+    ----------
+    mask, seeds : (H, W) bool
+
+    Returns
+    -------
+    (H, W) bool
+    """
     from scipy import ndimage
 
     if not seeds.any():
@@ -127,7 +183,7 @@ def connected(mask: NDArray[np.bool_], seeds: NDArray[np.bool_]) -> NDArray[np.b
 
 
 def drop_small(mask: NDArray[np.bool_], least_px: float) -> NDArray[np.bool_]:
-    """The 8-connected pieces of at least this many pixels."""
+    """The 8-connected pieces of at least `least_px` pixels: (H, W) bool of the `mask`, (H, W) bool."""
     from scipy import ndimage
 
     labels, count = ndimage.label(mask, np.ones((3, 3)))
@@ -137,7 +193,17 @@ def drop_small(mask: NDArray[np.bool_], least_px: float) -> NDArray[np.bool_]:
 
 
 def fill_holes(mask: NDArray[np.bool_], most_px: float) -> NDArray[np.bool_]:
-    """Fill 4-connected holes of at most this many pixels that do not reach the border of the picture."""
+    """Fill 4-connected holes that do not reach the border of the picture.
+
+    Parameters
+    ----------
+    mask : (H, W) bool
+    most_px : largest hole that is filled, px
+
+    Returns
+    -------
+    (H, W) bool
+    """
     from scipy import ndimage
 
     labels, count = ndimage.label(~mask)

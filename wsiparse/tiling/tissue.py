@@ -66,7 +66,13 @@ _BLACK: Final = 0
 
 
 def tissue_mask(overview: NDArray[np.uint8], mpp: float) -> NDArray[np.bool_]:
-    """(h, w) bool: cells of an overview that hold tissue; see `find_tissue`."""
+    """(h, w) bool: cells of an overview, (h, w, 3) uint8 RGB of `mpp` um per px, that hold tissue; see `find_tissue`.
+
+    Raises
+    ------
+    ValueError
+        As `find_tissue`.
+    """
     return find_tissue(overview, mpp)[0]
 
 
@@ -86,6 +92,11 @@ def find_tissue(overview: NDArray[np.uint8], mpp: float) -> tuple[NDArray[np.boo
     Returns
     -------
     (h, w) bool tissue; (h, w) bool pen in black, blue, green and red, ink and black borders, with their fringes
+
+    Raises
+    ------
+    ValueError
+        If `overview` has another shape or dtype, or `mpp` is not positive.
     """
     if overview.ndim != 3 or overview.shape[2] != 3 or overview.dtype != np.uint8:
         raise ValueError(f"an overview must be (h, w, 3) uint8, got {overview.dtype} of shape {overview.shape}")
@@ -269,7 +280,16 @@ def _rim(shape: tuple[int, ...]) -> NDArray[np.bool_]:
 
 
 def otsu_threshold(values: NDArray[np.floating]) -> float:
-    """Threshold that best separates values into two groups (N. Otsu, IEEE Trans. SMC 9, 62-66, 1979); 512 bins."""
+    """Threshold that best separates values into two groups (N. Otsu, IEEE Trans. SMC 9, 62-66, 1979); 512 bins.
+
+    Parameters
+    ----------
+    values : (N,) of a float dtype, N >= 1, finite
+
+    Returns
+    -------
+    Lower end of the first bin of the upper group; the value itself when all are equal
+    """
     low, high = float(values.min()), float(values.max())
     if high <= low:
         return high

@@ -83,7 +83,7 @@ class ObjectIndex:
         self.squares += np.bincount(flat, minlength=self.squares.size).reshape(self.squares.shape)
 
     def rows_in(self, x0: float, y0: float, x1: float, y1: float) -> NDArray[np.int64]:
-        """Rows whose bounding box meets [x0, x1) x [y0, y1), px of the frame, ascending."""
+        """(n,) int64: rows whose bounding box meets [x0, x1) x [y0, y1), px of the frame, ascending."""
         top = self.boxes[:, 1]
         first = int(np.searchsorted(top, y0 - self._tallest))
         boxes = self.boxes[first : int(np.searchsorted(top, y1))]
@@ -91,7 +91,7 @@ class ObjectIndex:
         return np.flatnonzero(met) + first
 
     def outlines(self, rows: NDArray[np.int64]) -> ObjectTable:
-        """These rows of the objects, ascending.
+        """The rows of the given numbers, (n,) int64, ascending.
 
         Raises
         ------

@@ -15,9 +15,9 @@ def paint_lines(image: NDArray[np.uint8], points: NDArray[np.int64], rings: NDAr
 
     Parameters
     ----------
-    image : (H, W), changed
-    points : (V, 2), x then y, corners of px of `image`; may lie outside it
-    rings : (R + 1,), vertices of each ring: lines join consecutive vertices of a ring
+    image : (H, W) uint8, changed in place
+    points : (V, 2) int64, x then y, corners of px of `image`; may lie outside it
+    rings : (R + 1,) int64, vertices of each ring: lines join consecutive vertices of a ring
     half : half the width of a line, px
     """
     height, width = image.shape

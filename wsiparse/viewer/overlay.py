@@ -124,7 +124,7 @@ class OverlayTiles:
 
 
 def occupied_tiles(index: ObjectIndex, class_id: int, pyramid: TilePyramid) -> NDArray[np.bool_]:
-    """(rows, columns) of the tiles of level 0: does any object of a class come near?"""
+    """(rows, columns) bool, for each tile of level 0: does any object of a class come near?"""
     columns, rows = pyramid.grid(0)
     out = np.zeros((rows, columns), np.bool_)
     frame, boxes = index.frame, index.boxes[index.class_id == class_id]

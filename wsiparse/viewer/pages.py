@@ -46,7 +46,15 @@ def static_file(name: str) -> bytes:
 
 
 def served_page(facts: dict[str, Any]) -> tuple[bytes, str]:
-    """The page whose scripts and tiles come from the same server, and its Content-Security-Policy."""
+    """The page whose scripts and tiles come from the same server, and its Content-Security-Policy.
+
+    Raises
+    ------
+    OutputError
+        If the picture library has not been fetched.
+    ValueError
+        If the style holds markup.
+    """
     style, allowed = _style()
     scripts = '<script src="openseadragon.js"></script>\n<script src="viewer.js"></script>'
     policy = f"{_NOTHING_ELSE}; frame-ancestors 'none'; script-src 'self'; style-src {allowed}; img-src 'self'"
@@ -58,6 +66,13 @@ def export_page(facts: dict[str, Any]) -> bytes:
 
     Only these very scripts may run: the policy names their SHA-256, so it holds for pages opened from a folder, where
     "self" means different things to different browsers.
+
+    Raises
+    ------
+    OutputError
+        If the picture library has not been fetched.
+    ValueError
+        If the style or a script holds markup.
     """
     style, allowed = _style()
     scripts = [_harmless(static_file(name).decode()) for name in (LIBRARY, "viewer.js")]

@@ -38,6 +38,11 @@ class TilePyramid:
     ----------
     size : (width, height), level-0 px
     finest : exponent of the finest level; negative is finer than level 0
+
+    Raises
+    ------
+    ValueError
+        If a side is below 1 px.
     """
 
     size: tuple[int, int]

@@ -170,7 +170,13 @@ def _facts(folder: Path) -> dict[str, Any]:
 
 
 def read_offset(folder: Path) -> tuple[int, int]:
-    """What the slide's overlays and region files are reduced by, level-0 px; errors as `read_basis`."""
+    """What the slide's overlays and region files are reduced by, level-0 px.
+
+    Raises
+    ------
+    OutputError
+        As `read_basis`.
+    """
     with _reading(folder):
         x, y = _facts(folder)["offset"]
         return int(x), int(y)

@@ -38,7 +38,7 @@ def run_lengths(rings: Sequence[NDArray[np.int64]], width: int, height: int) -> 
 
     Parameters
     ----------
-    rings : closed, axis-parallel, (n + 1, 2) whole numbers, x then y, inside the image
+    rings : (n + 1, 2) int64 each, x then y, px, closed, axis-parallel, inside the image
     width, height : of the image, px
 
     Returns

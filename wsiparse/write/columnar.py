@@ -35,7 +35,17 @@ _DECIMALS: Final = {"x_px": 2, "y_px": 2, "x_um": 3, "y_um": 3}
 
 
 def half_up(values: NDArray[np.float64], decimals: int) -> NDArray[np.float64]:
-    """Rounded to `decimals`, halves away from zero, as the GeoJSON writer does; NaN stays."""
+    """Rounded to `decimals`, halves away from zero, as the GeoJSON writer does; NaN stays.
+
+    Parameters
+    ----------
+    values : (...) float64
+    decimals : >= 0
+
+    Returns
+    -------
+    (...) float64, the same shape
+    """
     scale = 10.0**decimals
     rounded: NDArray[np.float64] = np.copysign(np.floor(np.abs(values) * scale + 0.5) / scale, values)
     return rounded

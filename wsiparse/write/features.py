@@ -43,7 +43,17 @@ class FeatureStyle:
     metadata: dict[str, str]
 
     def pieces(self, names: tuple[str, ...]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        """The constant text between the numbers, in the order that `kernels.format_polygons` asks for."""
+        """The constant text between the numbers, in the order that `kernels.format_polygons` asks for.
+
+        Parameters
+        ----------
+        names : of the measurements
+
+        Returns
+        -------
+        pieces : (bytes,) uint8, one after the other
+        offsets : (n + 1,) int64, where each begins
+        """
         texts = [
             '{"type":"Feature","id":"',
             f'","geometry":{{"type":"{self.geometry}","coordinates":',
@@ -127,7 +137,18 @@ class FeatureText:
         self._buffer = np.empty(1 << 16, np.uint8)
 
     def polygons(self, table: ObjectTable, ids: NDArray[np.uint8], numbers: Measurements) -> memoryview:
-        """The features of a table with at least one row."""
+        """The features of a table with at least one row.
+
+        Parameters
+        ----------
+        table : N objects, field px
+        ids : (N, 16) uint8, the bytes of each id
+        numbers : of the same objects
+
+        Returns
+        -------
+        JSON text, valid until the next call
+        """
         columns = (table.coords[:, 0], table.coords[:, 1])
         (x, x_table), (y, y_table) = (axis.texts(c) for axis, c in zip(self._axes, columns, strict=True))
         index = table.coords if x is columns[0] and y is columns[1] else np.stack([x, y], axis=1)
@@ -139,7 +160,18 @@ class FeatureText:
         return self._buffer.data[:size]
 
     def points(self, table: ObjectTable, ids: NDArray[np.uint8], numbers: Measurements) -> memoryview:
-        """The features of a table with at least one row, each at its centroid."""
+        """The features of a table with at least one row, each at its centroid.
+
+        Parameters
+        ----------
+        table : N objects, field px
+        ids : (N, 16) uint8, the bytes of each id
+        numbers : of the same objects
+
+        Returns
+        -------
+        JSON text, valid until the next call
+        """
         centi = np.stack([axis.centi(table.centroid[:, i]) for i, axis in enumerate(self._axes)], axis=1)
         fixed, common = self._common(table, ids, numbers)
         self._reserve(fixed + len(table) * (2 * _centi_width(centi) + 4))

@@ -236,8 +236,13 @@ def write_centroids(
 ) -> GeojsonSummary:
     """Write one point an object, at its centroid, without measurements: a light alternative to `write_geojson`.
 
-    Ids are those of the polygons, so that a point names its object; load one file or the other. Arguments and errors
-    as `write_geojson`; by default everything goes into one file.
+    Ids are those of the polygons, so that a point names its object; load one file or the other. Arguments as
+    `write_geojson`; by default everything goes into one file.
+
+    Raises
+    ------
+    ValueError, OutputError
+        As `write_geojson`.
     """
     if part_rows is not None and part_rows < 1:
         raise ValueError(f"part_rows must be >= 1, got {part_rows}")

@@ -32,7 +32,7 @@ def canonical_ring(ring: NDArray[np.integer]) -> NDArray[np.int32]:
 
     Parameters
     ----------
-    ring : (n + 1, 2), x then y, px; last vertex equal to the first
+    ring : (n + 1, 2) of an integer dtype, x then y, px; last vertex equal to the first
 
     Returns
     -------
@@ -54,7 +54,13 @@ def canonical_ring(ring: NDArray[np.integer]) -> NDArray[np.int32]:
 
 
 def object_id(fingerprint: str, class_name: str, ring: NDArray[np.integer]) -> uuid.UUID:
-    """The id of one object from its shell (closed, field px).
+    """The id of one object from its shell.
+
+    Parameters
+    ----------
+    fingerprint : of the slide
+    class_name : of the object
+    ring : (n + 1, 2) of an integer dtype, x then y, field px, closed
 
     Raises
     ------

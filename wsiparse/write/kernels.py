@@ -38,9 +38,15 @@ def canonical_shells(
 ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """The canonical open shell of every polygon (see `wsiparse.write.ids.canonical_ring`), one after the other.
 
+    Parameters
+    ----------
+    coords : (V, 2) int32, x then y, px
+    ring_offsets : (R + 1,) int64
+    polygon_offsets : (N + 1,) int64
+
     Returns
     -------
-    ((K, 2) int32 vertices, x then y; (N + 1,) int64 offsets)
+    (K, 2) int32 vertices, x then y, and (N + 1,) int64 offsets
     """
     count = len(polygon_offsets) - 1
     offsets = np.zeros(count + 1, np.int64)
@@ -172,7 +178,13 @@ def _turn(a: int, b: int, c: int) -> float:
 def measure_shapes(
     coords: NDArray[np.int32], ring_offsets: NDArray[np.int64], polygon_offsets: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """Shape of every crack polygon: perimeter, circularity, solidity, eccentricity (see `wsiparse.write.geojson`).
+    """Shape of every crack polygon: perimeter, circularity, solidity, eccentricity (see `wsiparse.write.measure`).
+
+    Parameters
+    ----------
+    coords : (V, 2) int32, x then y, px
+    ring_offsets : (R + 1,) int64
+    polygon_offsets : (N + 1,) int64
 
     Returns
     -------
@@ -345,7 +357,18 @@ def _put_tail(
 
 @njit(cache=True, nogil=True)
 def centi_texts(centi: NDArray[np.int64], width: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Hundredths as decimal text: ((n, width) uint8, (n,) int64 lengths); `width` must hold the longest."""
+    """Hundredths as decimal text.
+
+    Parameters
+    ----------
+    centi : (n,) int64
+    width : must hold the longest, characters
+
+    Returns
+    -------
+    texts : (n, width) uint8
+    lengths : (n,) int64
+    """
     texts = np.zeros((len(centi), width), np.uint8)
     lengths = np.empty(len(centi), np.int64)
     for i in range(len(centi)):
@@ -380,13 +403,18 @@ def format_polygons(
 
     Parameters
     ----------
-    out : room for the text, which is not checked
-    index : (V, 2) rows of both tables of texts
-    ring_offsets, polygon_offsets, class_id : as in `wsiparse.types.ObjectTable`
-    x_texts, x_lengths, y_texts, y_lengths : (K, L) text of each coordinate of an axis, and how long it is
-    uids : (N, 16), the bytes of each id
-    values, decimals : (N, M) measurements, and (M,) how they are written; those that are not finite are not
-    pieces, piece_offsets : one after the other, and where each begins
+    out : (bytes,) uint8, room for the text, which is not checked
+    index : (V, 2) int32, rows of both tables of texts
+    ring_offsets : (R + 1,) int64
+    polygon_offsets : (N + 1,) int64
+    x_texts, y_texts : (K, L) uint8, text of each coordinate of an axis
+    x_lengths, y_lengths : (K,) int64, how long it is
+    class_id : (N,) uint8
+    uids : (N, 16) uint8, the bytes of each id
+    values : (N, M) float64, measurements; those that are not finite are not written
+    decimals : (M,) int64, how they are written
+    pieces : (text,) uint8, one after the other
+    piece_offsets : (n + 1,) int64, where each begins
     """
     p = 0
     for k in range(len(class_id)):
@@ -432,7 +460,19 @@ def format_points(
     pieces: NDArray[np.uint8],
     piece_offsets: NDArray[np.int64],
 ) -> int:
-    """Point features as JSON text, at (N, 2) `centi` hundredths; the other arguments as `format_polygons`."""
+    """Point features as JSON text; as `format_polygons` otherwise.
+
+    Parameters
+    ----------
+    out : (bytes,) uint8, room for the text, which is not checked
+    centi : (N, 2) int64, x then y, hundredths of a level-0 px
+    class_id : (N,) uint8
+    uids : (N, 16) uint8, the bytes of each id
+    values : (N, M) float64, measurements; those that are not finite are not written
+    decimals : (M,) int64, how they are written
+    pieces : (text,) uint8, one after the other
+    piece_offsets : (n + 1,) int64, where each begins
+    """
     p = 0
     for k in range(len(class_id)):
         p = _put_head(out, p, pieces, piece_offsets, uids[k])

@@ -154,7 +154,13 @@ def own_hash(record: dict[str, Any]) -> str:
 
 
 def drop_done(folder: Path) -> None:
-    """Take back a slide's DONE.json before its files change."""
+    """Take back a slide's DONE.json before its files change.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be removed.
+    """
     try:
         (folder / DONE).unlink(missing_ok=True)
     except OSError as err:

@@ -86,7 +86,20 @@ def measure(table: ObjectTable, prompts: PromptSet, um2_per_px: float, *, judged
 def measure_checked(
     table: ObjectTable, prompts: PromptSet, um2_per_px: float, *, judged: bool | None = None
 ) -> Measurements:
-    """`measure` of a table that `wsiparse.write.tables.checked` returned."""
+    """`measure` of a table that `wsiparse.write.tables.checked` returned.
+
+    Parameters
+    ----------
+    table : objects, field px
+    prompts : names of the class shares
+    um2_per_px : area of a field px, um^2
+    judged : whether recognition scores are among them; None: when any object has one
+
+    Raises
+    ------
+    ValueError
+        If `um2_per_px` is not finite and positive.
+    """
     if not (math.isfinite(um2_per_px) and um2_per_px > 0):
         raise ValueError(f"um2_per_px must be finite and > 0, got {um2_per_px}")
     names, decimals = (list(column) for column in zip(*_NAMES, strict=True))

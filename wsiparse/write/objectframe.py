@@ -69,7 +69,7 @@ class Outlines:
     polygon_offsets: NDArray[np.int64]
 
     def polygons(self) -> NDArray[Any]:
-        """(N,) shapely polygons."""
+        """(N,) shapely polygons, dtype object."""
         offsets = (self.ring_offsets, self.polygon_offsets)
         found: NDArray[Any] = shapely.from_ragged_array(shapely.GeometryType.POLYGON, self.coords, offsets)
         return found
@@ -157,7 +157,7 @@ class ObjectFrame:
         raise KeyError(f"no column {column!r}; there are {', '.join(self.columns)}")
 
     def polygons(self) -> NDArray[Any]:
-        """(N,) shapely polygons, level-0 px less the origin, holes kept.
+        """(N,) shapely polygons, dtype object, level-0 px less the origin, holes kept.
 
         Raises
         ------
@@ -167,7 +167,13 @@ class ObjectFrame:
         return self.shapes().polygons()
 
     def shapes(self) -> Outlines:
-        """The outlines, which must have been read (else ValueError)."""
+        """The outlines.
+
+        Raises
+        ------
+        ValueError
+            If the frame was read without outlines.
+        """
         if self.outlines is None:
             raise ValueError("these objects were read without outlines")
         return self.outlines
@@ -206,7 +212,7 @@ class ObjectFrame:
 
 
 def id_texts(uuid: NDArray[np.uint8]) -> NDArray[np.bytes_]:
-    """(N, 16) uint8 ids as (N,) ``S36``, hyphenated hexadecimal."""
+    """Ids as text: (N, 16) uint8, their bytes -> (N,) of dtype S36, hyphenated hexadecimal."""
     digits = np.frombuffer(b"0123456789abcdef", np.uint8)
     text = np.empty((len(uuid), 36), np.uint8)
     place = 0

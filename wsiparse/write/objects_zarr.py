@@ -455,7 +455,13 @@ class ObjectsReader:
         return arrays
 
     def count(self, kind: PromptKind) -> int:
-        """Number of objects of one kind, "cell" or "region"."""
+        """Number of objects of one kind, "cell" or "region".
+
+        Raises
+        ------
+        ValueError
+            If `kind` is neither.
+        """
         return int(self._columns(kind)["class_id"].shape[0])
 
     def batches(self, kind: PromptKind, rows: int = 1 << 15) -> Iterator[ObjectTable]:
@@ -494,7 +500,15 @@ class ObjectsReader:
         return self._slice(self._readers(kind), start, end)
 
     def rows_between(self, kind: PromptKind, top: float, bottom: float) -> tuple[int, int]:
-        """Rows [start, stop) whose first pixel's y lies in [top, bottom], field px: rows are in raster order."""
+        """Rows [start, stop) whose first pixel's y lies in [top, bottom], field px: rows are in raster order.
+
+        Raises
+        ------
+        ValueError
+            If `kind` is neither "cell" nor "region".
+        OutputError
+            On damage.
+        """
         first = self._readers(kind)["first_px"].read(0, self.count(kind))[:, 0]
         return int(np.searchsorted(first, top, "left")), int(np.searchsorted(first, bottom, "right"))
 

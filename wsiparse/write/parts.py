@@ -73,6 +73,11 @@ def output_errors(path: Path, *, all_errors: bool = True) -> Iterator[None]:
     path : what the user knows the output by
     all_errors : False passes on errors that are not about this output (a slide that cannot be read, say): only a full
         or read-only disk, and errors that name a file at or below `path`'s folder, are translated
+
+    Raises
+    ------
+    OutputError
+        Instead of such an error.
     """
     try:
         yield

@@ -65,9 +65,10 @@ class OutlineSweep:
         self._edges.append(edges)
 
     def band(self, stop: int) -> Runs:
-        """Runs of the rows from the current one up to `stop`, which becomes the current row; by row, then id.
+        """(R, 4) int32: runs of the rows from the current one up to `stop`, which becomes the current row.
 
-        Every object that begins above `stop` must have been added.
+        A run is row, first column, column after the last, id; they come by row, then id. Every object that begins above
+        `stop` must have been added.
         """
         edges = np.concatenate(self._edges) if self._edges else np.empty((0, 4), np.int32)
         runs: Runs = kernels.band_runs(edges, self.row, stop)
@@ -93,13 +94,13 @@ class RunQueue:
         self._waiting: list[Runs] = []
 
     def add(self, runs: Runs) -> None:
-        """Take the level-0 runs of rows below all earlier ones."""
+        """Take the level-0 runs, (R, 4) int32, of rows below all earlier ones."""
         found = kernels.coarser_runs(runs, self._level, *self._size)
         if len(found):
             self._waiting.append(found)
 
     def take(self, stop: int) -> tuple[Runs, NDArray[np.int64]]:
-        """Runs above row `stop` of the level, cut into tiles: (P, 4) runs and (columns + 1,) offsets.
+        """Runs above row `stop` of the level, cut into tiles: (P, 4) int32, and (columns + 1,) int64 offsets.
 
         The runs of a tile count columns from the tile's own first; rows are those of the level.
         """

@@ -27,8 +27,15 @@ def vertical_edges(
 
     Parameters
     ----------
-    coords, ring_offsets, polygon_offsets : as in `wsiparse.types.ObjectTable`
-    ids : (N,) of each object
+    coords : (V, 2) int32, x then y, canvas px
+    ring_offsets : (R + 1,) int64
+    polygon_offsets : (N + 1,) int64
+    ids : (N,) int32, of each object
+
+    Returns
+    -------
+    edges : (E, 4) int32, none where one is aslant
+    ok : False when one is
     """
     count = 0
     for ring in range(len(ring_offsets) - 1):
@@ -54,9 +61,16 @@ def vertical_edges(
 
 @njit(cache=True, nogil=True)
 def band_runs(edges: NDArray[np.int32], start: int, stop: int) -> NDArray[np.int32]:
-    """Runs of the rows [start, stop) inside the outlines (even-odd rule), by row, then id.
+    """Runs of some rows inside the outlines (even-odd rule), by row, then id.
 
-    Edges of one object lie side by side in `edges`, ids ascending; edges outside the rows are skipped.
+    Parameters
+    ----------
+    edges : (E, 4) int32, those of one object side by side, ids ascending; edges outside the rows are skipped
+    start, stop : the rows [start, stop), px
+
+    Returns
+    -------
+    (R, 4) int32
     """
     rows = stop - start
     steps = np.zeros(rows + 1, np.int64)
@@ -115,10 +129,19 @@ def _sort(values: NDArray[np.int32], first: int, last: int) -> None:
 
 @njit(cache=True, nogil=True)
 def coarser_runs(runs: NDArray[np.int32], level: int, width: int, height: int) -> NDArray[np.int32]:
-    """The same runs as `level` of a pyramid shows them, in its px (see `wsiparse.write.raster.level_size`).
+    """The same runs as a level of a pyramid shows them (see `wsiparse.write.raster.level_size`).
 
-    Pixel i of an axis of `extent` px shows pixel min((i << level) + half, extent - 1), half being half a block;
-    the extents are `width` and `height`, px of level 0.
+    Pixel i of an axis of `extent` px shows pixel min((i << level) + half, extent - 1), half being half a block.
+
+    Parameters
+    ----------
+    runs : (R, 4) int32, px of level 0
+    level : of the pyramid, >= 0
+    width, height : of level 0, px
+
+    Returns
+    -------
+    (n, 4) int32, px of the level, n <= R
     """
     if level == 0:
         return runs
@@ -152,11 +175,18 @@ def coarser_runs(runs: NDArray[np.int32], level: int, width: int, height: int) -
 
 @njit(cache=True, nogil=True)
 def split_runs(runs: NDArray[np.int32], edge: int, columns: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """Cut runs at multiples of `edge` px and sort them by tile column, otherwise in the order they came.
+    """Cut runs at the borders of tiles and sort them by tile column, otherwise in the order they came.
+
+    Parameters
+    ----------
+    runs : (R, 4) int32
+    edge : of a tile, px
+    columns : number of tiles in a row
 
     Returns
     -------
-    ((P, 4) int32 runs with columns counted from their tile's own first, (columns + 1,) int64 offsets)
+    runs : (P, 4) int32, with columns counted from their tile's own first
+    offsets : (columns + 1,) int64
     """
     offsets = np.zeros(columns + 1, np.int64)
     for i in range(len(runs)):
@@ -179,7 +209,14 @@ def split_runs(runs: NDArray[np.int32], edge: int, columns: int) -> tuple[NDArra
 
 @njit(cache=True, nogil=True)
 def paint_runs(image: NDArray[np.int32], runs: NDArray[np.int32], top: int) -> None:
-    """Write the id of each run into `image` (H, W), whose first row is row `top`."""
+    """Write the id of each run into an image.
+
+    Parameters
+    ----------
+    image : (H, W) int32, changed in place
+    runs : (R, 4) int32
+    top : row of the image's first row
+    """
     for i in range(len(runs)):
         y, value = runs[i, 0] - top, runs[i, 3]
         for x in range(runs[i, 1], runs[i, 2]):

@@ -32,13 +32,22 @@ __all__ = [
 
 
 def rings_of(table: ObjectTable, row: int) -> list[NDArray[np.int32]]:
-    """The closed rings of one object, its shell first."""
+    """The closed rings of one object, (n + 1, 2) int32 each, x then y, field px, its shell first."""
     first, last = int(table.polygon_offsets[row]), int(table.polygon_offsets[row + 1])
     return [table.coords[table.ring_offsets[r] : table.ring_offsets[r + 1]] for r in range(first, last)]
 
 
 def canonical_ring(ring: NDArray[np.integer]) -> NDArray[np.int32]:
-    """As `wsiparse.write.ids.canonical_ring`, by trying every rotation in both directions."""
+    """As `wsiparse.write.ids.canonical_ring`, by trying every rotation in both directions.
+
+    Parameters
+    ----------
+    ring : (n + 1, 2) of an integer dtype, x then y, px, closed
+
+    Returns
+    -------
+    (n, 2) int32, open
+    """
     points = [(int(y), int(x)) for x, y in ring[:-1]]
     walks = [walk[i:] + walk[:i] for walk in (points, points[::-1]) for i in range(len(points))]
     return np.array([(x, y) for y, x in min(walks)], np.int32).reshape(-1, 2)
@@ -56,7 +65,16 @@ def ids(table: ObjectTable, prompts: PromptSet, fingerprint: str) -> list[uuid.U
 
 
 def pixels_of(rings: list[NDArray[np.int32]]) -> NDArray[np.bool_]:
-    """The pixels inside crack rings (even-odd rule), (H, W) bool over their bounding box with a border of one."""
+    """The pixels inside crack rings (even-odd rule), over their bounding box with a border of one.
+
+    Parameters
+    ----------
+    rings : (n + 1, 2) int32 each, x then y, px, closed
+
+    Returns
+    -------
+    (H, W) bool
+    """
     points = np.concatenate(rings)
     low, high = points.min(axis=0) - 1, points.max(axis=0) + 1
     crossings = np.zeros((high[1] - low[1], high[0] - low[0]), np.int64)
@@ -69,7 +87,18 @@ def pixels_of(rings: list[NDArray[np.int32]]) -> NDArray[np.bool_]:
 
 
 def label_image(table: ObjectTable, numbers: NDArray[np.int32], size: tuple[int, int]) -> NDArray[np.int32]:
-    """(H, W) int32: each object's number on its pixels, 0 elsewhere, on a canvas of `size` (width, height) px."""
+    """Each object's number on its pixels, 0 elsewhere.
+
+    Parameters
+    ----------
+    table : N objects
+    numbers : (N,) int32
+    size : (width, height) of the canvas, px
+
+    Returns
+    -------
+    (height, width) int32
+    """
     image = np.zeros(size[::-1], np.int32)
     for row, number in enumerate(numbers.tolist()):
         rings = rings_of(table, row)
@@ -80,7 +109,17 @@ def label_image(table: ObjectTable, numbers: NDArray[np.int32], size: tuple[int,
 
 
 def coarser(image: NDArray[Any], level: int) -> NDArray[Any]:
-    """Level `level` of a pyramid over `image`, by looking each pixel up (see `wsiparse.write.ngff`)."""
+    """Level of a pyramid, by looking each pixel up (see `wsiparse.write.ngff`).
+
+    Parameters
+    ----------
+    image : (H, W) of any dtype
+    level : of the pyramid, >= 0
+
+    Returns
+    -------
+    (rows, columns) of the same dtype
+    """
     half = 2**level // 2
     rows, columns = (
         np.minimum(np.arange(0, extent, 2**level) + half, extent - 1) if level else np.arange(extent)
@@ -104,7 +143,7 @@ def _crofton(mask: NDArray[np.bool_]) -> float:
 
 
 def measure_shapes(table: ObjectTable) -> NDArray[np.float64]:
-    """As `wsiparse.write.kernels.measure_shapes`, from the pixels of each object and shapely's convex hull."""
+    """(N, 4) float64: as `wsiparse.write.kernels.measure_shapes`, from pixels and shapely's convex hull."""
     import shapely
 
     out = np.zeros((len(table), 4))

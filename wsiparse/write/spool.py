@@ -171,6 +171,8 @@ class ObjectSpool:
         ------
         ValueError
             If there are fewer.
+        OutputError
+            If the log cannot be cut.
         """
         if not 0 <= batches <= self.batches:
             raise ValueError(f"cannot keep {batches} of {self.batches} batches")

@@ -1,7 +1,7 @@
 """Compiled loops on runs of pixels: connect, split, trace and measure objects. No checks: the callers validate.
 
 Everything works on *runs*: a run k is the pixels ``(y[k], x0[k] .. x1[k]-1)``, maximal along its row, and runs are
-sorted by (y, x0) inside their group. ``start`` (G + 1,) delimits the groups (components, or instances). A group's
+sorted by (y, x0) inside their group. ``start`` (G + 1,) int64 delimits the groups (components, or instances). A group's
 cost is its pixels and runs, never its bounding box, so a ring round the slide costs what it covers.
 
 *Slots* lay the pixels of runs out along one axis, with a void slot before the first and after every run, so that the
@@ -9,6 +9,8 @@ left and right neighbour of slot s are s - 1 and s + 1; ``up`` and ``down`` hold
 Slot 0 is void and stands for every missing neighbour. 4-neighbours never belong to two components, so whatever moves
 along these links is component-local by construction, and nothing depends on where a component lies or what lies
 beside it.
+
+In the shapes below: R runs, G groups, S slots (voids included), J stretches of `link_slots`, P prompts or classes.
 
 All arithmetic that decides anything is on integers: sums do not depend on their order, results not on the compiler.
 

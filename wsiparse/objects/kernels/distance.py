@@ -1,4 +1,9 @@
-"""Distance to the outside of a run's component, exact and smoothed along the component's own links."""
+"""Distance to the outside of a run's component, exact and smoothed along the component's own links.
+
+The exact one in two passes, along columns and then along rows by the lower envelope of parabolas: Felzenszwalb &
+Huttenlocher, "Distance transforms of sampled functions", Theory of Computing 8, 415-428, 2012; in whole numbers after
+Meijster, Roerdink & Hesselink, "A general algorithm for computing distance transforms in linear time", ISMM 2000.
+"""
 
 from __future__ import annotations
 
@@ -68,8 +73,16 @@ def squared_distances(
 
     Outside the canvas is outside the component. Distance to the background equals distance to the component's own
     complement: a shortest 4-connected staircase towards another component leaves this one through background, which
-    is no farther. `column` is scratch; both arrays come zeroed and keep 0 on voids. Runs longer than `short_run` use
-    the linear-time envelope instead of a local search.
+    is no farther.
+
+    Parameters
+    ----------
+    x0, x1 : (R,) int32, of each run, px
+    slot : (R,) int64, first slot of each run
+    upper, lower, length : (J,) int32, stretches as `link_slots` writes them
+    column : (S,) int32, scratch, comes zeroed
+    out : (S,) int32, px^2; comes zeroed and keeps 0 on voids
+    short_run : px; longer runs use the linear-time envelope instead of a local search
     """
     runs = len(x0)
     longest = 0
@@ -115,7 +128,13 @@ def squared_distances(
 
 @njit(cache=True, nogil=True)
 def distance_levels(squared: Ints, out: Ints) -> None:
-    """sqrt of squared distances in 1/FINE px, rounded down; voids stay 0."""
+    """sqrt of squared distances, rounded down; voids stay 0.
+
+    Parameters
+    ----------
+    squared : (S,) int32, px^2
+    out : (S,) int32, 1/FINE px; may be `squared` itself
+    """
     for i in range(len(squared)):
         d = squared[i]
         out[i] = _SQUARE_ROOTS[np.uint64(d)] if d < len(_SQUARE_ROOTS) else int(math.sqrt(float(d)) * FINE)
@@ -137,7 +156,17 @@ def diffuse(
     """Explicit heat flow in place on the component's own 4-neighbour graph, none over its border.
 
     Each step: v += weight / 256 * sum over neighbours (v_n - v), rounded to nearest. `steps` steps have variance
-    2 * steps * weight / 256 px^2 per axis. `flow` is scratch.
+    2 * steps * weight / 256 px^2 per axis.
+
+    Parameters
+    ----------
+    x0, x1 : (R,) int32, of each run, px
+    slot : (R,) int64, first slot of each run
+    upper, lower, length : (J,) int32, stretches as `link_slots` writes them
+    values : (S,) int32, any unit; changed in place on pixels
+    flow : (S,) int32, scratch
+    steps : >= 0
+    weight : of a step, 1/256
     """
     for _ in range(steps):
         for k in range(len(x0)):

@@ -1,4 +1,8 @@
-"""Which prompt a pixel belongs to, from the probabilities of all of them."""
+"""Which prompt a pixel belongs to, from the probabilities of all of them.
+
+The rules, and BiomedParse's ``combine_masks`` (Zhao et al., Nature Methods 2024), are told in
+`wsiparse.objects.panoptic`.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +20,18 @@ _STRETCH = 2048
 def combine_cells(
     probabilities: NDArray[np.float32], thresholds: NDArray[np.float32], winner: Bytes, confidence: Bytes
 ) -> int:
-    """Highest probability among those above their threshold, first on ties; (P, N) float32 -> (N,) uint8 twice.
+    """Highest probability among those above their threshold, first on ties.
 
-    Returns how many values are no probabilities (NaN included).
+    Parameters
+    ----------
+    probabilities : (P, N) float32
+    thresholds : (P,) float32
+    winner : (N,) uint8, written: position + 1, 0 for none
+    confidence : (N,) uint8, written: round(255 p) of the winner, at least 1, 0 for none
+
+    Returns
+    -------
+    How many values are no probabilities (NaN included)
     """
     prompts, n = probabilities.shape
     best = np.empty(_STRETCH, np.float32)
@@ -45,7 +58,17 @@ def combine_cells(
 
 @njit(cache=True, nogil=True)
 def quantise(probabilities: NDArray[np.float32], out: Bytes) -> int:
-    """round(255 p), halves up, clipped to 0-255; returns how many values are no probabilities."""
+    """round(255 p), halves up, clipped to 0-255.
+
+    Parameters
+    ----------
+    probabilities : (N,) float32
+    out : (N,) uint8, written
+
+    Returns
+    -------
+    How many values are no probabilities (NaN included)
+    """
     wrong = 0
     for i in range(len(probabilities)):
         p = probabilities[i]
@@ -59,7 +82,19 @@ def quantise(probabilities: NDArray[np.float32], out: Bytes) -> int:
 def upstream_counts(
     probabilities: NDArray[np.float32], low: np.float32, area: Longs, won: Longs, total: NDArray[np.float64]
 ) -> int:
-    """Per target: pixels above `low`, pixels won among those, summed probability; returns how many values are wrong."""
+    """Per target: pixels above `low`, pixels won among those, summed probability.
+
+    Parameters
+    ----------
+    probabilities : (P, N) float32
+    low : probability a target's region lies above
+    area, won : (P,) int64, come zeroed: px
+    total : (P,) float64, comes zeroed: probability summed over the region
+
+    Returns
+    -------
+    How many values are no probabilities (NaN included)
+    """
     targets, n = probabilities.shape
     best = np.empty(_STRETCH, np.float32)
     who = np.empty(_STRETCH, np.int32)
@@ -92,7 +127,15 @@ def upstream_counts(
 def upstream_winner(
     probabilities: NDArray[np.float32], kept: NDArray[np.bool_], high: np.float32, winner: Bytes
 ) -> None:
-    """Position + 1 of the kept target of highest probability above `high`, first on ties; 0 for none."""
+    """Position + 1 of the kept target of highest probability above `high`, first on ties; 0 for none.
+
+    Parameters
+    ----------
+    probabilities : (P, N) float32
+    kept : (P,) bool
+    high : probability a target's mask lies above
+    winner : (N,) uint8, written
+    """
     targets, n = probabilities.shape
     best = np.empty(_STRETCH, np.float32)
     who = np.empty(_STRETCH, np.int32)

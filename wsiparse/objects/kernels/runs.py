@@ -12,7 +12,7 @@ from wsiparse.objects.kernels.union_find import find_root
 
 @njit(cache=True, nogil=True)
 def count_runs(image: NDArray[np.integer]) -> int:
-    """Number of runs of equal non-zero value in `image` (H, W)."""
+    """Number of runs of equal non-zero value in `image`, (H, W) of an integer dtype, W >= 1."""
     height, width = image.shape
     n = 0
     for y in range(height):
@@ -26,7 +26,14 @@ def count_runs(image: NDArray[np.integer]) -> int:
 
 @njit(cache=True, nogil=True)
 def fill_runs(image: NDArray[np.integer], ys: Ints, x0: Ints, x1: Ints, value: Ints) -> None:
-    """Write the runs counted by `count_runs`, in raster order, with their value."""
+    """Write the runs counted by `count_runs`, in raster order, with their value.
+
+    Parameters
+    ----------
+    image : (H, W) of an integer dtype
+    ys, x0, x1 : (R,) int32, written: row, first px, px after the last
+    value : (R,) int32, written
+    """
     height, width = image.shape
     k = 0
     for y in range(height):
@@ -50,7 +57,13 @@ def fill_runs(image: NDArray[np.integer], ys: Ints, x0: Ints, x1: Ints, value: I
 
 @njit(cache=True, nogil=True)
 def connect_runs(ys: Ints, x0: Ints, x1: Ints, component: Ints) -> int:
-    """4-connected components of runs in raster order, numbered 0.. by first pixel; returns how many."""
+    """4-connected components of runs, numbered 0.. by first pixel; returns how many.
+
+    Parameters
+    ----------
+    ys, x0, x1 : (R,) int32, of each run, px, in raster order
+    component : (R,) int32, written
+    """
     n = len(ys)
     parent = component  # union-find in place; the smaller index is the root, so a root is its component's first run
     a = 0
@@ -83,7 +96,15 @@ def connect_runs(ys: Ints, x0: Ints, x1: Ints, component: Ints) -> int:
 
 @njit(cache=True, nogil=True)
 def group_runs(group: Ints, n: int, start: Longs, order: Longs) -> None:
-    """Stable counting sort: ``order[start[g]:start[g + 1]]`` are the runs of group g; negative groups are left out."""
+    """Stable counting sort: ``order[start[g]:start[g + 1]]`` are the runs of group g; negative groups are left out.
+
+    Parameters
+    ----------
+    group : (R,) int32, of each run, < `n`
+    n : number of groups
+    start : (n + 1,) int64, written
+    order : (R,) int64, written as far as ``start[n]``
+    """
     start[:] = 0
     for g in group:
         if g >= 0:
@@ -100,7 +121,13 @@ def group_runs(group: Ints, n: int, start: Longs, order: Longs) -> None:
 
 @njit(cache=True, nogil=True)
 def slot_starts(x0: Ints, x1: Ints, slot: Longs) -> int:
-    """First slot of every run; returns the total number of slots, voids included."""
+    """First slot of every run; returns the total number of slots, voids included.
+
+    Parameters
+    ----------
+    x0, x1 : (R,) int32, of each run, px
+    slot : (R,) int64, written
+    """
     s = 1
     for k in range(len(x0)):
         slot[k] = s
@@ -110,7 +137,16 @@ def slot_starts(x0: Ints, x1: Ints, slot: Longs) -> int:
 
 @njit(cache=True, nogil=True)
 def gather(plane: Bytes, x0: Ints, x1: Ints, src: Longs, slot: Longs, out: Bytes) -> None:
-    """Copy the pixels of runs from where they lie in a flat `plane` to their slots."""
+    """Copy the pixels of runs from where they lie in a flat plane to their slots.
+
+    Parameters
+    ----------
+    plane : (n,) uint8
+    x0, x1 : (R,) int32, of each run, px
+    src : (R,) int64, where each run's first pixel lies in `plane`
+    slot : (R,) int64, where it goes in `out`
+    out : (S,) uint8, written on pixels
+    """
     for k in range(len(src)):
         n = x1[k] - x0[k]
         source, target = plane[src[k] : src[k] + n], out[slot[k] : slot[k] + n]
@@ -131,10 +167,22 @@ def link_slots(
     lower: Ints,
     length: Ints,
 ) -> int:
-    """Vertical neighbours of every slot inside its group; 0 where there is none (arrays come zeroed).
+    """Vertical neighbours of every slot inside its group; 0 where there is none.
 
     Also writes each stretch over which two runs lie one above the other, in raster order of the lower run: slots
-    ``upper + i`` and ``lower + i``, 0 <= i < ``length``. Returns how many there are, at most two a run.
+    ``upper + i`` and ``lower + i``, 0 <= i < ``length``.
+
+    Parameters
+    ----------
+    ys, x0, x1 : (R,) int32, of each run, px
+    start : (G + 1,) int64
+    slot : (R,) int64, first slot of each run
+    up, down : (S,) int32, come zeroed: slots of the neighbours
+    upper, lower, length : (2 * R,) int32, written
+
+    Returns
+    -------
+    Number of stretches J, at most two a run
     """
     n = 0
     for g in range(len(start) - 1):
@@ -163,7 +211,15 @@ def link_slots(
 
 @njit(cache=True, nogil=True)
 def paint_runs(start: Longs, ys: Ints, x0: Ints, x1: Ints, number: Ints, out: Ints) -> None:
-    """Write ``number[g]`` into the pixels of group g of a dense image."""
+    """Write ``number[g]`` into the pixels of group g of a dense image.
+
+    Parameters
+    ----------
+    start : (G + 1,) int64
+    ys, x0, x1 : (R,) int32, of each run, px of `out`
+    number : (G,) int32
+    out : (H, W) int32, written on pixels
+    """
     for g in range(len(start) - 1):
         v = number[g]
         for k in range(start[g], start[g + 1]):

@@ -1,4 +1,8 @@
-"""Components to instances: levels, persistent peaks, flood, and the runs of what was flooded."""
+"""Components to instances: levels, persistent peaks, flood, and the runs of what was flooded.
+
+Peaks by union-find in descending level (Edelsbrunner, Letscher & Zomorodian 2002), flood by a queue per level (Beucher
+& Meyer 1993): see `wsiparse.objects.split`.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,15 @@ LEVELS_PER_PX = 16
 
 @njit(cache=True, nogil=True)
 def coarse_levels(x0: Ints, x1: Ints, slot: Longs, values: Ints, level: Ints) -> None:
-    """Distances in 1/FINE px as flood levels in 1/LEVELS_PER_PX px, rounded to nearest."""
+    """Smoothed distances as flood levels, rounded to nearest.
+
+    Parameters
+    ----------
+    x0, x1 : (R,) int32, of each run, px
+    slot : (R,) int64, first slot of each run
+    values : (S,) int32, 1/FINE px
+    level : (S,) int32, written on pixels: 1/LEVELS_PER_PX px
+    """
     unit = FINE // LEVELS_PER_PX
     for k in range(len(x0)):
         s, n = slot[k], x1[k] - x0[k]
@@ -26,7 +38,16 @@ def coarse_levels(x0: Ints, x1: Ints, slot: Longs, values: Ints, level: Ints) ->
 
 @njit(cache=True, nogil=True)
 def add_levels(x0: Ints, x1: Ints, src: Longs, slot: Longs, plane: Bytes, level: Ints) -> None:
-    """Add the pixels of a flat stored landscape to the levels."""
+    """Add the pixels of a flat stored landscape to the levels.
+
+    Parameters
+    ----------
+    x0, x1 : (R,) int32, of each run, px
+    src : (R,) int64, where each run's first pixel lies in `plane`
+    slot : (R,) int64, first slot of each run
+    plane : (n,) uint8, grey levels
+    level : (S,) int32, changed in place on pixels
+    """
     for k in range(len(x0)):
         n = x1[k] - x0[k]
         v, to = plane[src[k] : src[k] + n], level[slot[k] : slot[k] + n]
@@ -36,7 +57,14 @@ def add_levels(x0: Ints, x1: Ints, src: Longs, slot: Longs, plane: Bytes, level:
 
 @njit(cache=True, nogil=True)
 def clear_levels(x0: Ints, x1: Ints, slot: Longs, level: Ints) -> None:
-    """Level 0 on every pixel."""
+    """Level 0 on every pixel.
+
+    Parameters
+    ----------
+    x0, x1 : (R,) int32, of each run, px
+    slot : (R,) int64, first slot of each run
+    level : (S,) int32, written on pixels
+    """
     for k in range(len(x0)):
         level[slot[k] : slot[k] + x1[k] - x0[k]] = 0
 
@@ -187,11 +215,20 @@ def split_components(
 ) -> None:
     """Number the pixels of every component by instance: persistence seeds, then a flood in descending level.
 
-    `level` (slots,) int32: landscape, >= 0 on pixels, -1 on voids. A peak becomes a seed when it rises at least
-    `persistence` levels and at least `relative` / 1024 of its own level above the saddle towards a higher peak; of
-    equal peaks the earlier in raster order counts as higher. `label` (slots,) int32 comes zeroed and gets 1.. per
-    component with several instances, in raster order of their first pixels; ``number`` (G,) how many each component
-    has.
+    A peak becomes a seed when it rises at least `persistence` levels and at least `relative` / 1024 of its own level
+    above the saddle towards a higher peak; of equal peaks the earlier in raster order counts as higher.
+
+    Parameters
+    ----------
+    start : (G + 1,) int64
+    x0, x1 : (R,) int32, of each run, px
+    slot : (R,) int64, first slot of each run
+    up, down : (S,) int32, slots of the vertical neighbours
+    level : (S,) int32, landscape, >= 0 on pixels, -1 on voids
+    persistence, relative : in levels, and in 1/1024 of a peak's own
+    label : (S,) int32, comes zeroed and gets 1.. per component with several instances, in raster order of their first
+        pixels
+    number : (G,) int64, written: how many instances each component has
     """
     groups = len(start) - 1
     largest = 0
@@ -235,7 +272,16 @@ def split_components(
 
 @njit(cache=True, nogil=True)
 def count_instance_runs(start: Longs, x0: Ints, x1: Ints, slot: Longs, label: Ints, number: Longs) -> int:
-    """Number of runs that `instance_runs` writes."""
+    """Number of runs that `instance_runs` writes.
+
+    Parameters
+    ----------
+    start : (G + 1,) int64
+    x0, x1 : (R,) int32, of each run, px
+    slot : (R,) int64, first slot of each run
+    label : (S,) int32, as `split_components` writes it
+    number : (G,) int64, as `split_components` writes it
+    """
     runs = 0
     for g in range(len(start) - 1):
         if number[g] == 1:
@@ -265,7 +311,20 @@ def instance_runs(
     out_x1: Ints,
     out_src: Longs,
 ) -> None:
-    """The runs of every instance, grouped by instance, with what ``src`` says of their first pixel."""
+    """The runs of every instance, grouped by instance, with what ``src`` says of their first pixel.
+
+    Parameters
+    ----------
+    start : (G + 1,) int64
+    ys, x0, x1 : (R,) int32, of each run, canvas px
+    slot : (R,) int64, first slot of each run
+    src : (R,) int64, where each run's first pixel lies in the planes
+    label : (S,) int32, as `split_components` writes it
+    number : (G,) int64, as `split_components` writes it
+    out_start : (number.sum() + 1,) int64, written
+    out_y, out_x0, out_x1 : (n,) int32, written; n as `count_instance_runs` says
+    out_src : (n,) int64, written
+    """
     most = 1
     for g in range(len(start) - 1):
         most = max(most, number[g])

@@ -92,11 +92,22 @@ def _grown(array: Ints, used: int, needed: int) -> Ints:
 def trace_runs(start: Longs, ys: Ints, x0: Ints, x1: Ints, polygon_offsets: Longs) -> tuple[Ints, Longs, bool]:
     """Boundary rings of every group along pixel cracks, corners only.
 
-    Returns (coords (V, 2) int32 x then y, ring_offsets (R + 1,) int64, ok). The shell comes first and starts at the
-    top left corner of the first pixel, a hole at the top left corner of its first pixel, holes in raster order of
-    that pixel; all rings walk with the object on the right hand on screen (y down), which is the positive
-    (counter-clockwise) direction of the numbers, as RFC 7946 wants shells, and the negative one for holes. `ok` is
-    False when a group is not connected.
+    The shell comes first and starts at the top left corner of the first pixel, a hole at the top left corner of its
+    first pixel, holes in raster order of that pixel; all rings walk with the object on the right hand on screen (y
+    down), which is the positive (counter-clockwise) direction of the numbers, as RFC 7946 wants shells, and the
+    negative one for holes.
+
+    Parameters
+    ----------
+    start : (G + 1,) int64
+    ys, x0, x1 : (R,) int32, of each run, canvas px
+    polygon_offsets : (G + 1,) int64, written
+
+    Returns
+    -------
+    coords : (V, 2) int32, x then y, canvas px
+    ring_offsets : (n + 1,) int64, n rings
+    ok : False when a group is not connected
     """
     groups = len(start) - 1
     longest = 0

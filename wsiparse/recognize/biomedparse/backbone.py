@@ -1,4 +1,4 @@
-"""Image to four feature maps: a focal modulation network (Yang et al. 2022), large geometry.
+"""Image to four feature maps: a focal modulation network (Yang et al., NeurIPS 2022), large geometry.
 
 Everything between the convolutions is kept channels-last, (B, H, W, C): the linear layers and norms want it so, the
 depthwise convolutions read the same memory as a permuted view, and no plane is ever transposed.
@@ -143,12 +143,12 @@ class FocalBackbone(nn.Module):
 
         Parameters
         ----------
-        image : (B, 3, H, W), RGB, zero mean and unit variance; H and W multiples of 32
+        image : (B, 3, H, W), the weights' dtype, RGB, zero mean and unit variance; H and W multiples of 32
 
         Returns
         -------
-        four maps (B, C_i, H / 4 / 2^i, W / 4 / 2^i), i = 0..3, channels-last in memory; with the published sizes
-        192 x 256 x 256, 384 x 128 x 128, 768 x 64 x 64 and 1536 x 32 x 32 for a 1024 px input
+        four maps (B, C_i, H / 4 / 2^i, W / 4 / 2^i), i = 0..3, of a float dtype, channels-last in memory; with the
+        published sizes 192 x 256 x 256, 384 x 128 x 128, 768 x 64 x 64 and 1536 x 32 x 32 for a 1024 px input
 
         Raises
         ------

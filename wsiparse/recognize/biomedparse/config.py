@@ -40,6 +40,12 @@ class NetworkConfig:
     vocabulary : token ids are below this
     context : longest prompt, tokens
     text_dim, text_heads, text_layers : the text transformer
+
+    Raises
+    ------
+    ValueError
+        If `input_px` is no multiple of 32, `hidden_dim` does not divide by `heads`, `norm_groups` and 4, `text_dim` not
+        by `text_heads`, or `focal_window` is even.
     """
 
     input_px: int = 1024

@@ -1,4 +1,4 @@
-"""Mask queries and prompt words to mask and caption embeddings (a Mask2Former-style decoder, Cheng et al. 2022).
+"""Mask queries and prompt words to mask and caption embeddings (a Mask2Former-style decoder: Cheng et al., CVPR 2022).
 
 Learned queries look at one scale of the image per layer, only where their own mask so far is positive, and then
 exchange with the prompt's tokens. Two things make a prompt cheap once its tile is encoded:
@@ -26,13 +26,14 @@ __all__ = ["ImageEncoding", "MaskDecoder", "QueryEmbeddings", "reduce_plane"]
 
 @dataclass(frozen=True, slots=True)
 class ImageEncoding:
-    """All that the decoder needs of a batch of B tiles; computed once, used by every prompt.
+    """All that the decoder needs of a batch of B tiles of S px; computed once, used by every prompt.
 
     Parameters
     ----------
-    mask_features : (B, S / 4, S / 4, C)
-    reduced : per decoder scale (strides 32, 16, 8) the mask features there, (B, N_i, C), row-major positions
-    memory : per decoder layer the projected keys and values of its scale, (B, heads, N_i, C / heads)
+    mask_features : (B, S / 4, S / 4, C), the weights' dtype
+    reduced : per decoder scale (strides 32, 16, 8) the mask features there, (B, N_i, C), row-major
+        positions, same dtype
+    memory : per decoder layer the projected keys and values of its scale, (B, heads, N_i, C / heads), same dtype
     """
 
     mask_features: Tensor
@@ -42,10 +43,14 @@ class ImageEncoding:
 
 @dataclass(frozen=True, slots=True)
 class QueryEmbeddings:
-    """What the decoder says about Q queries: `masks` and `captions`, each (B, Q, C).
+    """What the decoder says about Q queries.
 
     The dot product of a mask embedding with the mask features is the query's mask logit; the cosine of a caption
     embedding and a prompt's class embedding says how well the query answers that prompt.
+
+    Parameters
+    ----------
+    masks, captions : (B, Q, C), the weights' dtype
     """
 
     masks: Tensor
@@ -53,9 +58,23 @@ class QueryEmbeddings:
 
 
 def reduce_plane(plane: Tensor, factor: int) -> Tensor:
-    """Bilinear reduction of (B, H, W, C) by an even whole factor: the mean of the 2 x 2 pixels at each block's centre.
+    """Bilinear reduction by an even whole factor: the mean of the 2 x 2 pixels at each block's centre.
 
     That is what bilinear interpolation without antialiasing and without aligned corners does at such factors.
+
+    Parameters
+    ----------
+    plane : (B, H, W, C) of a float dtype
+    factor : px of the plane per px of the result
+
+    Returns
+    -------
+    (B, H / factor, W / factor, C), same dtype
+
+    Raises
+    ------
+    ValueError
+        If `factor` is odd or does not divide H and W.
     """
     if factor % 2 or plane.shape[1] % factor or plane.shape[2] % factor:
         raise ValueError(f"cannot reduce a plane of {tuple(plane.shape[1:3])} px by {factor}")
@@ -156,8 +175,8 @@ class MaskDecoder(nn.Module):
 
         Parameters
         ----------
-        normed : (B, Q, C), queries after `decoder_norm`
-        reduced : (B, N, C), mask features at that scale
+        normed : (B, Q, C), the weights' dtype, queries after `decoder_norm`
+        reduced : (B, N, C), same dtype, mask features at that scale
 
         Returns
         -------
@@ -172,7 +191,7 @@ class MaskDecoder(nn.Module):
         Parameters
         ----------
         image : B encoded tiles
-        tokens : (N, C), the tokens of one prompt (solo) or of several, one after the other (joint)
+        tokens : (N, C), the weights' dtype, the tokens of one prompt (solo) or of several, one after the other (joint)
 
         Returns
         -------

@@ -1,8 +1,8 @@
 """Building blocks shared by the text encoder, the pixel decoder and the mask decoder.
 
-Attention follows Vaswani et al. 2017; its weights are packed as in ``torch.nn.MultiheadAttention`` (query, key and
-value projections stacked), because that is how checkpoints store them. Keys and values can be projected once and
-used by many queries, which ``nn.MultiheadAttention`` does not offer.
+Attention follows Vaswani et al. (NeurIPS 2017); its weights are packed as in ``torch.nn.MultiheadAttention`` (query,
+key and value projections stacked), because that is how checkpoints store them. Keys and values can be projected once
+and used by many queries, which ``nn.MultiheadAttention`` does not offer.
 """
 
 from __future__ import annotations
@@ -18,7 +18,12 @@ __all__ = ["KeysValues", "MultiheadAttention", "sine_position"]
 
 
 class KeysValues(NamedTuple):
-    """Projected keys and values, each (B, heads, N, C / heads)."""
+    """Projected keys and values.
+
+    Parameters
+    ----------
+    keys, values : (B, heads, N, C / heads), the weights' dtype
+    """
 
     keys: Tensor
     values: Tensor
@@ -49,22 +54,29 @@ class MultiheadAttention(nn.Module):
         return out.view(*x.shape[:2], self.heads, dim // self.heads).transpose(1, 2)
 
     def keys_values(self, keys: Tensor, values: Tensor) -> KeysValues:
-        """Project keys and values, each (B, N, C), once for any number of calls of `attend`."""
+        """Project keys and values once for any number of calls of `attend`.
+
+        Parameters
+        ----------
+        keys, values : (B, N, C), the weights' dtype
+        """
         return KeysValues(self._project(keys, 1), self._project(values, 2))
 
     def attend(
         self, queries: Tensor, memory: KeysValues, allowed: Tensor | None = None, causal: bool = False
     ) -> Tensor:
-        """Attention of queries (B, M, C) over projected keys and values of N positions.
+        """Attention of queries over projected keys and values of N positions.
 
         Parameters
         ----------
-        allowed : bool, broadcastable to (B, heads, M, N), True where a query may look; every row needs one True
+        queries : (B, M, C), the weights' dtype
+        memory : as `keys_values` gives them
+        allowed : broadcastable to (B, heads, M, N), bool, True where a query may look; every row needs one True
         causal : position m sees keys 0..m only; not together with `allowed`
 
         Returns
         -------
-        (B, M, C)
+        (B, M, C), same dtype
         """
         q = self._project(queries, 0)
         mixed = functional.scaled_dot_product_attention(
@@ -74,13 +86,17 @@ class MultiheadAttention(nn.Module):
         return out
 
     def forward(self, queries: Tensor, keys: Tensor, values: Tensor, causal: bool = False) -> Tensor:
-        """Attention of queries (B, M, C) over keys and values (B, N, C) -> (B, M, C).
+        """Attention of queries over keys and values.
 
         Parameters
         ----------
-        queries : (B, M, C)
-        keys, values : (B, N, C)
+        queries : (B, M, C), the weights' dtype
+        keys, values : (B, N, C), same dtype
         causal : each query sees keys up to its own position only
+
+        Returns
+        -------
+        (B, M, C), same dtype
         """
         return self.attend(queries, self.keys_values(keys, values), causal=causal)
 
@@ -101,7 +117,7 @@ def sine_position(height: int, width: int, dim: int, device: torch.device, dtype
 
     Returns
     -------
-    (height * width, dim), row-major positions
+    (height * width, dim) of `dtype`, row-major positions
     """
     half = dim // 2
     work = torch.float64 if dtype == torch.float64 else torch.float32

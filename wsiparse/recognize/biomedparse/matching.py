@@ -1,4 +1,4 @@
-"""Which query answers which prompt."""
+"""Which query answers which prompt: the one of highest cosine, as in CLIP (Radford et al., ICML 2021)."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ def similarity(captions: Tensor, classes: Tensor, logit_scale: Tensor) -> Tensor
 
     Parameters
     ----------
-    captions : (B, Q, C), caption embeddings of the queries
-    classes : (P, C), class embeddings of the prompts
-    logit_scale : (), natural logarithm of the scale
+    captions : (B, Q, C) of a float dtype, caption embeddings of the queries
+    classes : (P, C), same dtype, class embeddings of the prompts
+    logit_scale : (), same dtype, natural logarithm of the scale
 
     Returns
     -------
-    (B, Q, P)
+    (B, Q, P), same dtype
     """
     v = captions / (captions.norm(dim=-1, keepdim=True) + 1e-7)
     t = classes / (classes.norm(dim=-1, keepdim=True) + 1e-7)
@@ -31,5 +31,5 @@ def similarity(captions: Tensor, classes: Tensor, logit_scale: Tensor) -> Tensor
 
 
 def best_queries(scores: Tensor) -> Tensor:
-    """The best query of each prompt, (B, Q, P) -> (B, P) int64; one query may answer several prompts."""
+    """The best query of each prompt: (B, Q, P) of a float dtype -> (B, P) int64; one may answer several prompts."""
     return torch.argmax(scores, dim=1)

@@ -54,16 +54,32 @@ class PromptMasks:
 
 
 def normalise(image: Tensor) -> Tensor:
-    """RGB grey levels 0-255, (B, 3, H, W) float, to the network's zero-mean input."""
+    """RGB grey levels 0-255 to the network's zero-mean input.
+
+    Parameters
+    ----------
+    image : (B, 3, H, W) of a float dtype
+
+    Returns
+    -------
+    (B, 3, H, W), same dtype
+    """
     mean = torch.tensor(_MEAN, device=image.device, dtype=image.dtype).view(3, 1, 1)
     std = torch.tensor(_STD, device=image.device, dtype=image.dtype).view(3, 1, 1)
     return (image - mean) / std
 
 
 def to_probabilities(logits: Tensor, size: tuple[int, int]) -> Tensor:
-    """Mask logits (B, P, h, w) to probabilities (B, P, height, width): bilinear on the logits, then the sigmoid.
+    """Mask logits to probabilities: bilinear on the logits, then the sigmoid.
 
-    `size` is (height, width); at the logits' own size nothing is interpolated.
+    Parameters
+    ----------
+    logits : (B, P, h, w) of a float dtype
+    size : (height, width), px; at the logits' own size nothing is interpolated
+
+    Returns
+    -------
+    (B, P, height, width), same dtype, 0-1
     """
     if tuple(logits.shape[2:]) != tuple(size):
         logits = functional.interpolate(logits, size, mode="bilinear", align_corners=False)
@@ -113,7 +129,13 @@ class BiomedParseNetwork(nn.Module):
 
     @torch.inference_mode()
     def encode_text(self, prompts: Sequence[Sequence[int]]) -> TextEncoding:
-        """Embeddings of prompts given as token ids (see `ClipTokenizer.encode`)."""
+        """Embeddings of prompts given as token ids (see `ClipTokenizer.encode`).
+
+        Raises
+        ------
+        ValueError
+            If there is no prompt, or one is empty or longer than the context.
+        """
         encoding: TextEncoding = self._decoder.lang_encoder(prompts)
         return encoding
 
@@ -123,6 +145,17 @@ class BiomedParseNetwork(nn.Module):
 
         In "solo" mode prompts run one after the other on the shared encoding: a prompt's mask is the same, bit for
         bit, whichever others run. In "joint" mode their tokens are concatenated and see each other.
+
+        Parameters
+        ----------
+        image : B encoded tiles
+        text : P encoded prompts
+        mode : "solo" or "joint"
+
+        Raises
+        ------
+        ValueError
+            If `mode` is neither.
         """
         if mode == "joint":
             return self._match(image, self._decoder(image, torch.cat(text.tokens)), text.classes)

@@ -1,7 +1,7 @@
 """Four backbone maps to mask features and three decoder scales: a feature pyramid under a small transformer.
 
-The coarsest map goes through a DETR encoder (Carion et al. 2020); the pyramid (Lin et al. 2017) then climbs from it
-to stride 4. Layer and adapter k belong to backbone stage k - 1.
+The coarsest map goes through a DETR encoder (Carion et al., ECCV 2020); the pyramid (Lin et al., CVPR 2017) then climbs
+from it to stride 4. Layer and adapter k belong to backbone stage k - 1.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ class PixelFeatures(NamedTuple):
 
     Parameters
     ----------
-    mask_features : (B, C, S / 4, S / 4)
-    scales : (B, C, S / 32, S / 32), (B, C, S / 16, S / 16), (B, C, S / 8, S / 8)
-    encoded : (B, C, S / 32, S / 32), the transformer's output
+    mask_features : (B, C, S / 4, S / 4), the weights' dtype
+    scales : (B, C, S / 32, S / 32), (B, C, S / 16, S / 16), (B, C, S / 8, S / 8), same dtype
+    encoded : (B, C, S / 32, S / 32), same dtype, the transformer's output
     """
 
     mask_features: Tensor
@@ -109,7 +109,12 @@ class PixelDecoder(nn.Module):
         self.layer_4 = _ConvGroupNorm(dim, dim, 3, groups)
 
     def forward(self, maps: tuple[Tensor, Tensor, Tensor, Tensor]) -> PixelFeatures:
-        """Decode the backbone's maps (strides 4, 8, 16, 32), float32."""
+        """Decode the backbone's maps of an input of S px.
+
+        Parameters
+        ----------
+        maps : (B, C_i, S / 4 / 2^i, S / 4 / 2^i), i = 0..3, the weights' dtype
+        """
         encoded = self.transformer(self.input_proj(maps[3]))
         y4 = functional.relu_(self.layer_4(encoded))
         y3 = functional.relu_(self.layer_3(self._merge(self.adapter_3(maps[2]), y4)))

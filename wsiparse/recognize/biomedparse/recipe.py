@@ -80,7 +80,14 @@ def _deviation_and_mean(key: str, shape: tuple[int, ...]) -> tuple[float, float]
 
 
 def recipe_array(seed: str, key: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """The parameter `key` of `shape` under `seed`, float32."""
+    """The parameter `key` under `seed`, (...) float32 of the given shape.
+
+    Parameters
+    ----------
+    seed : any word
+    key : the parameter's name
+    shape : of the parameter
+    """
     deviation, mean = _deviation_and_mean(key, shape)
     count = math.prod(shape)
     out = np.empty(count, np.float32)
@@ -93,5 +100,5 @@ def recipe_array(seed: str, key: str, shape: tuple[int, ...]) -> NDArray[np.floa
 
 
 def recipe_weights(seed: str, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, NDArray[np.float32]]:
-    """All parameters of `shapes` (name to shape) under `seed`."""
+    """All parameters under `seed`, name to (...) float32, from `shapes`, name to shape."""
     return {key: recipe_array(seed, key, shape) for key, shape in shapes.items()}

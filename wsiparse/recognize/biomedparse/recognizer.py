@@ -148,11 +148,13 @@ class BiomedParseRecognizer:
 
         Returns
         -------
-        probabilities (B, P, H, W), the largest cell probability (0-255) as landscape when a prompt is of kind
-        "cell", and the mask statistics (B, P, 4)
+        probabilities (B, P, H, W) float32, the largest cell probability (0-255) as landscape (B, H, W) uint8 when a
+        prompt is of kind "cell", and the mask statistics (B, P, 4) float32
 
         Raises
         ------
+        ValueError
+            If `images` has another shape or dtype.
         WsiparseError
             If one tile alone does not fit into the GPU's memory, or the masks are not finite numbers.
         """
@@ -166,7 +168,23 @@ class BiomedParseRecognizer:
         return Recognition(probabilities, landscape, statistics)
 
     def logits(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Mask logits at the network's own resolution, (B, P, S / 4, S / 4) float32 for an input of S px."""
+        """Mask logits at the network's own resolution.
+
+        Parameters
+        ----------
+        images : (B, H, W, 3) uint8, RGB
+
+        Returns
+        -------
+        (B, P, S / 4, S / 4) float32, for an input of S px
+
+        Raises
+        ------
+        ValueError
+            If `images` has another shape or dtype.
+        WsiparseError
+            If one tile alone does not fit into the GPU's memory, or the masks are not finite numbers.
+        """
         out: NDArray[np.float32] = torch.cat([logits.cpu() for logits in self._parts(images)]).numpy()
         return out
 

@@ -1,4 +1,4 @@
-"""Tiles to the network's input size, on the device, as Pillow would do it."""
+"""Tiles to the network's input size, on the device, as Pillow would do it (Keys, IEEE Trans. ASSP 29, 1981)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def resize_like_pillow(images: Tensor, size: tuple[int, int]) -> Tensor:
     Parameters
     ----------
     images : (B, H, W, 3) uint8, RGB
-    size : (height, width) of the result
+    size : (height, width) of the result, px
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Prompt words to embeddings: a causal transformer over CLIP tokens (Radford et al. 2021).
+"""Prompt words to embeddings: a causal transformer over CLIP tokens (Radford et al., ICML 2021).
 
 Attention is causal, so what follows the end-of-text token can never reach it; prompts are therefore encoded at their
 own length, one by one, and a prompt's embedding does not depend on its companions to the last bit.
@@ -28,8 +28,8 @@ class TextEncoding:
 
     Parameters
     ----------
-    tokens : P tensors (L_p, C), one row a token, start and end tokens included; not normalised
-    classes : (P, C), the end-of-text row of each; not normalised
+    tokens : P tensors (L_p, C) of the weights' dtype, one row a token, start and end tokens included; not normalised
+    classes : (P, C), same dtype, the end-of-text row of each; not normalised
     """
 
     tokens: tuple[Tensor, ...]

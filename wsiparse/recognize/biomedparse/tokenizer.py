@@ -1,7 +1,8 @@
 """Words to CLIP token ids.
 
 The byte-pair vocabulary is read from the ``tokenizer.json`` that lies beside CLIP's text encoder on the hub
-(openai/clip-vit-base-patch32). Its own normaliser composes accents, joins white space and lower-cases.
+(openai/clip-vit-base-patch32; Radford et al., ICML 2021, after Sennrich et al., ACL 2016). Its own normaliser composes
+accents, joins white space and lower-cases.
 """
 
 from __future__ import annotations

@@ -54,7 +54,16 @@ class NucleusNetwork(nn.Module):
         self.head = nn.Conv2d(_DECODER[-1][1], _MAPS * _FOLD * _FOLD, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits of a batch."""
+        """Logits of a batch.
+
+        Parameters
+        ----------
+        x : (B, 3, H, W), the weights' dtype, in [-1, 1]; H and W multiples of 16
+
+        Returns
+        -------
+        (B, 3, H, W), same dtype: foreground, centre, boundary
+        """
         s0: Tensor = self.enc0(functional.pixel_unshuffle(x, _FOLD))
         s1: Tensor = self.enc1(functional.max_pool2d(s0, 2))
         s2: Tensor = self.enc2(functional.max_pool2d(s1, 2))
@@ -66,9 +75,18 @@ class NucleusNetwork(nn.Module):
 
 
 def up_and_join(coarse: Tensor, skip: Tensor) -> Tensor:
-    """(B, C, H, W) enlarged twofold, each value repeated, and the channels of (B, D, 2H, 2W): (B, C + D, 2H, 2W).
+    """One map enlarged twofold, each value repeated, and the channels of another behind its own.
 
     Channels last, written in one pass: interpolating and concatenating writes the larger part of it twice.
+
+    Parameters
+    ----------
+    coarse : (B, C, H, W) of a float dtype
+    skip : (B, D, 2 * H, 2 * W), same dtype
+
+    Returns
+    -------
+    (B, C + D, 2 * H, 2 * W), same dtype
     """
     b, c, h, w = coarse.shape
     joined = torch.empty((b, 2 * h, 2 * w, c + skip.shape[1]), dtype=coarse.dtype, device=coarse.device)

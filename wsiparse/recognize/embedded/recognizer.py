@@ -44,13 +44,31 @@ _DTYPES: Final = {"auto": torch.float32, "float32": torch.float32, "bf16": torch
 
 
 def calibrated(foreground: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Foreground of the network -> probability of which 0.5 is the cut, same shape; 0, `CUT`, 1 -> 0, 0.5, 1."""
+    """Probability of which 0.5 is the cut, from the foreground of the network; 0, `CUT`, 1 -> 0, 0.5, 1.
+
+    Parameters
+    ----------
+    foreground : (...) float32 in [0, 1]
+
+    Returns
+    -------
+    (...) float32, the same shape
+    """
     low, high = np.float32(0.5 / CUT), np.float32(0.5 / (1 - CUT))
     return np.where(foreground < CUT, foreground * low, 1 - (1 - foreground) * high)
 
 
 def landscape_of(foreground: NDArray[np.float32], centre: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """(H, W) uint8 landscape of one tile's maps, high inside each nucleus and low between neighbours."""
+    """Landscape of one tile's maps, high inside each nucleus and low between neighbours.
+
+    Parameters
+    ----------
+    foreground, centre : (H, W) float32 in [0, 1]
+
+    Returns
+    -------
+    (H, W) uint8
+    """
     mixed = _CENTRE_SHARE * centre + (1 - _CENTRE_SHARE) * foreground
     smooth: NDArray[np.float32] = gaussian_filter(mixed, _SIGMA_PX, output=np.float32)
     np.rint(smooth * 255, out=smooth)
@@ -104,7 +122,7 @@ class EmbeddedRecognizer:
 
         Returns
         -------
-        Recognition: probabilities (B, P, H, W) and landscape (B, H, W)
+        Recognition: probabilities (B, P, H, W) float32 and landscape (B, H, W) uint8
         """
         maps = nucleus_maps(self._network, images)
         b, _, h, w = maps.shape
