@@ -92,7 +92,8 @@ def stroke(shape: tuple[int, int], start: tuple[int, int], end: tuple[int, int],
     """A straight pen line; points are x, y, px."""
     y, x = np.mgrid[0 : shape[0], 0 : shape[1]]
     (ax, ay), (bx, by) = start, end
-    along = np.clip(((x - ax) * (bx - ax) + (y - ay) * (by - ay)) / ((bx - ax) ** 2 + (by - ay) ** 2), 0, 1)
+    length = max((bx - ax) ** 2 + (by - ay) ** 2, 1)  # squared; a point where it does not move
+    along = np.clip(((x - ax) * (bx - ax) + (y - ay) * (by - ay)) / length, 0, 1)
     return np.hypot(x - ax - along * (bx - ax), y - ay - along * (by - ay)) < width / 2
 
 
