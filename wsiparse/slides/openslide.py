@@ -12,8 +12,8 @@ request.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from wsiparse.errors import TileReadError, UnsupportedSlideError
 from wsiparse.slides.files import file_fingerprint
+from wsiparse.slides.handles import Handles
 from wsiparse.slides.metadata import Mpp, MppClaim, parse_colour, parse_number, pick_mpp, tiff_claim
 from wsiparse.slides.pyramid import WHITE, PyramidSlide, SlideFacts, composite
 from wsiparse.slides.tiff import TiffSkeleton
@@ -71,11 +72,8 @@ class OpenSlideSlide(PyramidSlide):
 
     def __init__(self, path: Path, mpp: Mpp | None = None, skeleton: TiffSkeleton | None = None) -> None:
         self._path, self._mpp = path, mpp
-        self._local = threading.local()
-        self._lock = threading.Lock()
-        self._open: list[openslide.OpenSlide] = []
-        self._closed = False
-        handle = self._new_handle(path)
+        self._handles = Handles(path.name, partial(_opened, path))
+        handle = self._handles.get()
         try:
             # asked for one by one: a damaged name among the others must not matter
             properties = {name: value for name in _PROPERTIES if (value := handle.properties.get(name)) is not None}
@@ -108,38 +106,7 @@ class OpenSlideSlide(PyramidSlide):
 
     def close(self) -> None:
         """Close the handles of all threads."""
-        with self._lock:
-            self._closed = True
-            for handle in self._open:
-                handle.close()
-            self._open.clear()
-            self._local = threading.local()
-
-    def _new_handle(self, path: Path) -> openslide.OpenSlide:
-        if self._closed:
-            raise ValueError(f"{path.name} is closed")
-        try:
-            handle = openslide.OpenSlide(path)
-        except openslide.OpenSlideUnsupportedFormatError:
-            raise UnsupportedSlideError("unknown format") from None
-        except openslide.OpenSlideError as error:
-            raise UnsupportedSlideError(str(error)) from error
-        with self._lock:
-            self._open.append(handle)
-        self._local.handle = handle
-        return handle
-
-    def _handle(self) -> openslide.OpenSlide:
-        handle: openslide.OpenSlide | None = getattr(self._local, "handle", None)
-        return handle if handle is not None else self._new_handle(self._path)
-
-    def _drop_handle(self) -> None:
-        handle: openslide.OpenSlide | None = getattr(self._local, "handle", None)
-        self._local.handle = None
-        if handle is not None:
-            handle.close()
-            with self._lock:
-                self._open.remove(handle)
+        self._handles.close()
 
     def _read_level(self, level: int, box: Box) -> NDArray[np.uint8]:
         if self._downsamples[level].is_integer():
@@ -164,10 +131,10 @@ class OpenSlideSlide(PyramidSlide):
         origin = (round(box.x * downsample), round(box.y * downsample))
         for attempt in (1, 2):
             try:
-                rgba = np.asarray(self._handle().read_region(origin, level, (box.width, box.height)))
+                rgba = np.asarray(self._handles.get().read_region(origin, level, (box.width, box.height)))
                 break
             except openslide.OpenSlideError as error:
-                self._drop_handle()
+                self._handles.drop()
                 reason = str(error)
             except UnsupportedSlideError as error:
                 reason = f"the file no longer opens: {error}"
@@ -177,6 +144,15 @@ class OpenSlideSlide(PyramidSlide):
                     f"({reason}). Copy the slide again if the region matters."
                 )
         return composite(rgba, self.background)
+
+
+def _opened(path: Path) -> openslide.OpenSlide:
+    try:
+        return openslide.OpenSlide(path)
+    except openslide.OpenSlideUnsupportedFormatError:
+        raise UnsupportedSlideError("unknown format") from None
+    except openslide.OpenSlideError as error:
+        raise UnsupportedSlideError(str(error)) from error
 
 
 def _blocks(box: Box, size: tuple[int, int]) -> Iterator[Box]:

@@ -8,9 +8,9 @@ because guessing a display range would change counts.
 from __future__ import annotations
 
 import struct
-import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 from xml.etree import ElementTree
@@ -23,6 +23,7 @@ from tiffslide import tiffslide as names
 from wsiparse.errors import TileReadError, UnsupportedSlideError
 from wsiparse.slides.codestream import claimed_size
 from wsiparse.slides.files import file_fingerprint
+from wsiparse.slides.handles import Handles
 from wsiparse.slides.metadata import Mpp, MppClaim, parse_colour, parse_number, pick_mpp, tiff_claim
 from wsiparse.slides.pyramid import WHITE, PyramidSlide, SlideFacts, composite
 from wsiparse.slides.quiet import quietly
@@ -66,12 +67,9 @@ class TiffSlideSlide(PyramidSlide):
 
     def __init__(self, path: Path, mpp: Mpp | None = None) -> None:
         self._path, self._mpp = path, mpp
-        self._local = threading.local()
-        self._lock = threading.Lock()
-        self._open: list[tiffslide.TiffSlide] = []
-        self._closed = False
+        self._handles = Handles(path.name, partial(_opened, path))
         try:
-            handle = self._new_handle()
+            handle = self._handles.get()
             properties = dict(handle.properties)
             self._axes = str(properties["tiffslide.series-axes"])
             self._downsamples = tuple(float(d) for d in handle.level_downsamples)
@@ -105,12 +103,7 @@ class TiffSlideSlide(PyramidSlide):
 
     def close(self) -> None:
         """Close the handles of all threads."""
-        with self._lock:
-            self._closed = True
-            for handle in self._open:
-                handle.close()
-            self._open.clear()
-            self._local = threading.local()
+        self._handles.close()
 
     def whole_level(self, level: int) -> NDArray[np.uint8]:
         """All pixels of a level, (h, w, 3) uint8.
@@ -124,22 +117,6 @@ class TiffSlideSlide(PyramidSlide):
         """
         return self._read_level(level, Box(0, 0, *self.level_sizes[level]))
 
-    def _handle(self) -> tiffslide.TiffSlide:
-        handle: tiffslide.TiffSlide | None = getattr(self._local, "handle", None)
-        return handle if handle is not None else self._new_handle()
-
-    def _new_handle(self) -> tiffslide.TiffSlide:
-        if self._closed:
-            raise ValueError(f"{self._path.name} is closed")
-        with quietly():
-            handle = tiffslide.TiffSlide(self._path)
-            with self._lock:
-                self._open.append(handle)
-            # both are parsed on first use, with warnings about vendors and metadata
-            _ = handle.properties, handle.level_dimensions
-        self._local.handle = handle
-        return handle
-
     def _read_level(self, level: int, box: Box) -> NDArray[np.uint8]:
         downsample = self._downsamples[level]
         origin = (_level0_origin(box.x, downsample), _level0_origin(box.y, downsample))
@@ -148,12 +125,12 @@ class TiffSlideSlide(PyramidSlide):
             if self._tiles[level].claims:
                 self._check_claims(tiles, self._tiles[level].tile)
             pixels: NDArray[Any] = np.asarray(
-                self._handle().read_region(origin, level, (box.width, box.height), as_array=True)
+                self._handles.get().read_region(origin, level, (box.width, box.height), as_array=True)
             )
             if pixels.shape[:2] != (box.height, box.width):
                 raise ValueError(f"got {pixels.shape[1]} x {pixels.shape[0]} px")
         except _LIBRARY_ERRORS as error:
-            if self._closed:
+            if self._handles.closed:
                 raise
             raise TileReadError(
                 f"{self._path.name}: cannot decode level {level}, x {box.x}-{box.x1}, y {box.y}-{box.y1} "
@@ -173,6 +150,18 @@ class TiffSlideSlide(PyramidSlide):
                 claim = claimed_size(file.read(min(count, _HEAD_BYTES)))
                 if claim is not None and (claim[0] > size[0] or claim[1] > size[1]):
                     raise ValueError(f"a tile of {size[0]} x {size[1]} px claims {claim[0]} x {claim[1]} px")
+
+
+def _opened(path: Path) -> tiffslide.TiffSlide:
+    with quietly():
+        handle = tiffslide.TiffSlide(path)
+        try:
+            # both are parsed on first use, with warnings about vendors and metadata
+            _ = handle.properties, handle.level_dimensions
+        except _LIBRARY_ERRORS:
+            handle.close()
+            raise
+    return handle
 
 
 @dataclass(frozen=True, slots=True)
