@@ -27,7 +27,6 @@ _POINT: Final = 46
 _COMMA: Final = 44
 _OPEN: Final = 91
 _CLOSE: Final = 93
-_QUOTE: Final = 34
 _LINE: Final = 10
 _DASH_AFTER: Final = np.array([i in (3, 5, 7, 9) for i in range(16)])
 
