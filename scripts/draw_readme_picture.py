@@ -96,6 +96,13 @@ def _scale_bar(image: Image.Image, um_per_px: float) -> None:
     draw.text((x1 - width / 2, y1 - 30), text, fill=INK, font=ImageFont.load_default(15), anchor="ma")
 
 
+def save(canvas: Image.Image, target: Path, quality: int = 80) -> None:
+    """Write a JPEG and say how large it is."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    canvas.save(target, format="JPEG", quality=quality, optimize=True)
+    print(f"{target}: {canvas.width} x {canvas.height} px, {target.stat().st_size / 1000:.0f} kB")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="a slide's results")
@@ -115,9 +122,7 @@ def main() -> int:
         canvas.paste(image, (x, GAP + LINE))
         draw.text((x, GAP // 2 + 4), text, fill=INK, font=font)
     draw.text((GAP, canvas.height - LINE - 4), caption, fill=INK, font=font)
-    given.target.parent.mkdir(parents=True, exist_ok=True)
-    canvas.save(given.target, format="JPEG", quality=80, optimize=True)
-    print(f"{given.target}: {canvas.width} x {canvas.height} px, {given.target.stat().st_size / 1000:.0f} kB")
+    save(canvas, given.target)
     return 0
 
 

@@ -2,6 +2,7 @@
 """How well the engines without BiomedParse weights find annotated nuclei: one line per data set.
 
     python scripts/evaluate_embedded.py ROOT [--engine embedded|classical] [--precision float32|bf16] [--sets ...]
+        [--images NAME ...] [--slide-mpp UM]
 
 ROOT holds one folder per data set with `<name>.png` and either `<name>.label.png` (uint16 instance ids, 0 background)
 or `<name>.points.json` ([[x, y, class], ...]), and optionally `<name>.types.json` ({"id": class}); class 2 is
@@ -27,6 +28,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from wsiparse.config import RunConfig
+from wsiparse.coords import Frame
 from wsiparse.errors import WsiparseError
 from wsiparse.objects.scores import (
     Agreement,
@@ -78,13 +80,30 @@ def scale_of(folder: str, name: str) -> float:
 def images_of(folder: Path) -> list[Path]:
     """Annotated images of a data set, by name."""
     found = sorted(p for p in folder.glob("*.png") if not p.name.endswith(".label.png"))
-    return [p for p in found if p.with_suffix(".label.png").exists() or p.with_suffix(".points.json").exists()]
+    return [p for p in found if label_file_of(p).exists() or p.with_suffix(".points.json").exists()]
 
 
-def evaluate_tile(path: Path, config: RunConfig) -> Score:
-    """Analyse one image and compare."""
+def settings(engine: str = "embedded", precision: str = "float32", tile_size: int = 448) -> RunConfig:
+    """Of a run over a whole image on the processor; the tiles are small, so that seams are crossed."""
+    return RunConfig(
+        engine=engine,
+        precision=precision,
+        device="cpu",
+        mpp=FIELD_MPP,
+        tile_size=tile_size,
+        whole_slide=True,
+    )
+
+
+def slide_of(path: Path, mpp: float | None = None) -> MemorySlide:
+    """An image as a slide of `mpp` um per px, else of its data set's scale."""
     rgb = np.asarray(Image.open(path).convert("RGB"))
-    slide = MemorySlide(rgb, FIELD_MPP * scale_of(path.parent.name, path.stem), name=path.stem)
+    return MemorySlide(rgb, mpp or FIELD_MPP * scale_of(path.parent.name, path.stem), name=path.stem)
+
+
+def evaluate_tile(path: Path, config: RunConfig, mpp: float | None = None) -> Score:
+    """Analyse one image and compare."""
+    slide = slide_of(path, mpp)
     begin = time.process_time()
     result = analyse(slide, config)
     cpu_s = time.process_time() - begin
@@ -105,8 +124,8 @@ def compare(path: Path, result: Analysis) -> tuple[Agreement, Agreement | None, 
     """Nuclei, inflammatory ones where classes are annotated, and whether the annotation has outlines."""
     frame, table = result.frames["cell"], result.cells
     found_class = np.array([PROMPT_CLASS[int(c)] for c in table.class_id], np.int64)
-    label_file, types_file = path.with_suffix(".label.png"), path.with_suffix(".types.json")
-    if not label_file.exists():
+    types_file = path.with_suffix(".types.json")
+    if not label_file_of(path).exists():
         rows = json.loads(path.with_suffix(".points.json").read_text(encoding="utf-8"))
         points = np.array(rows, np.float64).reshape(-1, 3)
         truth, truth_class = points[:, :2] / frame.downsample, points[:, 2].astype(np.int64)
@@ -114,7 +133,7 @@ def compare(path: Path, result: Analysis) -> tuple[Agreement, Agreement | None, 
             truth, truth_class, table.centroid, found_class, INFLAMMATORY, unlabelled=UNLABELLED
         )
         return point_agreement(truth, table.centroid), inflammatory, False
-    labels = to_frame(np.asarray(Image.open(label_file)).astype(np.int32), frame.size, frame.downsample)
+    labels = drawn_labels(path, frame)
     nuclei = overlap_agreement(labels, paint_objects(table, frame.size))
     if not types_file.exists():
         return nuclei, None, True
@@ -122,6 +141,16 @@ def compare(path: Path, result: Analysis) -> tuple[Agreement, Agreement | None, 
     ids, truth = centroids_of(labels)
     truth_class = np.array([types.get(int(i), UNLABELLED) for i in ids], np.int64)
     return nuclei, class_agreement(truth, truth_class, table.centroid, found_class, INFLAMMATORY), True
+
+
+def label_file_of(path: Path) -> Path:
+    """Where an image's outlines are, if it has any."""
+    return path.with_suffix(".label.png")
+
+
+def drawn_labels(path: Path, frame: Frame) -> NDArray[np.int32]:
+    """The annotated outlines of an image, (height, width) of the frame, instance ids."""
+    return to_frame(np.asarray(Image.open(label_file_of(path))).astype(np.int32), frame.size, frame.downsample)
 
 
 def to_frame(labels: NDArray[np.int32], size: tuple[int, int], downsample: tuple[float, float]) -> NDArray[np.int32]:
@@ -166,31 +195,27 @@ def main() -> int:
     parser.add_argument("--precision", choices=("float32", "bf16"), default="float32")
     parser.add_argument("--sets", nargs="+", metavar="NAME", help="only these folders")
     parser.add_argument("--tiles", type=int, metavar="N", help="only the first N images of each set, by name")
+    parser.add_argument("--images", nargs="+", metavar="NAME", help="only the images of these names")
+    parser.add_argument("--slide-mpp", type=float, metavar="UM", help="um per px of all images, whatever their set")
     parser.add_argument("--tile-size", type=int, default=448, metavar="PX", help="read box, so that seams are crossed")
     arguments = parser.parse_args()
 
-    config = RunConfig(
-        engine=arguments.engine,
-        precision=arguments.precision,
-        device="cpu",
-        mpp=FIELD_MPP,
-        tile_size=arguments.tile_size,
-        whole_slide=True,
-    )
+    config = settings(arguments.engine, arguments.precision, arguments.tile_size)
     root: Path = arguments.root
     if not root.is_dir():
         print(f"{root}: no such folder. Give the folder of annotated data sets.", file=sys.stderr)
         return 1
-    folders = [root] if images_of(root) else sorted(p for p in root.iterdir() if p.is_dir() and images_of(p))
+    folders = [root] if images_of(root) else sorted(p for p in root.iterdir() if p.is_dir())
     folders = [p for p in folders if not arguments.sets or p.name in arguments.sets]
-    if not folders:
+    chosen = {p: [i for i in images_of(p) if not arguments.images or i.stem in arguments.images] for p in folders}
+    chosen = {folder: images[: arguments.tiles] for folder, images in chosen.items() if images}
+    if not chosen:
         print(f"{root}: no data set with annotated images found.", file=sys.stderr)
         return 1
     try:
         warm_up(config)
-        for folder in folders:
-            images = images_of(folder)[: arguments.tiles]
-            scores = [evaluate_tile(path, config) for path in images]
+        for folder, images in chosen.items():
+            scores = [evaluate_tile(path, config, arguments.slide_mpp) for path in images]
             print(line_of(folder.name, len(images), sum(scores[1:], scores[0])), flush=True)
     except (WsiparseError, OSError) as error:
         print(error, file=sys.stderr)

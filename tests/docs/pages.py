@@ -80,6 +80,16 @@ def commands() -> list[Command]:
     ]
 
 
+def tables(text: str) -> list[list[dict[str, str]]]:
+    """Every table: its rows, each a dictionary from the column's head to the cell, links and code as plain words."""
+    found = []
+    for lines in re.findall(r"(?:^\|.*\|\n)+", text, re.MULTILINE):
+        plain = re.sub(r"\[([^\]]+)\]\([^)]+\)", r"\1", lines).replace("`", "")
+        head, _, *rows = ([cell.strip() for cell in line[1:-1].split("|")] for line in plain.splitlines())
+        found.append([dict(zip(head, row, strict=True)) for row in rows])
+    return found
+
+
 def anchors(text: str) -> set[str]:
     """What a link may point to on a page: its headings, as GitHub and the site spell them."""
     heads = re.findall(r"^#+ +(.+?) *$", prose(text), re.MULTILINE)
