@@ -92,7 +92,8 @@ def command(
     from wsiparse.slides import find_listed
 
     config = config_from(config_file, prompts, values)
-    scheduler, gpus = _scheduler(config.scheduler, config.device)
+    # the classical engine has no use for a GPU, and PyTorch takes seconds to be asked
+    scheduler, gpus = _scheduler(config.scheduler, "cpu" if config.engine == "classical" else config.device)
     elsewhere = scheduler not in ("serial", "threads", "local")  # another machine's devices count
     engine = Engine(config, resolve=lambda spec: spec) if elsewhere else Engine(config)
     for notice in engine.notices:  # and a wrong prompt is told before any slide is opened or worker started
