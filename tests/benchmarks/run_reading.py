@@ -6,8 +6,9 @@
 
 Boxes of 1024 px with 64 px overlap, row by row, of the scale asked for. The limit is to fetch each JPEG tile that they
 touch with `os.pread` and to decode it once with imagecodecs, and nothing else. Every figure is of a process of its own,
-the best of `--repeat` runs of it in turn; CPU time is that of reading, without opening the slide and compiling. Readers
-that are slow are measured on a sample of neighbouring boxes, and so are the direct reader and the limit beside them.
+the median of `--repeat` rounds in which all have their turn; CPU time is that of reading, without opening the slide and
+compiling. Readers that are slow are measured on a sample of neighbouring boxes, and so are the direct reader and the
+limit beside them.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import statistics
 import subprocess
 import sys
 import time
@@ -105,44 +107,53 @@ def measure(path: Path, mpp: float | None, reader: str, threads: int, sample: in
     return {"boxes": len(boxes), "cpu": cpu, "wall": wall, "rss": peak_rss_bytes() or 0}
 
 
-def best(given: argparse.Namespace, cases: list[tuple[str, int, int]]) -> list[dict[str, float]]:
-    """The least CPU and wall time and the most memory of every case, in turn and over again."""
-    found: list[list[dict[str, float]]] = [[] for _ in cases]
+Runs = list[dict[str, float]]
+
+
+def in_turn(given: argparse.Namespace, cases: list[tuple[str, int, int]]) -> list[Runs]:
+    """Every case in turn and over again: a machine that others use is as fast for all cases of one round."""
+    found: list[Runs] = [[] for _ in cases]
     for _ in range(given.repeat):
         for runs, (reader, threads, sample) in zip(found, cases, strict=True):
             arguments = ["--one", reader, "--threads", str(threads), "--sample", str(sample)]
             arguments += ["--mpp", str(given.mpp)] if given.mpp else []
             command = [sys.executable, "-m", "tests.benchmarks.run_reading", str(given.slide), *arguments]
             runs.append(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
-    return [
-        {key: (max if key == "rss" else min)(run[key] for run in runs) for key in ("boxes", "cpu", "wall", "rss")}
-        for runs in found
-    ]
+    return found
+
+
+def ratio(runs: Runs, others: Runs, key: str) -> str:
+    """The median over the rounds, and the range."""
+    values = [one[key] / other[key] for one, other in zip(runs, others, strict=True)]
+    return f"{statistics.median(values):.2f} ({min(values):.2f}-{max(values):.2f})"
+
+
+def cpu(runs: Runs) -> str:
+    """The median of the rounds."""
+    return f"{statistics.median(run['cpu'] for run in runs):7.2f} CPU-s"
 
 
 def report(given: argparse.Namespace) -> None:
     """Print the whole slide first, then the sample with the slow readers."""
     cases = [(name, threads, 0) for threads in (1, given.threads) for name in ("limit", "direct")]
-    limit, one, limit_many, many = best(given, cases)
-    print(f"{given.slide}: all {one['boxes']:.0f} boxes of tissue")
-    print(f"  limit     {limit['cpu']:7.2f} CPU-s")
+    limit, one, limit_many, many = in_turn(given, cases)
+    most = [max(run["rss"] for run in runs) / 1e6 for runs in (one, many)]
+    print(f"{given.slide}: all {one[0]['boxes']:.0f} boxes of tissue; median and range of {given.repeat} rounds")
+    print(f"  limit     {cpu(limit)}")
+    print(f"  direct    {cpu(one)} = {ratio(one, limit, 'cpu')} of the limit, {most[0]:.0f} MB")
     print(
-        f"  direct    {one['cpu']:7.2f} CPU-s = {one['cpu'] / limit['cpu']:.2f} of the limit, {one['rss'] / 1e6:.0f} MB"
-    )
-    print(
-        f"  {given.threads} threads {many['cpu']:7.2f} CPU-s, {one['wall'] / many['wall']:.2f} times as fast "
-        f"({many['wall']:.2f} s for {one['wall']:.2f} s), {many['rss'] / 1e6:.0f} MB; "
-        f"the limit {limit['wall'] / limit_many['wall']:.2f} times"
+        f"  {given.threads} threads {cpu(many)}, {ratio(one, many, 'wall')} times as fast, {most[1]:.0f} MB; "
+        f"the limit {ratio(limit, limit_many, 'wall')} times"
     )
     slow = [name for name in given.against.split(",") if name]
     if not slow:
         return
-    limit, direct, *others = best(given, [(name, 1, given.sample) for name in ("limit", "direct", *slow)])
-    print(f"a sample of {direct['boxes']:.0f} of them")
-    print(f"  limit     {limit['cpu']:7.2f} CPU-s")
-    print(f"  direct    {direct['cpu']:7.2f} CPU-s = {direct['cpu'] / limit['cpu']:.2f} of the limit")
+    limit, direct, *others = in_turn(given, [(name, 1, given.sample) for name in ("limit", "direct", *slow)])
+    print(f"a sample of {direct[0]['boxes']:.0f} of them")
+    print(f"  limit     {cpu(limit)}")
+    print(f"  direct    {cpu(direct)} = {ratio(direct, limit, 'cpu')} of the limit")
     for name, other in zip(slow, others, strict=True):
-        print(f"  {name:<9} {other['cpu']:7.2f} CPU-s = {other['cpu'] / direct['cpu']:.2f} of direct")
+        print(f"  {name:<9} {cpu(other)} = {ratio(other, direct, 'cpu')} of direct")
 
 
 def main() -> None:
