@@ -10,7 +10,7 @@ from typing import Any, Final
 from markupsafe import Markup
 
 from wsiparse.report.charts import Bar, Strip, ZRow, bars, strips, z_scores
-from wsiparse.report.page_parts import COUNT_FIELDS, count_columns, safe_colour, safe_href, shown
+from wsiparse.report.page_parts import COUNT_FIELDS, count_columns, safe_colour, safe_href, setting_facts, shown
 from wsiparse.report.picture import Picture
 from wsiparse.report.qc import OUTLIER_Z
 from wsiparse.report.svg import shortened
@@ -233,15 +233,10 @@ def _sheet(slides: Sequence[Numbers], pictures: Mapping[str, Picture]) -> list[d
 
 
 def _facts(cohort: Numbers) -> list[tuple[str, str]]:
-    def text(value: object) -> str:
-        if isinstance(value, list | tuple):
-            return ", ".join(map(str, value))
-        return "none" if value is None else str(value)
-
-    settings = [(name.replace("_", " "), text(value)) for name, value in cohort["settings"].items()]
+    engine = cohort["engine"]
     return [
         ("results", cohort["results"]),
-        ("engine", text(cohort["engine"])),
+        ("engine", ", ".join(engine) if isinstance(engine, list | tuple) else engine or "none"),
         ("wsiparse", str(cohort["wsiparse"])),
-        *settings,
+        *setting_facts(cohort["settings"]),
     ]

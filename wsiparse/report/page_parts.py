@@ -12,7 +12,7 @@ from markupsafe import Markup
 from wsiparse.report.picture import Picture, bar_length_um
 from wsiparse.report.svg import INK, add, chart, markup, shortened
 from wsiparse.report.table import Column
-from wsiparse.report.words import significant
+from wsiparse.report.words import plain, significant
 
 __all__ = [
     "COUNT_FIELDS",
@@ -24,6 +24,7 @@ __all__ = [
     "ramp_legend",
     "safe_colour",
     "safe_href",
+    "setting_facts",
     "shown",
 ]
 
@@ -49,9 +50,40 @@ COUNT_FIELDS: Final = (
     "recognition_score",
 )
 
+#: What a report's settings are called on its pages, and their units.
+_SETTINGS: Final = {
+    "compartments": ("compartments asked for", ""),
+    "seed": ("seed", ""),
+    "block_um": ("blocks of the bootstrap", " µm"),
+    "replicates": ("replicates of the bootstrap", ""),
+    "level": ("level of intervals", ""),
+    "grid_um": ("grid of density and hot-spots", " µm"),
+    "false_discovery_rate": ("false discovery rate", ""),
+    "threshold_step": ("step of the threshold band", ""),
+    "ambiguous_lead": ("least lead of a clear class", ""),
+    "margin_um": ("ends of the margin bands", " µm"),
+}
+
 #: A colour that is none of ours.
 _GREY: Final = "#8a9099"
 _RELATIVE: Final = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=@%-][A-Za-z0-9._~!$&'()*+,;=@%/-]*")
+
+
+def setting_facts(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """(name, value) of the settings that are there, as people call them.
+
+    Parameters
+    ----------
+    settings : as in report.json; a text where slides differ
+    """
+
+    def text(value: Any, unit: str) -> str:
+        if isinstance(value, str):
+            return value + unit
+        values = value if isinstance(value, list | tuple) else [value]
+        return ", ".join(map(plain, values)) + unit
+
+    return [(name, text(settings[key], unit)) for key, (name, unit) in _SETTINGS.items() if key in settings]
 
 
 def safe_colour(text: str) -> str:

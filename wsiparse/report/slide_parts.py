@@ -15,11 +15,12 @@ from wsiparse.report.page_parts import (
     file_stem,
     ramp_legend,
     safe_colour,
+    setting_facts,
     shown,
 )
 from wsiparse.report.picture import Picture
 from wsiparse.report.table import Table
-from wsiparse.report.words import count, interval, listed, plain, significant, times
+from wsiparse.report.words import count, interval, listed, significant, times
 
 __all__ = ["slide_parts"]
 
@@ -314,14 +315,6 @@ def _facts(numbers: Numbers) -> list[tuple[str, str]]:
         ("scanner's format", f"{slide['vendor']}, read by {slide['reader']}"),
         ("engine", numbers["engine"]),
         ("wsiparse", str(numbers["wsiparse"])),
-        ("compartments asked for", settings["compartments"]),
         ("region of interest", f"{roi} (sha256 {settings['roi_sha256']})" if roi else "none"),
-        ("seed", str(settings["seed"])),
-        ("blocks of the bootstrap", f"{plain(settings['block_um'])} µm, {count(settings['replicates'])} replicates"),
-        ("level of intervals", f"{plain(100 * settings['level'])} %"),
-        ("grid of density and hot-spots", f"{plain(settings['grid_um'])} µm"),
-        ("false discovery rate", f"{plain(settings['false_discovery_rate'])}"),
-        ("step of the threshold band", f"{plain(settings['threshold_step'])}"),
-        ("least lead of a clear class", f"{plain(settings['ambiguous_lead'])}"),
-        ("ends of the margin bands", f"{', '.join(plain(v) for v in settings['margin_um'])} µm"),
+        *setting_facts(settings),
     ]
