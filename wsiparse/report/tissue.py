@@ -8,10 +8,9 @@ smaller region, so one noun serves the whole report.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import pairwise
 
 import numpy as np
 import shapely
@@ -100,11 +99,10 @@ class Tissue:
         """Analysed area, mm^2."""
         height, width = self.mask.shape
         xs, ys = (self._cell_lines(axis, count) for axis, count in ((0, width), (1, height)))
-        if len(xs) < 2:
+        if len(xs) < 2 or len(ys) < 2:
             return 0.0
-        # some rows at a time: a plane of numbers for every piece of tissue that is only measured would be large
-        ends = [*range(0, len(ys) - 1, _ROWS), len(ys) - 1]
-        return math.fsum(float(self.area_between(xs, ys[a : b + 1]).sum()) for a, b in pairwise(ends)) * 1e-6
+        # a plane of numbers for every piece of tissue that is only measured would be large
+        return math.fsum(float(self._area_at_once(xs, ys[a : b + 1]).sum()) for a, b in self._bands(ys)) * 1e-6
 
     @cached_property
     def bounds_um(self) -> tuple[float, float, float, float] | None:
@@ -120,14 +118,30 @@ class Tissue:
 
         Parameters
         ----------
-        xs : (nx + 1,) float64, ascending x of vertical lines, um; may lie anywhere
-        ys : (ny + 1,) float64, ascending y of horizontal lines, um
+        xs : (nx + 1,) float64, strictly ascending x of vertical lines, um; may lie anywhere
+        ys : (ny + 1,) float64, strictly ascending y of horizontal lines, um
 
         Returns
         -------
         (ny, nx) float64, um^2
         """
         xs, ys = np.asarray(xs, np.float64), np.asarray(ys, np.float64)
+        out = np.empty((len(ys) - 1, len(xs) - 1))
+        for a, b in self._bands(ys):
+            out[a:b] = self._area_at_once(xs, ys[a : b + 1])
+        return out
+
+    def _bands(self, ys: Floats) -> Iterator[tuple[int, int]]:
+        """Intervals [a, b) between lines, together all of them, each of about `_ROWS` rows of cells or one interval."""
+        reach = _ROWS * self.cell_um[1]
+        a = 0
+        while a < len(ys) - 1:
+            b = max(a + 1, min(int(np.searchsorted(ys, ys[a] + reach, "right")) - 1, a + _ROWS, len(ys) - 1))
+            yield a, b
+            a = b
+
+    def _area_at_once(self, xs: Floats, ys: Floats) -> Floats:
+        """`area_between`, with numbers for every cell between the lines in memory."""
         all_x, column = self._merged(xs, 0)
         all_y, row = self._merged(ys, 1)
         if self.region is None:
