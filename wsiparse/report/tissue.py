@@ -89,8 +89,9 @@ class Tissue:
         height, width = self.mask.shape
         area = np.zeros(self.mask.shape)
         xs, ys = (self._cell_lines(axis, count) for axis, count in ((0, width), (1, height)))
-        if len(xs) > 1 and len(ys) > 1:
-            area[: len(ys) - 1, : len(xs) - 1] = self.area_between(xs, ys)
+        if len(xs) > 1:
+            for a, b in self._bands(ys):
+                area[a:b, : len(xs) - 1] = self._area_at_once(xs, ys[a : b + 1])
         area.setflags(write=False)
         return area
 
@@ -99,7 +100,7 @@ class Tissue:
         """Analysed area, mm^2."""
         height, width = self.mask.shape
         xs, ys = (self._cell_lines(axis, count) for axis, count in ((0, width), (1, height)))
-        if len(xs) < 2 or len(ys) < 2:
+        if len(xs) < 2:
             return 0.0
         # a plane of numbers for every piece of tissue that is only measured would be large
         return math.fsum(float(self._area_at_once(xs, ys[a : b + 1]).sum()) for a, b in self._bands(ys)) * 1e-6
