@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import re
 import subprocess
 import sys
@@ -61,3 +62,16 @@ def test_the_picture_of_the_readme_is_what_its_script_draws_in_form(
     subprocess.run([sys.executable, script, results(), drawn], check=True, capture_output=True)
     with Image.open(kept) as one, Image.open(drawn) as other:
         assert one.size == other.size
+
+
+def test_the_architecture_names_every_module_and_the_direction_that_is_checked() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    package = ROOT / "wsiparse"
+    modules = {path.name for path in package.glob("*.py")} - {"__init__.py", "__main__.py"}
+    folders = {f"{path.parent.name}/" for path in package.glob("*/__init__.py")}
+    picture, direction = re.findall(r"```\n(.*?)```", page, re.DOTALL)[:2]
+    assert set(re.findall(r"^  (\S+)", picture, re.MULTILINE)) == modules | folders
+    settings = configparser.ConfigParser()
+    settings.read(ROOT / "setup.cfg", encoding="utf-8")
+    layers = settings["importlinter:contract:direction"]["layers"].split("\n")
+    assert direction.split("\n")[:-1] == [layer.strip().replace("wsiparse.", "") for layer in layers if layer.strip()]
