@@ -31,7 +31,7 @@ MOST_POINTS: Final = 20_000
 #: Points whose neighbours are looked up at a time.
 _BATCH: Final = 1024
 #: Rows of tissue cells correlated at a time.
-_ROWS: Final = 512
+_ROWS: Final = 128
 
 
 def morisita_horn(first: NDArray[np.integer], second: NDArray[np.integer]) -> float | None:
