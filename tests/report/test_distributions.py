@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from wsiparse.report.distributions import binned
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=300))
+@example([1e-05, 1e-05])
 def test_every_value_is_in_a_bin_or_above(values: list[float]) -> None:
     got = binned(np.array(values))
     edges = np.array(got["edges"])
