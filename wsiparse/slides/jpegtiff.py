@@ -128,7 +128,7 @@ class DirectSlide(PyramidSlide):
         columns = range(box.x // width, -(-box.x1 // width))
         rows = range(box.y // height, -(-box.y1 // height))
         seam = (box.y1 - max(1, box.height // _SEAM_PART)) // height
-        boxes = 1 + self._users + 1
+        boxes = 2 + self._users  # this one, the one before, and those that are read beside it
         recent_bytes = min(_RECENT_BYTES, boxes * len(rows) * len(columns) * tiles.stored.raw_bytes)
         with self._using() as pool:
             # alone, a row of tiles is copied while the processor still has it at hand
