@@ -23,7 +23,7 @@ from wsiparse.report.picture import bar_length_um
 from wsiparse.slide_report import load
 from wsiparse.types import Box
 from wsiparse.write.basis import BASIS, read_basis
-from wsiparse.write.objects_zarr import ObjectsReader
+from wsiparse.write.objects_reader import ObjectsReader
 
 PANEL, GAP, LINE = 480, 16, 24  # px
 INK = "#24292f"

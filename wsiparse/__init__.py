@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from wsiparse.slides import find_slides, open_slide
     from wsiparse.types import ObjectTable, Prompt, PromptSet, RecognizerSpec
     from wsiparse.write.objectframe import ObjectFrame, read_objects
-    from wsiparse.write.objects_zarr import ObjectsReader
+    from wsiparse.write.objects_reader import ObjectsReader
 
 __all__ = [
     "ObjectFrame",
@@ -36,7 +36,7 @@ __all__ = [
 _HOMES = {
     "ObjectFrame": "write.objectframe",
     "ObjectTable": "types",
-    "ObjectsReader": "write.objects_zarr",
+    "ObjectsReader": "write.objects_reader",
     "Prompt": "types",
     "PromptSet": "types",
     "RecognizerSpec": "types",

@@ -19,7 +19,7 @@ from wsiparse.site import Site
 from wsiparse.tiling import TilePlan
 from wsiparse.types import ObjectTable, RecognitionGrid, SlideSummary, Unreadable
 from wsiparse.write.manifest import write_done
-from wsiparse.write.objects_zarr import ObjectsReader
+from wsiparse.write.objects_reader import ObjectsReader
 from wsiparse.write.spool import ObjectSpool
 
 __all__ = ["assemble"]

@@ -22,7 +22,7 @@ from wsiparse.types import PromptKind, SlideSummary
 from wsiparse.write.basis import BASIS, Basis, PicturedSquare, write_basis
 from wsiparse.write.geojson import write_centroids, write_geojson
 from wsiparse.write.labels import write_labels
-from wsiparse.write.objects_zarr import ObjectsReader
+from wsiparse.write.objects_reader import ObjectsReader
 from wsiparse.write.parts import publish
 
 __all__ = ["KINDS", "OVERLAY_PX", "write_exports"]

@@ -22,7 +22,7 @@ from wsiparse.write.extras import optional
 from wsiparse.write.geojson import write_centroids, write_geojson
 from wsiparse.write.manifest import DONE, done_record
 from wsiparse.write.objectframe import ObjectFrame, object_frames, slide_fact, sound_batches, source_facts
-from wsiparse.write.objects_zarr import ObjectsReader
+from wsiparse.write.objects_reader import ObjectsReader
 from wsiparse.write.parts import output_errors
 from wsiparse.write.publish import EXPORTS
 from wsiparse.write.spool import KINDS

@@ -47,7 +47,7 @@ from wsiparse.types import Box, ObjectTable, PromptSet
 from wsiparse.version import own_version
 from wsiparse.write.basis import BASIS, Basis, jpeg_bytes, read_basis
 from wsiparse.write.manifest import done_record, write_report_record, write_text
-from wsiparse.write.objects_zarr import ObjectsReader
+from wsiparse.write.objects_reader import ObjectsReader
 from wsiparse.write.parts import output_error, publish
 from wsiparse.write.publish import desk, publish_report
 

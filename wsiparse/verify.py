@@ -210,7 +210,7 @@ def _check(folder: Path, name: str, facts: dict[str, Any]) -> Finding | None:
 
 def _damaged_column(path: Path) -> str:
     """Which part of an objects.zarr is damaged, as its own checksums tell."""
-    from wsiparse.write.objects_zarr import ObjectsReader
+    from wsiparse.write.objects_reader import ObjectsReader
 
     try:
         ObjectsReader(path).verify()

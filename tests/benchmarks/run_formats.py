@@ -25,7 +25,8 @@ from tests.benchmarks.run_scale import PROMPTS, peak_mb
 from wsiparse.coords import Frame
 from wsiparse.objects.split import SplitPixels
 from wsiparse.stitch import Stitcher
-from wsiparse.write.objects_zarr import ObjectSpool, ObjectsReader
+from wsiparse.write.objects_reader import ObjectsReader
+from wsiparse.write.objects_zarr import ObjectSpool
 
 FORMATS = ("geojson", "centroids", "csv", "parquet", "geoparquet", "coco", "anndata")
 

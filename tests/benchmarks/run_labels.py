@@ -31,7 +31,8 @@ from wsiparse.schedule import peak_rss_bytes
 from wsiparse.stitch import Stitcher
 from wsiparse.types import Prompt, PromptSet
 from wsiparse.write.labels import write_labels
-from wsiparse.write.objects_zarr import ObjectSpool, ObjectsReader
+from wsiparse.write.objects_reader import ObjectsReader
+from wsiparse.write.objects_zarr import ObjectSpool
 
 PROMPTS = PromptSet((Prompt("nuclei", "Nucleus"), Prompt("inflammatory cells", "Inflammatory", "#00a050")))
 CHUNK = 1024

@@ -24,7 +24,8 @@ from wsiparse.schedule import peak_rss_bytes
 from wsiparse.stitch import Stitcher
 from wsiparse.types import ObjectTable, Prompt, PromptSet
 from wsiparse.write.geojson import write_geojson
-from wsiparse.write.objects_zarr import ObjectSpool, ObjectsReader
+from wsiparse.write.objects_reader import ObjectsReader
+from wsiparse.write.objects_zarr import ObjectSpool
 
 PROMPTS = PromptSet((Prompt("nuclei", "Nucleus"), Prompt("inflammatory cells", "Inflammatory")))
 

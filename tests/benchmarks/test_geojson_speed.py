@@ -35,7 +35,8 @@ from wsiparse.write.features import FeatureStyle, FeatureText, slices
 from wsiparse.write.geojson import write_geojson
 from wsiparse.write.ids import object_ids
 from wsiparse.write.measure import Measurements, measure
-from wsiparse.write.objects_zarr import ObjectSpool, ObjectsReader
+from wsiparse.write.objects_reader import ObjectsReader
+from wsiparse.write.objects_zarr import ObjectSpool
 from wsiparse.write.tables import row_range
 
 orjson = pytest.importorskip("orjson")

@@ -22,7 +22,8 @@ from wsiparse.slide_report import load, redo_slide_report, square_images
 from wsiparse.types import Box, ObjectTable, Prompt, PromptSet
 from wsiparse.write.basis import BASIS, Basis, PicturedSquare, png_bytes, write_basis
 from wsiparse.write.manifest import write_done
-from wsiparse.write.objects_zarr import ObjectSpool, ObjectsReader
+from wsiparse.write.objects_reader import ObjectsReader
+from wsiparse.write.objects_zarr import ObjectSpool
 
 __all__ = ["MPP", "PROMPTS", "Content", "tumour_slide", "write_slide"]
 

@@ -19,7 +19,8 @@ from wsiparse.slides import open_slide
 from wsiparse.types import ObjectTable, Prompt, PromptKind, PromptSet
 from wsiparse.write.labels import write_labels
 from wsiparse.write.manifest import write_done
-from wsiparse.write.objects_zarr import ObjectSpool, ObjectsReader
+from wsiparse.write.objects_reader import ObjectsReader
+from wsiparse.write.objects_zarr import ObjectSpool
 
 Pixels = NDArray[np.uint8]
 

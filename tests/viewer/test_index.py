@@ -11,7 +11,7 @@ from tests.write.tables import blobs, same
 from wsiparse.viewer import index as index_module
 from wsiparse.viewer.index import HOTSPOT_UM, ObjectIndex
 from wsiparse.viewer.view import View
-from wsiparse.write.objects_zarr import ObjectsReader
+from wsiparse.write.objects_reader import ObjectsReader
 
 
 @pytest.fixture(scope="module")

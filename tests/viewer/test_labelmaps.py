@@ -15,7 +15,7 @@ from wsiparse.types import Box
 from wsiparse.viewer.labelmaps import SAMPLES, LabelMaps, find_labels
 from wsiparse.viewer.source import find_shown
 from wsiparse.viewer.view import View
-from wsiparse.write.objects_zarr import ObjectsReader
+from wsiparse.write.objects_reader import ObjectsReader
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,8 @@ from tests.write.tables import ENGINE, FRAME, PROMPTS, blobs, regions
 from wsiparse.coords import Frame
 from wsiparse.types import ObjectTable, PromptSet, RecognitionGrid, SlideSummary, TileGrid
 from wsiparse.write.manifest import write_done
-from wsiparse.write.objects_zarr import ObjectSpool, ObjectsReader
+from wsiparse.write.objects_reader import ObjectsReader
+from wsiparse.write.objects_zarr import ObjectSpool
 
 CELLS = blobs()
 REGIONS = regions()

@@ -19,7 +19,7 @@ from wsiparse.errors import OutputError
 from wsiparse.types import ObjectTable
 from wsiparse.write.coco import run_lengths, write_coco
 from wsiparse.write.objectframe import ObjectFrame, joined, object_frames
-from wsiparse.write.objects_zarr import ObjectsReader
+from wsiparse.write.objects_reader import ObjectsReader
 from wsiparse.write.reference import pixels_of
 
 

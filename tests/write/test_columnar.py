@@ -26,7 +26,7 @@ from wsiparse.write.coco import write_coco
 from wsiparse.write.columnar import half_up, write_csv, write_parquet
 from wsiparse.write.geojson import write_geojson
 from wsiparse.write.objectframe import ObjectFrame, column_name, joined, object_frames
-from wsiparse.write.objects_zarr import ObjectsReader
+from wsiparse.write.objects_reader import ObjectsReader
 
 
 @pytest.fixture(scope="module")

@@ -39,7 +39,8 @@ from wsiparse.write import ngff, parts, reference, zarrfolder
 from wsiparse.write.geojson import write_geojson
 from wsiparse.write.labels import write_labels
 from wsiparse.write.ngff import NgffVersion
-from wsiparse.write.objects_zarr import ObjectSpool, ObjectsReader
+from wsiparse.write.objects_reader import ObjectsReader
+from wsiparse.write.objects_zarr import ObjectSpool
 from wsiparse.write.parts import sha256_tree
 
 PROMPTS = PromptSet(

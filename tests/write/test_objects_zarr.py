@@ -19,7 +19,8 @@ from wsiparse.coords import Frame
 from wsiparse.errors import OutputError
 from wsiparse.types import ObjectTable, RecognitionGrid, TileGrid
 from wsiparse.write import objects_zarr, zarrfolder
-from wsiparse.write.objects_zarr import ObjectSpool, ObjectsReader, decode_coords, encode_coords, write_table
+from wsiparse.write.objects_reader import ObjectsReader
+from wsiparse.write.objects_zarr import ObjectSpool, decode_coords, encode_coords, write_table
 from wsiparse.write.parts import sha256_tree
 from wsiparse.write.tables import raster_sorted
 

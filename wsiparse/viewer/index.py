@@ -17,7 +17,7 @@ from wsiparse.errors import OutputError
 from wsiparse.types import ObjectTable, PromptKind
 from wsiparse.viewer.cache import BoundedCache
 from wsiparse.write.objectframe import sound_batches
-from wsiparse.write.objects_zarr import ObjectsReader
+from wsiparse.write.objects_reader import ObjectsReader
 
 __all__ = ["HOTSPOT_UM", "ObjectIndex"]
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from wsiparse.errors import OutputError
 from wsiparse.types import Box, PromptKind
 from wsiparse.viewer.cache import BoundedCache
-from wsiparse.write.objects_zarr import ObjectsReader
+from wsiparse.write.objects_reader import ObjectsReader
 
 __all__ = ["SAMPLES", "LabelMaps", "find_labels"]
 

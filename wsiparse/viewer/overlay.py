@@ -24,7 +24,7 @@ from wsiparse.viewer.index import ObjectIndex
 from wsiparse.viewer.kernels import paint_lines
 from wsiparse.viewer.labelmaps import SAMPLES, LabelMaps
 from wsiparse.viewer.pyramid import OUTLINE_UM, TILE_PX, TilePyramid
-from wsiparse.write.objects_zarr import ObjectsReader
+from wsiparse.write.objects_reader import ObjectsReader
 
 __all__ = ["EMPTY_TILE", "OverlayTiles", "occupied_tiles"]
 

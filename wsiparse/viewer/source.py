@@ -13,7 +13,7 @@ from wsiparse.slides.base import READERS
 from wsiparse.types import SlideSummary
 from wsiparse.write.manifest import done_record, summary_of
 from wsiparse.write.objectframe import slide_fact
-from wsiparse.write.objects_zarr import ObjectsReader
+from wsiparse.write.objects_reader import ObjectsReader
 
 __all__ = ["Shown", "find_shown"]
 

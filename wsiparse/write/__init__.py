@@ -4,7 +4,7 @@ parts           atomic publishing, checksums
 tables          object tables checked once, sorted, cut into runs of rows
 records         a table as one record of bytes
 spool           finished objects in order of arrival, on disk, resumable
-objects_zarr    the source of truth: sorted columns in Zarr
+objects_zarr    the source of truth: sorted columns in Zarr, written (`objects_reader`: read back, checksums compared)
 ids             UUIDv5 of an object
 measure         area, perimeter, shape of an object
 features        the text of GeoJSON features

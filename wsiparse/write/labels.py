@@ -46,7 +46,7 @@ from wsiparse.types import ObjectTable, PromptKind, PromptSet
 from wsiparse.version import own_version
 from wsiparse.write import ngff
 from wsiparse.write.ngff import NgffVersion
-from wsiparse.write.objects_zarr import ObjectsReader
+from wsiparse.write.objects_reader import ObjectsReader
 from wsiparse.write.parts import publish_folder
 from wsiparse.write.raster import OutlineSweep, RunQueue, level_size
 from wsiparse.write.raster_kernels import paint_runs

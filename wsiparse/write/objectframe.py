@@ -32,7 +32,7 @@ from wsiparse.write.extras import optional
 from wsiparse.write.geojson import SIMPLIFY_PX
 from wsiparse.write.ids import ids_of_checked
 from wsiparse.write.measure import measure, measure_checked
-from wsiparse.write.objects_zarr import ObjectsReader
+from wsiparse.write.objects_reader import ObjectsReader
 from wsiparse.write.spool import KINDS
 from wsiparse.write.tables import checked
 
