@@ -453,22 +453,54 @@ def _local_cluster(workers: int | None, gpus: Sequence[str]) -> Any:
     n = min(workers or len(gpus), len(gpus)) if gpus else workers or max(1, cores // _CORES_A_PROCESS)
     threads = max(1, cores // n)
     memory = available_memory_bytes()  # shared with this process
-    spec = {}
-    for k in range(n):
-        env = {f"{library}_NUM_THREADS": str(threads) for library in ("OMP", "MKL", "OPENBLAS", "NUMBA")}
-        if gpus:
-            env["CUDA_VISIBLE_DEVICES"] = gpus[k]
-        options = {
-            "nthreads": threads,
-            "memory_limit": int(0.9 * memory / (n + 1)) if memory is not None else 0,  # 0: no limit
-            "resources": {RESOURCE: 1},
-            "env": env,
-            "silence_logs": logging.ERROR,
-            "dashboard_address": "127.0.0.1:0",
-        }
-        spec[k] = {"cls": Nanny, "options": options}
+    memory_limit = int(0.9 * memory / (n + 1)) if memory is not None else 0  # 0: no limit
+    environment = {f"{library}_NUM_THREADS": str(threads) for library in ("OMP", "MKL", "OPENBLAS", "NUMBA")}
+    if gpus:
+        found = _cuda_cluster(gpus[:n], threads, memory_limit, environment)
+        if found is not None:
+            return found
+    options: dict[str, Any] = {
+        "nthreads": threads,
+        "memory_limit": memory_limit,
+        "resources": {RESOURCE: 1},
+        "silence_logs": logging.ERROR,
+        "dashboard_address": "127.0.0.1:0",
+    }
+    pinned = [{"CUDA_VISIBLE_DEVICES": gpu} for gpu in gpus[:n]] or [{}] * n
+    spec = {k: {"cls": Nanny, "options": {**options, "env": environment | own}} for k, own in enumerate(pinned)}
     scheduler = {"cls": Scheduler, "options": {"host": "127.0.0.1", "port": 0, "dashboard_address": "127.0.0.1:0"}}
     return SpecCluster(spec, scheduler=scheduler, silence_logs=logging.ERROR)  # type: ignore[no-untyped-call]
+
+
+def _cuda_cluster(gpus: Sequence[str], threads: int, memory_limit: int, environment: Mapping[str, str]) -> Any | None:
+    """The same of dask-cuda, which also keeps each process on the cores beside its GPU; None where it is missing.
+
+    What it spills is switched off: workers hold no results.
+    """
+    try:
+        from dask_cuda import LocalCUDACluster
+    except ImportError:
+        return None
+
+    class Workers(LocalCUDACluster):  # type: ignore[misc]
+        def new_worker_spec(self) -> dict[Any, Any]:
+            spec: dict[Any, Any] = super().new_worker_spec()
+            for worker in spec.values():
+                worker["options"]["env"].update(environment)
+            return spec
+
+    return Workers(
+        CUDA_VISIBLE_DEVICES=",".join(gpus),
+        n_workers=len(gpus),
+        threads_per_worker=threads,
+        memory_limit=memory_limit,
+        device_memory_limit=None,
+        data=dict,
+        resources={RESOURCE: 1},
+        host="127.0.0.1",
+        dashboard_address="127.0.0.1:0",
+        silence_logs=logging.ERROR,
+    )
 
 
 #: Cores that one process can feed: the interpreter's own work does not scale beyond.
