@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
-
-import numpy as np
-from PIL.PngImagePlugin import PngImageFile
 
 from wsiparse.coords import Frame, um2_per_px
 from wsiparse.prepare import overlay_offset
@@ -19,7 +15,7 @@ from wsiparse.site import Site
 from wsiparse.slide_report import load, square_images, write_slide_report
 from wsiparse.slides import overview, require_mpp
 from wsiparse.types import PromptKind, SlideSummary
-from wsiparse.write.basis import BASIS, Basis, PicturedSquare, write_basis
+from wsiparse.write.basis import BASIS, Basis, PicturedSquare, png_pixels, write_basis
 from wsiparse.write.geojson import write_centroids, write_geojson
 from wsiparse.write.labels import write_labels
 from wsiparse.write.objects_reader import ObjectsReader
@@ -108,13 +104,11 @@ def _write_report(site: Site, reader: ObjectsReader, unreadable: Sequence[tuple[
     """basis/ and the report made of it; the slide is open now, so its hottest squares are pictured."""
     slide, ground = site.slide, site.prepared.ground
     area = site.prepared.passes[0].plan.area
-    with PngImageFile(io.BytesIO(ground.overview)) as image:  # `Image.open` warns of large slides
-        picture = np.asarray(image.convert("RGB"))
     basis = Basis(
         slide=site.facts(),
         offset=overlay_offset(slide, site.config),
         overview=area.overview,
-        picture=picture,
+        picture=png_pixels(ground.overview),
         tissue=area.tissue,
         artefacts=ground.artefacts,
         whole_slide=site.config.whole_slide,

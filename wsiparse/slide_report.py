@@ -178,7 +178,7 @@ def load(
     )
     quality = slide_quality(
         basis.picture,
-        tissue.area_um2 > 0,
+        tissue.cells,
         mpp=basis.overview.mean_mpp,
         tissue_mm2=tissue.area_mm2,
         background=background,
@@ -297,7 +297,7 @@ def _tissue(basis: Basis, mask: NDArray[np.bool_], roi: BaseGeometry | None, wit
 
 
 def _ground(loaded: Loaded) -> Ground:
-    return Ground.of(loaded.basis.picture, loaded.source.tissue.area_um2 > 0, loaded.basis.overview)
+    return Ground.of(loaded.basis.picture, loaded.source.tissue.cells, loaded.basis.overview)
 
 
 def _maps(loaded: Loaded, analysis: Analysis) -> tuple[dict[str, Picture], list[dict[str, Any]], list[float]]:

@@ -23,17 +23,25 @@ LINES = st.lists(st.floats(-20, 140), min_size=2, max_size=12, unique=True).map(
     LINES,
     st.sampled_from([None, shapely.Point(50, 40).buffer(37.3), shapely.box(10.5, 3, 80, 77.7)]),
     st.integers(1, 5),
+    st.tuples(st.integers(0, 11), st.integers(0, 11)),
 )
 @settings(max_examples=60)
 def test_areas_are_the_same_a_few_rows_at_a_time_and_at_once(
-    mask: NDArray[np.bool_], xs: list[float], ys: list[float], region: shapely.Polygon | None, rows: int
+    mask: NDArray[np.bool_],
+    xs: list[float],
+    ys: list[float],
+    region: shapely.Polygon | None,
+    rows: int,
+    part: tuple[int, int],
 ) -> None:
     found = []
     for most in (rows, 1000):
         tissue = Tissue(mask, (8.0, 7.0), (100.0, 76.0), region)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(module, "_ROWS", most)
-            found.append((tissue.area_between(np.array(xs), np.array(ys)), tissue.area_um2, tissue.area_mm2))
+            found.append((tissue.area_between(np.array(xs), np.array(ys)), tissue.area_um2(), tissue.area_mm2))
+            np.testing.assert_array_equal(tissue.cells, found[-1][1] > 0)
+            np.testing.assert_array_equal(tissue.area_um2(slice(*part)), found[-1][1][slice(*part)])
     (between, each, total), (between_once, each_once, total_once) = found
     np.testing.assert_array_equal(between, between_once)
     np.testing.assert_array_equal(each, each_once)

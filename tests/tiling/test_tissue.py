@@ -2,19 +2,21 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
 from tests.fixtures_slides import CMU_SMALL, OME_SMALL, TCGA_SMALL
 from wsiparse.slides import open_slide, overview
-from wsiparse.tiling import tissue_mask
-from wsiparse.tiling.tissue import background_colour, otsu_threshold
+from wsiparse.tiling import masks, tissue_mask
+from wsiparse.tiling.tissue import _smooth_and_bright, background_colour, otsu_threshold
 
 MPP = 8.0
 GLASS = (243, 241, 244)
@@ -324,3 +326,27 @@ def test_real_slides_are_neither_empty_nor_full(path: object, mpp: float | None,
     with open_slide(str(path), slide_mpp=mpp) as slide:
         picture, frame = overview(slide, MPP)
     assert least < tissue_mask(picture, frame.mean_mpp).mean() < most
+
+
+def variance_of_grey(picture: NDArray[np.uint8], y: int, x: int) -> Fraction:
+    """Of the 3 x 3 neighbourhood of a pixel; the outermost pixels are repeated."""
+    height, width = picture.shape[:2]
+    rows = [min(max(y + k, 0), height - 1) for k in (-1, 0, 1)]
+    columns = [min(max(x + k, 0), width - 1) for k in (-1, 0, 1)]
+    grey = [Fraction(sum(picture[i, j].tolist()), 3) for i in rows for j in columns]
+    mean = sum(grey) / 9
+    return sum(((g - mean) ** 2 for g in grey), Fraction(0)) / 9
+
+
+@given(
+    hnp.arrays(np.uint8, st.tuples(st.integers(1, 6), st.integers(1, 6), st.just(3)), elements=st.integers(175, 200)),
+    st.integers(1, 12),
+)
+def test_even_glass_is_told_exactly(picture: NDArray[np.uint8], strip_px: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(masks, "_STRIP_PX", strip_px)
+        found = _smooth_and_bright(picture)
+    for y, x in np.ndindex(picture.shape[:2]):
+        low, high = int(picture[y, x].min()), int(picture[y, x].max())
+        glass = high - low <= (35 if low >= 185 else 15) and variance_of_grey(picture, y, x) <= 9
+        assert found[y, x] == (low if glass else 0)

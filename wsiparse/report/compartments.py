@@ -173,11 +173,10 @@ def auto_compartments(
     edges = tuple(float(e) for e in margin_um)
     if any(not (math.isfinite(b) and b > a) for a, b in zip((0.0, *edges), edges, strict=False)):
         raise ValueError(f"margin bands must end at ascending distances > 0 um, got {edges}")
-    cells = tissue.mask & (tissue.area_um2 > 0)
+    cells = tissue.cells
     if not cells.any():
         return None
-    t, s = (_count(points, tissue) for points in (tumour_um, connective_um))
-    found = _separate(t, s, tissue.area_um2, cells, tissue.cell_um)
+    found = _separate(tumour_um, connective_um, tissue)
     parameters = {"least_piece_mm2": _LEAST_PIECE_MM2, **found.parameters}
     if found.tumour is None:
         name = TUMOUR if len(tumour_um) > len(connective_um) else STROMA
@@ -263,8 +262,12 @@ def region_compartments(
     if left_over.area_mm2 > 1e-9:
         names.append(rest if rest not in classes else f"{rest} (outside all regions)")
         parts.append(left_over)
-    area = np.stack([part.area_um2 for part in parts])
-    labels = np.where(area.max(axis=0) > 0, area.argmax(axis=0) + 1, 0).astype(np.uint8)
+    labels, largest = np.zeros(tissue.mask.shape, np.uint8), np.zeros(tissue.mask.shape)
+    for k, part in enumerate(parts):
+        area = part.area_um2()
+        larger = area > largest
+        labels[larger] = k + 1
+        np.copyto(largest, area, where=larger)
     inner = tuple(k for k, name in enumerate(names) if name in set(tumour))
     nothing = np.zeros((0, 2, 2))
     tumour_border = other_border = nothing
@@ -307,13 +310,14 @@ def _count(points_um: Floats, tissue: Tissue) -> NDArray[np.float32]:
     return counts.reshape(h, w)
 
 
-def _separate(
-    t: NDArray[np.float32], s: NDArray[np.float32], area_um2: Floats, cells: Mask, cell_um: tuple[float, float]
-) -> _Found:
+def _separate(tumour_um: Floats, connective_um: Floats, tissue: Tissue) -> _Found:
     """Which cells are tumour, or why that cannot be told."""
-    if not (t[cells].any() and s[cells].any()):
-        lacking = "connective" if t[cells].any() else "tumour"
-        return _Found(None, {}, f"no {lacking} cells were found")
+    cells, cell_um = tissue.cells, tissue.cell_um
+    for name, points in (("tumour", tumour_um), ("connective", connective_um)):
+        row, column = tissue.cell_of(points)
+        if not cells[row, column][(row >= 0) & (column >= 0)].any():
+            return _Found(None, {}, f"no {name} cells were found")
+    t, s, area_um2 = _count(tumour_um, tissue), _count(connective_um, tissue), tissue.area_um2()
     area, best = area_um2[cells] * 1e-6, 0.0
     for bandwidth in _BANDWIDTHS_UM:
         tumour, rates, separation = _fit(t, s, area_um2, cells, cell_um, bandwidth)

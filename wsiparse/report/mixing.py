@@ -188,23 +188,25 @@ class _SetCovariance:
 
     @classmethod
     def of(cls, tissue: Tissue, reach_um: float) -> _SetCovariance:
-        rows, columns = (np.flatnonzero((tissue.area_um2 > 0).any(axis=a)) for a in (1, 0))
-        area = tissue.area_um2[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        rows, columns = (np.flatnonzero(tissue.cells.any(axis=a)) for a in (1, 0))
+        first, last, across = rows[0], rows[-1] + 1, slice(columns[0], columns[-1] + 1)
+        width = across.stop - across.start
         cx, cy = tissue.cell_um
-        ry, rx = (min(math.ceil(reach_um / c) + 1, n) for c, n in zip((cy, cx), area.shape, strict=True))
-        down, across = np.arange(-ry, ry + 1), np.arange(-rx, rx + 1)
-        table = np.zeros((len(down), len(across)))
+        ry, rx = (min(math.ceil(reach_um / c) + 1, n) for c, n in zip((cy, cx), (last - first, width), strict=True))
+        dy, dx = np.arange(-ry, ry + 1), np.arange(-rx, rx + 1)
+        table = np.zeros((len(dy), len(dx)))
         # some rows at a time, each with the rows they can meet: a transform of the whole would take much memory
-        for top in range(0, len(area), _ROWS):
-            start = max(0, top - ry)
-            own, near = area[top : top + _ROWS] / (cx * cy), area[start : top + _ROWS + ry] / (cx * cy)
+        for top in range(first, last, _ROWS):
+            start = max(first, top - ry)
+            near = tissue.area_um2(slice(start, min(top + _ROWS + ry, last)))[:, across] / (cx * cy)
+            own = near[top - start : top - start + _ROWS]
             shape = [
                 fft.next_fast_len(len(own) + len(near), real=True),
-                fft.next_fast_len(area.shape[1] + rx + 1, real=True),
+                fft.next_fast_len(width + rx + 1, real=True),
             ]
             spectrum = np.conj(fft.rfft2(own, shape)) * fft.rfft2(near, shape)
             # shifts -r .. r along each axis; shifts beyond the tissue's own extent find nothing of it
-            table += fft.irfft2(spectrum, shape)[np.ix_((top - start + down) % shape[0], across % shape[1])] * cx * cy
+            table += fft.irfft2(spectrum, shape)[np.ix_((top - start + dy) % shape[0], dx % shape[1])] * cx * cy
         return cls(np.pad(np.maximum(table, 0.0), 1), (ry + 1, rx + 1), tissue.cell_um)
 
     def at(self, shift_um: Floats) -> Floats:

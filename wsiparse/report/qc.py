@@ -95,13 +95,15 @@ def slide_quality(
         # contrast in the denominator: a pale stain is not a blurred one; a flat picture has no edges
         laplacian = edges / contrast if contrast > 0 else 0.0
         tenengrad = squared / contrast if contrast > 0 else 0.0
-    density = []
-    for k, glass in enumerate(background):
-        counts = np.bincount(overview[..., k][tissue], minlength=256)
-        density.append(
-            float(counts @ np.log(max(float(glass), 1.0) / np.maximum(np.arange(256.0), 1.0)) / counts.sum())
-        )
-    red, green, blue = density
+    counts = np.zeros((3, 256), np.int64)
+    for top in range(0, len(tissue), _ROWS):
+        colours = overview[top : top + _ROWS][tissue[top : top + _ROWS]]
+        for k in range(3):
+            counts[k] += np.bincount(colours[:, k], minlength=256)
+    red, green, blue = (
+        float(own @ np.log(max(float(glass), 1.0) / np.maximum(np.arange(256.0), 1.0)) / own.sum())
+        for own, glass in zip(counts, background, strict=True)
+    )
     return SlideQuality(tissue_mm2, mpp, laplacian, tenengrad, (red, green, blue))
 
 

@@ -83,17 +83,36 @@ class Tissue:
                 raise ValueError(f"a region of interest must be a valid polygon, got {self.region.geom_type}")
             shapely.prepare(self.region)
 
-    @cached_property
-    def area_um2(self) -> Floats:
-        """(h, w) float64: exact analysed area of each cell, um^2."""
+    def area_um2(self, rows: slice = slice(None)) -> Floats:
+        """Exact analysed area of each cell, um^2: made anew at every call, 8 bytes a cell.
+
+        Parameters
+        ----------
+        rows : of cells, without a step
+
+        Returns
+        -------
+        (h, w) float64, h of `rows`
+        """
         height, width = self.mask.shape
-        area = np.zeros(self.mask.shape)
+        first, last, _ = rows.indices(height)
+        area = np.zeros((max(last - first, 0), width))
         xs, ys = (self._cell_lines(axis, count) for axis, count in ((0, width), (1, height)))
+        ys = ys[first : last + 1]
         if len(xs) > 1:
             for a, b in self._bands(ys):
                 area[a:b, : len(xs) - 1] = self._area_at_once(xs, ys[a : b + 1])
-        area.setflags(write=False)
         return area
+
+    @cached_property
+    def cells(self) -> NDArray[np.bool_]:
+        """(h, w) bool: cells with any analysed area."""
+        cells = np.zeros(self.mask.shape, np.bool_)
+        for top in range(0, len(cells), _ROWS):
+            rows = slice(top, min(top + _ROWS, len(cells)))
+            cells[rows] = self.area_um2(rows) > 0
+        cells.setflags(write=False)
+        return cells
 
     @cached_property
     def area_mm2(self) -> float:
@@ -108,7 +127,7 @@ class Tissue:
     @cached_property
     def bounds_um(self) -> tuple[float, float, float, float] | None:
         """(x0, y0, x1, y1) of the whole cells that hold analysed area, None without any."""
-        rows, columns = (np.flatnonzero((self.area_um2 > 0).any(axis=a)) for a in (1, 0))
+        rows, columns = (np.flatnonzero(self.cells.any(axis=a)) for a in (1, 0))
         if not len(rows):
             return None
         cx, cy = self.cell_um

@@ -19,11 +19,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
+import imagecodecs
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 from PIL import Image
-from PIL.PngImagePlugin import PngImageFile
 from shapely.geometry.base import BaseGeometry
 
 from wsiparse.coords import Frame
@@ -31,7 +31,17 @@ from wsiparse.errors import OutputError
 from wsiparse.types import Box
 from wsiparse.write.parts import output_errors
 
-__all__ = ["BASIS", "Basis", "PicturedSquare", "jpeg_bytes", "png_bytes", "read_basis", "read_offset", "write_basis"]
+__all__ = [
+    "BASIS",
+    "Basis",
+    "PicturedSquare",
+    "jpeg_bytes",
+    "png_bytes",
+    "png_pixels",
+    "read_basis",
+    "read_offset",
+    "write_basis",
+]
 
 #: Name of the folder in a slide's results.
 BASIS: Final = "basis"
@@ -107,6 +117,17 @@ def png_bytes(picture: NDArray[np.uint8]) -> bytes:
     return out.getvalue()
 
 
+def png_pixels(data: bytes) -> NDArray[np.uint8]:
+    """The picture of a PNG that `png_bytes` made, (h, w) or (h, w, 3) uint8: decoded in place, of any size.
+
+    Raises
+    ------
+    RuntimeError
+        If it is damaged.
+    """
+    return np.asarray(imagecodecs.png_decode(data), np.uint8)
+
+
 def jpeg_bytes(picture: NDArray[np.uint8], quality: int = 90) -> bytes:
     """A picture (h, w, 3) uint8 as JPEG."""
     out = io.BytesIO()
@@ -157,8 +178,8 @@ def _reading(folder: Path) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise OutputError(f"{folder}: missing or incomplete ({Path(str(error.filename)).name}). {_AGAIN}") from error
-    # a damaged PNG raises OSError or SyntaxError, damaged JSON ValueError, an absent key one of the others
-    except (OSError, SyntaxError, ValueError, TypeError, LookupError) as error:
+    # a damaged PNG raises RuntimeError, damaged JSON ValueError, an absent key one of the others
+    except (OSError, RuntimeError, ValueError, TypeError, LookupError) as error:
         raise OutputError(f"{folder}: damaged ({' '.join(str(error).split())[:200]}). {_AGAIN}") from error
 
 
@@ -192,12 +213,9 @@ def read_basis(folder: Path) -> Basis:
     """
     with _reading(folder):
         facts = _facts(folder)
-        # not `Image.open`, which warns of the overviews of large slides and refuses larger ones
-        with PngImageFile(folder / "overview.png") as image:
-            picture = np.asarray(image.convert("RGB"))
-        with PngImageFile(folder / "tissue.png") as image:
-            plane = np.asarray(image.convert("L"))
-        if plane.shape != picture.shape[:2]:
+        picture = png_pixels((folder / "overview.png").read_bytes())
+        plane = png_pixels((folder / "tissue.png").read_bytes())
+        if picture.shape != (*plane.shape, 3):
             raise OutputError(f"{folder}: its pictures differ in size. {_AGAIN}")
         roi = facts["roi"]
         return Basis(
