@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,9 @@ from wsiparse.report.tissue import Tissue, cell_index
 __all__ = ["DensityGrid", "Squares", "density_grid", "squares_over"]
 
 Floats = NDArray[np.float64]
+
+#: Points counted at a time: a slide may have millions.
+_BATCH: Final = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +83,15 @@ class Squares:
         ValueError
             If a column is >= `columns`, or a point that counts lies outside the grid.
         """
-        column = np.asarray(column, np.int64)
         if len(column) and int(column.max()) >= columns:
             raise ValueError(f"column {int(column.max())} of {columns}")
-        kept = column >= 0
-        size = self.shape[0] * self.shape[1]
-        key = column[kept] * size + self.index(np.asarray(points_um, np.float64).reshape(-1, 2)[kept])
-        return np.bincount(key, minlength=columns * size).reshape(columns, *self.shape).astype(np.int64)
+        points = np.asarray(points_um, np.float64).reshape(-1, 2)
+        counts = np.zeros((columns, self.shape[0] * self.shape[1]), np.int64)
+        for start in range(0, len(column), _BATCH):
+            some = np.asarray(column[start : start + _BATCH], np.int64)
+            kept = some >= 0
+            np.add.at(counts, (some[kept], self.index(points[start : start + _BATCH][kept])), 1)
+        return counts.reshape(columns, *self.shape)
 
 
 def squares_over(tissue: Tissue, size_um: float) -> Squares | None:
