@@ -128,7 +128,7 @@ def test_reading_ahead_changes_no_object_and_loses_no_more_tiles() -> None:
 
 
 @pytest.mark.parametrize("scheduler", ["serial", "threads"])
-def test_the_slides_log_tells_how_long_tiles_were_waited_for(
+def test_the_slides_log_tells_how_long_tiles_were_waited_for_and_what_the_stages_took(
     wsiparse, demo_slide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheduler: str
 ) -> None:
     from wsiparse.slides.pyramid import PyramidSlide
@@ -144,4 +144,7 @@ def test_the_slides_log_tells_how_long_tiles_were_waited_for(
     )
     assert 0 < float(told[0]) <= 100
     assert float(told[1]) <= float(told[2])
+    [stages] = re.findall(r"objects took ([\d.]+) s, files and report ([\d.]+) s", text.read_text())
+    [whole] = re.findall(r"done in ([\d.]+) s", text.read_text())
+    assert sum(map(float, stages)) <= float(whole) + 0.2
     assert logging.getLogger("wsiparse").level == level

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from typing import Any
@@ -24,6 +26,8 @@ from wsiparse.write.spool import ObjectSpool
 
 __all__ = ["assemble"]
 
+log = logging.getLogger("wsiparse")
+
 
 def assemble(site: Site, arrivals: Arrivals) -> tuple[SlideSummary, int]:
     """Make all results of a slide on its desk, DONE.json last; its numbers and the number of unreadable tiles.
@@ -35,6 +39,7 @@ def assemble(site: Site, arrivals: Arrivals) -> tuple[SlideSummary, int]:
     """
     prepared, passes = site.prepared, site.prepared.passes
     judged: list[RecognitionGrid] = []
+    began = time.monotonic()
     with ObjectSpool(site.desk / "spool", frames=prepared.frames(), prompts=prepared.prompts) as spool:
         for k, work in enumerate(passes):
             for table in _objects_of_pass(site, k, work, arrivals, judged):
@@ -42,6 +47,7 @@ def assemble(site: Site, arrivals: Arrivals) -> tuple[SlideSummary, int]:
                     spool.append(table)
         spool.finish(site.desk / "objects.zarr", engine=prepared.title, slide=site.facts(), recognition=judged)
         spool.remove()
+    made = time.monotonic()
     lost = [(work.plan, tile) for k, work in enumerate(passes) for tile in arrivals.lost(k)]
     lost_mm2 = _lost_mm2(lost)
     reader = ObjectsReader(site.desk / "objects.zarr")
@@ -65,6 +71,7 @@ def assemble(site: Site, arrivals: Arrivals) -> tuple[SlideSummary, int]:
         "unreadable": [asdict(tile) | {"mpp": plan.frame.mean_mpp} for plan, tile in lost],
     }
     write_done(site.desk, files, prepared.digest, summary, facts)
+    log.info("objects took %.1f s, files and report %.1f s", made - began, time.monotonic() - made)
     return summary, len(lost)
 
 
