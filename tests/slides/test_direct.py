@@ -5,7 +5,7 @@ import pickle
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -292,35 +292,54 @@ def test_alone_no_more_than_two_boxes_and_the_seam_are_kept(tmp_path: Path) -> N
 
 
 def test_who_waits_for_a_tile_that_fails_elsewhere_tries_for_himself() -> None:
-    """And an error is raised in the order of the keys, whoever met it."""
     begun, go = threading.Event(), threading.Event()
     tries: list[TileKey] = []
 
-    def decode(key: TileKey) -> np.ndarray:
-        tries.append(key)
+    def decode(keys: Sequence[TileKey]) -> list[np.ndarray | TileDataError]:
+        tries.extend(keys)
         if len(tries) == 1:
             begun.set()
             assert go.wait(10)
-            raise TileDataError("the first try")
-        if key.column == 2:
-            raise TileDataError("column 2")
-        return np.full((2, 2, 3), key.column, np.uint8)
+            return [TileDataError("the first try")]
+        return [np.full((2, 2, 3), key.column, np.uint8) for key in keys]
 
-    keys = [TileKey(0, 0, column) for column in range(3)]
+    a, b = (TileKey(0, 0, column) for column in range(2))
     cache = TileCache(decode)
     with ThreadPoolExecutor(2) as pool:
-        first = pool.submit(cache.fetch, keys[:1], (0, 1), 1 << 20)
+        first = pool.submit(cache.fetch, [a], (0, 1), 1 << 20)
         assert begun.wait(10)
-        second = pool.submit(cache.fetch, keys[:2], (0, 1), 1 << 20)
-        while len(tries) < 2:
-            time.sleep(0.001)
+        found = cache.fetch([a, b], (0, 1), 1 << 20)
+        assert list(found) == [b], "what another thread makes is left for later"
+        second = pool.submit(cache.wait_for, a, (0, 1), 1 << 20)
+        time.sleep(0.02)
+        assert not second.done()
         go.set()
-        with pytest.raises(TileDataError, match="the first try"):
-            first.result(10)
-        assert [int(tile[0, 0, 0]) for tile in second.result(10)] == [0, 1]
-    assert tries == [keys[0], keys[1], keys[0]]
-    with pytest.raises(TileDataError, match="column 2"):
-        cache.fetch(keys, (0, 1), 1 << 20)
+        assert str(first.result(10)[a]) == "the first try"
+        tile = second.result(10)
+        assert isinstance(tile, np.ndarray)
+        assert tile[0, 0, 0] == 0
+    assert tries == [a, b, a]
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+def test_what_interrupts_decoding_leaves_nobody_waiting(pooled: bool) -> None:
+    interrupt = True
+
+    def decode(keys: Sequence[TileKey]) -> list[np.ndarray | TileDataError]:
+        if interrupt and keys[0].column == 0:
+            raise KeyboardInterrupt
+        return [np.full((2, 2, 3), key.column, np.uint8) for key in keys]
+
+    keys = [TileKey(0, 0, column) for column in range(20)]
+    cache = TileCache(decode)
+    with ThreadPoolExecutor(2) as pool:
+        with pytest.raises(KeyboardInterrupt):
+            cache.fetch(keys, (0, 1), 1 << 20, pool if pooled else None)
+        interrupt = False
+        found = cache.fetch(keys, (0, 1), 1 << 20)
+        rest = {key: cache.wait_for(key, (0, 1), 1 << 20) for key in keys if key not in found}
+    tiles = found | rest
+    assert [int(tiles[key][0, 0, 0]) for key in keys] == list(range(20))  # type: ignore[index]
 
 
 def test_two_threads_never_decode_the_same_tile_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -368,6 +387,70 @@ def test_a_damaged_tile_costs_only_itself(tmp_path: Path, at: float, content: by
         file.seek(offset + start)
         file.write(content[: count - start])
     assert_only_this_tile_is_lost(path, whole, reason)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_of_several_damaged_tiles_the_first_is_told(tmp_path: Path, threads: int) -> None:
+    path, *_ = damaged(tmp_path)
+    for index in (30, 12, 10, 11):
+        offset, count = tile_place(path, index)
+        with path.open("r+b") as file:
+            file.seek(offset)
+            file.write(bytes(count))
+    with open_slide(path, reader="direct", threads=threads) as slide, ThreadPoolExecutor(4) as pool:
+        told = pool.map(lambda _: fault_of(slide, Box(0, 0, WIDTH, HEIGHT)), range(8))
+        assert all("(tile in column 1, row 1: it does not start like a JPEG)" in text for text in told)
+
+
+def fault_of(slide: Slide, box: Box) -> str:
+    with pytest.raises(TileReadError) as caught:
+        slide.read(box, scaled(1))
+    return str(caught.value)
+
+
+def test_tiles_beside_each_other_in_the_file_are_read_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, offset, count, whole = damaged(tmp_path)
+    reads: list[tuple[int, int]] = []
+    broken = range(0)
+    real = os.pread
+
+    def pread(fd: int, n: int, at: int) -> bytes:
+        reads.append((at, n))
+        if at < broken.stop and broken.start < at + n:
+            raise OSError(5, "Input/output error")
+        return real(fd, n, at)
+
+    monkeypatch.setattr(os, "pread", pread)
+    with open_slide(path, reader="direct") as slide:
+        reads.clear()
+        np.testing.assert_array_equal(slide.read(Box(0, 64, WIDTH, 64), scaled(1)), whole[64:128])
+        assert len(reads) == 1
+        assert sum(n for _, n in reads) < sum(tile_place(path, k)[1] for k in range(9, 18)) + 9 * 4096
+    broken = range(offset + 1, offset + count)
+    with open_slide(path, reader="direct") as slide:
+        assert "(tile in column 1, row 1: Input/output error)" in fault_of(slide, Box(0, 64, WIDTH, 64))
+        np.testing.assert_array_equal(slide.read(Box(0, 64, 64, 64), scaled(1)), whole[64:128, :64])
+        np.testing.assert_array_equal(slide.read(Box(128, 0, 300, 300), scaled(1)), whole[:300, 128:428])
+
+
+@pytest.mark.parametrize("run_bytes", [1, 3_000, 20_000])
+@pytest.mark.parametrize("gap_bytes", [-1, 0, 4096])
+def test_pixels_do_not_depend_on_what_is_read_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_bytes: int, gap_bytes: int
+) -> None:
+    path, _, _, whole = damaged(tmp_path)
+    # one tile elsewhere, and two that share their bytes
+    with path.open("rb") as file:
+        file.seek(tile_place(path, 12)[0])
+        copy = file.read(tile_place(path, 12)[1])
+    retarget(path, 12, *append(path, copy))
+    retarget(path, 11, *tile_place(path, 10))
+    expected = whole.copy()
+    expected[64:128, 128:192] = whole[64:128, 64:128]
+    monkeypatch.setattr(jpegtiff, "_RUN_BYTES", run_bytes)
+    monkeypatch.setattr(jpegtiff, "_GAP_BYTES", gap_bytes)
+    with open_slide(path, reader="direct") as slide:
+        np.testing.assert_array_equal(slide.read(Box(0, 0, WIDTH, HEIGHT), scaled(1)), expected)
 
 
 @pytest.mark.parametrize("shape", [(64, 32), (32, 64), (128, 128), (16, 16)])

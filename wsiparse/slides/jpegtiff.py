@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -38,6 +38,10 @@ _PLAIN_VENDORS: Final = ("aperio", "generic-tiff", "ome-tiff")
 
 #: Tiles decoded together by a pool: enough to keep threads busy, few enough to bound memory.
 _GROUP_TILES: Final = 64
+
+#: Coded tiles that lie this close in the file are read together, up to so much.
+_GAP_BYTES: Final = 4096
+_RUN_BYTES: Final = 1 << 20
 
 #: Tiles used last that are kept: those of a box and of every box read beside it, up to so many bytes.
 _RECENT_BYTES: Final = 32 << 20
@@ -74,7 +78,7 @@ class DirectSlide(PyramidSlide):
         self._release = weakref.finalize(self, os.close, self._fd)
         # tiles are decoded for whoever asks; a bound method would keep the slide, and its descriptor, alive in a loop
         fd, levels = self._fd, self._levels
-        self._cache = TileCache(lambda key: _tile(fd, levels[key.level], key))
+        self._cache = TileCache(lambda keys: _decoded(fd, levels, keys))
         super().__init__(replace(reference, reader="direct"))
 
     def __reduce__(self) -> tuple[object, tuple[SlideFacts, int]]:
@@ -130,44 +134,44 @@ class DirectSlide(PyramidSlide):
         seam = (box.y1 - max(1, box.height // _SEAM_PART)) // height
         boxes = 2 + self._users  # this one, the one before, and those that are read beside it
         recent_bytes = min(_RECENT_BYTES, boxes * len(rows) * len(columns) * tiles.stored.raw_bytes)
+        faults: dict[TileKey, TileDataError] = {}
+        later: list[TileKey] = []
+
+        def put(key: TileKey, tile: NDArray[np.uint8] | TileDataError) -> None:
+            """Fill the part of the box that lies in a tile."""
+            if isinstance(tile, TileDataError):
+                faults[key] = tile
+                return
+            x, y = key.column * width - box.x, key.row * height - box.y  # of the tile's corner in the box
+            left, top = max(x, 0), max(y, 0)
+            right, bottom = min(x + width, box.width), min(y + height, box.height)
+            out[top:bottom, left:right] = tile[top - y : bottom - y, left - x : right - x]
+
         with self._using() as pool:
             # alone, a row of tiles is copied while the processor still has it at hand
             at_once = max(1, _GROUP_TILES // len(columns)) if pool is not None else 1
             for first in range(rows.start, rows.stop, at_once):
+                last = min(first + at_once, rows.stop)
+                there = tiles.counts[first:last, columns.start : columns.stop] > 0
+                if not there.all():
+                    top, bottom = max(first * height - box.y, 0), last * height - box.y
+                    out[top:bottom] = self.background
                 keys = [
-                    TileKey(level, row, column)
-                    for row in range(first, min(first + at_once, rows.stop))
-                    for column in columns
+                    TileKey(level, first + row, columns.start + column) for row, column in np.argwhere(there).tolist()
                 ]
-                there = [key for key in keys if tiles.counts[key.row, key.column]]
-                try:
-                    pixels = self._cache.fetch(there, (rows.start, seam), recent_bytes, pool)
-                except TileDataError as error:
-                    raise TileReadError(
-                        f"{self.path.name}: cannot decode level {level}, x {box.x}-{box.x1}, y {box.y}-{box.y1} "
-                        f"({error}). Copy the slide again if the region matters."
-                    ) from error
-                self._copy(out, box, (width, height), dict(zip(there, pixels, strict=True)), keys)
+                found = self._cache.fetch(keys, (rows.start, seam), recent_bytes, pool)
+                for key, tile in found.items():
+                    put(key, tile)
+                later += [key for key in keys if key not in found]
+            for key in later:
+                put(key, self._cache.wait_for(key, (rows.start, seam), recent_bytes))
+        if faults:
+            error = faults[min(faults)]  # the same one whoever met it first
+            raise TileReadError(
+                f"{self.path.name}: cannot decode level {level}, x {box.x}-{box.x1}, y {box.y}-{box.y1} "
+                f"({error}). Copy the slide again if the region matters."
+            ) from error
         return out
-
-    def _copy(
-        self,
-        out: NDArray[np.uint8],
-        box: Box,
-        size: tuple[int, int],
-        pixels: Mapping[TileKey, NDArray[np.uint8]],
-        keys: Sequence[TileKey],
-    ) -> None:
-        """Fill the part of a box that lies in some tiles; those that are missing are background."""
-        width, height = size
-        for key in keys:
-            x, y = key.column * width - box.x, key.row * height - box.y  # of the tile's corner in the box
-            left, top = max(x, 0), max(y, 0)
-            right, bottom = min(x + width, box.width), min(y + height, box.height)
-            tile = pixels.get(key)
-            out[top:bottom, left:right] = (
-                self.background if tile is None else tile[top - y : bottom - y, left - x : right - x]
-            )
 
 
 def _reopened(reference: SlideFacts, threads: int) -> DirectSlide:
@@ -199,25 +203,51 @@ def _levels(reference: SlideFacts) -> tuple[TileLevel, ...]:
     return levels
 
 
-def _tile(fd: int, level: TileLevel, key: TileKey) -> NDArray[np.uint8]:
-    """Fetch and decode one tile.
+def _decoded(fd: int, levels: Sequence[TileLevel], keys: Sequence[TileKey]) -> list[NDArray[np.uint8] | TileDataError]:
+    """Fetch and decode some tiles of one level, or tell what is wrong with each; neighbours in the file in one go."""
+    level = levels[keys[0].level]
+    at = [key.row for key in keys], [key.column for key in keys]
+    places = list(zip(level.offsets[at].tolist(), level.counts[at].tolist(), strict=True))
+    made: list[NDArray[np.uint8] | TileDataError] = []
+    start, data = 0, b""
+    for i, (key, (offset, count)) in enumerate(zip(keys, places, strict=True)):
+        try:
+            if count > level.stored.most_bytes or count < 0 or offset < 0:
+                raise TileDataError(f"claims {count} bytes for {level.stored.raw_bytes} bytes of pixels")
+            if not start <= offset <= offset + count <= start + len(data):
+                start, data = offset, _read_run(fd, places[i:])
+            coded = data[offset - start : offset - start + count]
+            if len(coded) < count:
+                raise TileDataError(f"the file ends after {len(coded)} of {count} bytes")
+            made.append(decode_tile(coded, level.stored))
+        except TileDataError as error:
+            made.append(_of_tile(key, error))
+    return made
+
+
+def _read_run(fd: int, places: Sequence[tuple[int, int]]) -> bytes:
+    """The first of some pieces of a file (offset and count, bytes) and those that follow it closely.
 
     Raises
     ------
     TileDataError
-        If the file does not hold it.
+        If the first cannot be read.
     """
-    offset, count = int(level.offsets[key.row, key.column]), int(level.counts[key.row, key.column])
-    where = f"tile in column {key.column}, row {key.row}"
-    if count > level.stored.most_bytes or count < 0 or offset < 0:
-        raise TileDataError(f"{where} claims {count} bytes for {level.stored.raw_bytes} bytes of pixels")
+    offset, count = places[0]
+    end = offset + count
+    for following, more in places[1:]:
+        if not (0 <= following - end <= _GAP_BYTES and 0 <= following + more - offset <= _RUN_BYTES):
+            break
+        end = following + more
     try:
-        data = os.pread(fd, count, offset)
+        return os.pread(fd, end - offset, offset)
     except OSError as error:
-        raise TileDataError(f"{where}: {error.strerror or error}") from error
-    if len(data) < count:
-        raise TileDataError(f"{where}: the file ends after {len(data)} of {count} bytes")
-    try:
-        return decode_tile(data, level.stored)
-    except TileDataError as error:
-        raise TileDataError(f"{where}: {error}") from error
+        if end > offset + count:  # what cannot be read may be another one
+            return _read_run(fd, places[:1])
+        raise TileDataError(error.strerror or str(error)) from error
+
+
+def _of_tile(key: TileKey, error: TileDataError) -> TileDataError:
+    told = TileDataError(f"tile in column {key.column}, row {key.row}: {error}")
+    told.__cause__ = error
+    return told

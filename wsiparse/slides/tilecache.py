@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from threading import Condition
-from typing import Final, NamedTuple
+from typing import Final, Generic, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,12 @@ __all__ = ["TileCache", "TileKey"]
 #: 512 tiles of 256 x 256 px: a tile row of 131,072 px.
 _SEAM_BYTES: Final = 96 << 20
 
+#: Tiles that one thread of a pool decodes before it asks for more.
+_TOGETHER: Final = 4
+
 Pixels = NDArray[np.uint8]
+#: What stands for a tile that cannot be made.
+Fault = TypeVar("Fault", bound=Exception)
 
 
 class TileKey(NamedTuple):
@@ -33,16 +38,23 @@ class TileKey(NamedTuple):
     column: int
 
 
-class TileCache:
+class TileCache(Generic[Fault]):
     """Tiles by key, each decoded by one thread even when several ask for it at once. Safe to use from many threads.
+
+    A thread that takes the interpreter's lock while another holds it sleeps and is woken, which costs as much as a
+    quarter of a tile; so tiles are claimed, decoded and stored several at a time, and those that another thread is
+    about to have made are left for later.
 
     Parameters
     ----------
-    decode : makes a tile, (h, w, 3) uint8; may raise, and is then asked again the next time
+    decode : makes several tiles, each (h, w, 3) uint8, or what is wrong with it: such a tile is tried again the next
+        time. What it raises is raised to whoever asked.
     seam_bytes : most bytes of decoded tiles that are kept for the boxes below
     """
 
-    def __init__(self, decode: Callable[[TileKey], Pixels], *, seam_bytes: int = _SEAM_BYTES) -> None:
+    def __init__(
+        self, decode: Callable[[Sequence[TileKey]], Sequence[Pixels | Fault]], *, seam_bytes: int = _SEAM_BYTES
+    ) -> None:
         self._decode = decode
         self._most_seam = seam_bytes
         self._changed = Condition()
@@ -65,8 +77,8 @@ class TileCache:
 
     def fetch(
         self, keys: Sequence[TileKey], rows: tuple[int, int], recent_bytes: int, pool: Executor | None = None
-    ) -> list[Pixels]:
-        """The tiles of `keys`, in that order; they are shared, so not to be written to.
+    ) -> dict[TileKey, Pixels | Fault]:
+        """Those of some tiles that are kept, and those that nobody makes yet; for the others `wait_for` them later.
 
         Parameters
         ----------
@@ -77,43 +89,43 @@ class TileCache:
 
         Returns
         -------
-        (h, w, 3) uint8 each
-
-        Raises
-        ------
-        Exception
-            What `decode` raised, for the first tile of `keys` that failed.
+        (h, w, 3) uint8 each, shared, so not to be written to; or what is wrong with it
         """
         found, mine = self._claim(keys, rows)
-
-        def make(key: TileKey) -> Pixels | Exception:
-            return self._make(key, rows[1], recent_bytes)
-
+        if pool is None or len(mine) <= _TOGETHER:
+            found.update(self._make(mine, rows[1], recent_bytes))
+            return found
+        pieces = [mine[k : k + _TOGETHER] for k in range(0, len(mine), _TOGETHER)]
         try:
-            if pool is not None and len(mine) > 1:
-                found.update(zip(mine, pool.map(make, mine), strict=True))
-            else:
-                for key in mine:
-                    found[key] = make(key)
-        except BaseException:  # interrupted: nobody may wait for what will not be made
-            with self._changed:
-                self._under_way.difference_update(mine)
-                self._changed.notify_all()
+            for made in pool.map(lambda piece: self._make(piece, rows[1], recent_bytes), pieces):
+                found.update(made)
+        except BaseException:
+            self._give_up(mine)  # those of pieces that were not begun
             raise
-        # those of other threads come last: every thread decodes its own before it waits, so none waits in a circle
-        tiles = []
-        for key in keys:
-            tile = found[key] if key in found else self._await(key, rows[1], recent_bytes)
-            if isinstance(tile, Exception):
-                raise tile
-            tiles.append(tile)
-        return tiles
+        return found
+
+    def wait_for(self, key: TileKey, rows: tuple[int, int], recent_bytes: int) -> Pixels | Fault:
+        """A tile that another thread made meanwhile; if that failed, or it is gone again, it is made here.
+
+        As `fetch`. Whoever has made what it claimed may wait, so nobody waits in a circle.
+        """
+        with self._changed:
+            while True:
+                tile = self._take(key)
+                if tile is not None:
+                    self._keep(key, tile, rows[1])
+                    return tile
+                if key not in self._under_way:
+                    self._under_way.add(key)
+                    break
+                self._changed.wait()
+        return self._make([key], rows[1], recent_bytes)[key]
 
     def _claim(
         self, keys: Sequence[TileKey], rows: tuple[int, int]
-    ) -> tuple[dict[TileKey, Pixels | Exception], list[TileKey]]:
+    ) -> tuple[dict[TileKey, Pixels | Fault], list[TileKey]]:
         """Kept tiles, and the keys of those that this caller must make; the others are under way elsewhere."""
-        found: dict[TileKey, Pixels | Exception] = {}
+        found: dict[TileKey, Pixels | Fault] = {}
         mine = []
         with self._changed:
             if keys:
@@ -128,33 +140,26 @@ class TileCache:
             self._under_way.update(mine)
         return found, mine
 
-    def _make(self, key: TileKey, seam_row: int, recent_bytes: int) -> Pixels | Exception:
-        """Decode a tile that was claimed."""
+    def _make(self, keys: Sequence[TileKey], seam_row: int, recent_bytes: int) -> dict[TileKey, Pixels | Fault]:
+        """Decode tiles that were claimed."""
         try:
-            made: Pixels | Exception = self._decode(key)
-        except Exception as error:  # noqa: BLE001  (raised in the order of keys; who waits tries for himself)
-            made = error
+            made = dict(zip(keys, self._decode(keys) if keys else (), strict=True))
+        except BaseException:  # nobody may wait for what will not be made
+            self._give_up(keys)
+            raise
         with self._changed:
-            self._under_way.discard(key)
-            if not isinstance(made, Exception):
-                self._keep(key, made, seam_row)
-                self._drop_old(recent_bytes)
+            self._under_way.difference_update(keys)
+            for key, tile in made.items():
+                if isinstance(tile, np.ndarray):
+                    self._keep(key, tile, seam_row)
+            self._drop_old(recent_bytes)
             self._changed.notify_all()
         return made
 
-    def _await(self, key: TileKey, seam_row: int, recent_bytes: int) -> Pixels | Exception:
-        """A tile that another thread makes; if that failed, or it is gone again, it is made here."""
+    def _give_up(self, keys: Sequence[TileKey]) -> None:
         with self._changed:
-            while True:
-                tile = self._take(key)
-                if tile is not None:
-                    self._keep(key, tile, seam_row)
-                    return tile
-                if key not in self._under_way:
-                    self._under_way.add(key)
-                    break
-                self._changed.wait()
-        return self._make(key, seam_row, recent_bytes)
+            self._under_way.difference_update(keys)
+            self._changed.notify_all()
 
     def _take(self, key: TileKey) -> Pixels | None:
         row = self._seam.get(key[:2])
