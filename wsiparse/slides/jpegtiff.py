@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
-from threading import Lock
+from threading import Lock, local
 from typing import Final
 
 import numpy as np
@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from wsiparse.errors import TileReadError, UnsupportedSlideError
 from wsiparse.slides.files import file_fingerprint
 from wsiparse.slides.pyramid import PyramidSlide, SlideFacts
-from wsiparse.slides.tilecache import TileCache, TileKey
+from wsiparse.slides.tilecache import TileCache, TileKey, Worth
 from wsiparse.slides.tilecodecs import TileDataError, decode_tile
 from wsiparse.slides.tilelevels import TileLevel, tile_levels
 from wsiparse.types import Box
@@ -43,12 +43,12 @@ _GROUP_TILES: Final = 64
 _GAP_BYTES: Final = 4096
 _RUN_BYTES: Final = 1 << 20
 
-#: Tiles used last that are kept: those of a box and of every box read beside it, up to so many bytes.
+#: Outer columns of boxes that are kept, of a box and of every box read beside it, up to so many bytes.
 _RECENT_BYTES: Final = 32 << 20
 
-#: The last rows of tiles of a box that are kept for the box below: those under this part of its height. Boxes overlap
-#: by a sixteenth as a rule.
-_SEAM_PART: Final = 8
+#: The tiles of a box that are kept for those beside it and below: that reach into this part of its width or height from
+#: its edge. Boxes overlap by a sixteenth as a rule.
+_EDGE_PART: Final = 8
 
 
 class DirectSlide(PyramidSlide):
@@ -77,8 +77,8 @@ class DirectSlide(PyramidSlide):
             raise UnsupportedSlideError(f"cannot be opened ({error.strerror or error})") from error
         self._release = weakref.finalize(self, os.close, self._fd)
         # tiles are decoded for whoever asks; a bound method would keep the slide, and its descriptor, alive in a loop
-        fd, levels = self._fd, self._levels
-        self._cache = TileCache(lambda keys: _decoded(fd, levels, keys))
+        fd, levels, scratch = self._fd, self._levels, _Scratch()
+        self._cache = TileCache(lambda keys, passes: _decoded(fd, levels, keys, passes, scratch))
         super().__init__(replace(reference, reader="direct"))
 
     def __reduce__(self) -> tuple[object, tuple[SlideFacts, int]]:
@@ -131,9 +131,11 @@ class DirectSlide(PyramidSlide):
         width, height = tiles.stored.size
         columns = range(box.x // width, -(-box.x1 // width))
         rows = range(box.y // height, -(-box.y1 // height))
-        seam = (box.y1 - max(1, box.height // _SEAM_PART)) // height
+        across, down = max(1, box.width // _EDGE_PART), max(1, box.height // _EDGE_PART)
+        inner = range((box.x + across - 1) // width + 1, (box.x1 - across) // width)
         boxes = 2 + self._users  # this one, the one before, and those that are read beside it
-        recent_bytes = min(_RECENT_BYTES, boxes * len(rows) * len(columns) * tiles.stored.raw_bytes)
+        recent = boxes * len(rows) * (len(columns) - len(inner)) * tiles.stored.raw_bytes
+        worth = Worth(rows.start, (box.y1 - down) // height, inner, min(_RECENT_BYTES, recent))
         faults: dict[TileKey, TileDataError] = {}
         later: list[TileKey] = []
 
@@ -148,7 +150,6 @@ class DirectSlide(PyramidSlide):
             out[top:bottom, left:right] = tile[top - y : bottom - y, left - x : right - x]
 
         with self._using() as pool:
-            # alone, a row of tiles is copied while the processor still has it at hand
             at_once = max(1, _GROUP_TILES // len(columns)) if pool is not None else 1
             for first in range(rows.start, rows.stop, at_once):
                 last = min(first + at_once, rows.stop)
@@ -159,12 +160,9 @@ class DirectSlide(PyramidSlide):
                 keys = [
                     TileKey(level, first + row, columns.start + column) for row, column in np.argwhere(there).tolist()
                 ]
-                found = self._cache.fetch(keys, (rows.start, seam), recent_bytes, pool)
-                for key, tile in found.items():
-                    put(key, tile)
-                later += [key for key in keys if key not in found]
+                later += self._cache.fetch(keys, put, worth, pool)
             for key in later:
-                put(key, self._cache.wait_for(key, (rows.start, seam), recent_bytes))
+                self._cache.wait_for(key, put, worth)
         if faults:
             error = faults[min(faults)]  # the same one whoever met it first
             raise TileReadError(
@@ -203,12 +201,30 @@ def _levels(reference: SlideFacts) -> tuple[TileLevel, ...]:
     return levels
 
 
-def _decoded(fd: int, levels: Sequence[TileLevel], keys: Sequence[TileKey]) -> list[NDArray[np.uint8] | TileDataError]:
+class _Scratch(local):
+    """Memory of every thread for tiles that are used and dropped: the processor has it at hand all the time."""
+
+    pixels: NDArray[np.uint8] | None = None
+
+    def of(self, size: tuple[int, int]) -> NDArray[np.uint8]:
+        """(height, width, 3) uint8 for a size (width, height), the same as long as the size is."""
+        shape = (size[1], size[0], 3)
+        if self.pixels is None or self.pixels.shape != shape:
+            self.pixels = np.empty(shape, np.uint8)
+        return self.pixels
+
+
+def _decoded(
+    fd: int,
+    levels: Sequence[TileLevel],
+    keys: Sequence[TileKey],
+    passes: Callable[[TileKey], bool],
+    scratch: _Scratch,
+) -> Iterator[NDArray[np.uint8] | TileDataError]:
     """Fetch and decode some tiles of one level, or tell what is wrong with each; neighbours in the file in one go."""
     level = levels[keys[0].level]
     at = [key.row for key in keys], [key.column for key in keys]
     places = list(zip(level.offsets[at].tolist(), level.counts[at].tolist(), strict=True))
-    made: list[NDArray[np.uint8] | TileDataError] = []
     start, data = 0, b""
     for i, (key, (offset, count)) in enumerate(zip(keys, places, strict=True)):
         try:
@@ -219,10 +235,11 @@ def _decoded(fd: int, levels: Sequence[TileLevel], keys: Sequence[TileKey]) -> l
             coded = data[offset - start : offset - start + count]
             if len(coded) < count:
                 raise TileDataError(f"the file ends after {len(coded)} of {count} bytes")
-            made.append(decode_tile(coded, level.stored))
+            out = scratch.of(level.stored.size) if passes(key) else None
+            made: NDArray[np.uint8] | TileDataError = decode_tile(coded, level.stored, out)
         except TileDataError as error:
-            made.append(_of_tile(key, error))
-    return made
+            made = _of_tile(key, error)
+        yield made
 
 
 def _read_run(fd: int, places: Sequence[tuple[int, int]]) -> bytes:

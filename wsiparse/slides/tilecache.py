@@ -1,15 +1,16 @@
 """Decoded tiles that will be asked for again.
 
-Boxes of a plan come row by row and overlap a little. What the next box wants again is the right edge of this one; what
-the next row of boxes wants again are the last rows of tiles of this one. The cache therefore keeps the tiles used last,
-and beside them the last tile rows of every box (the seam) until the reading has gone past them. Both are bounded; what
-does not fit is decoded again. Results never depend on what is kept.
+Boxes of a plan come row by row and overlap a little. What the boxes beside one want again are its outer columns of
+tiles; what the next row of boxes wants again are its last rows of tiles. The cache therefore keeps the outer columns
+used last, and beside them the last tile rows of every box (the seam) until the reading has gone past them. Both are
+bounded; what does not fit is decoded again. What is inside a box is used and dropped, so that the next tile is decoded
+into memory that the processor has at hand. Results never depend on what is kept.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from threading import Condition
 from typing import Final, Generic, NamedTuple, TypeVar
@@ -17,7 +18,7 @@ from typing import Final, Generic, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["TileCache", "TileKey"]
+__all__ = ["TileCache", "TileKey", "Worth"]
 
 #: 512 tiles of 256 x 256 px: a tile row of 131,072 px.
 _SEAM_BYTES: Final = 96 << 20
@@ -28,6 +29,7 @@ _TOGETHER: Final = 4
 Pixels = NDArray[np.uint8]
 #: What stands for a tile that cannot be made.
 Fault = TypeVar("Fault", bound=Exception)
+Decode = Callable[["Sequence[TileKey]", "Callable[[TileKey], bool]"], "Iterable[Pixels | Fault]"]
 
 
 class TileKey(NamedTuple):
@@ -38,29 +40,45 @@ class TileKey(NamedTuple):
     column: int
 
 
-class TileCache(Generic[Fault]):
-    """Tiles by key, each decoded by one thread even when several ask for it at once. Safe to use from many threads.
-
-    A thread that takes the interpreter's lock while another holds it sleeps and is woken, which costs as much as a
-    quarter of a tile; so tiles are claimed, decoded and stored several at a time, and those that another thread is
-    about to have made are left for later.
+class Worth(NamedTuple):
+    """Which tiles of a box are worth keeping.
 
     Parameters
     ----------
-    decode : makes several tiles, each (h, w, 3) uint8, or what is wrong with it: such a tile is tried again the next
-        time. What it raises is raised to whoever asked.
+    first_row : of the box
+    seam_row : the first row of those that the boxes below will want
+    inner : columns that no other box will want, unless it is read at the same time
+    recent_bytes : most bytes of tiles outside the seam
+    """
+
+    first_row: int
+    seam_row: int
+    inner: range
+    recent_bytes: int
+
+
+class TileCache(Generic[Fault]):
+    """Tiles by key, each decoded by one thread even when several ask for it at once. Safe to use from many threads.
+
+    A thread that wants the interpreter's lock while another holds it sleeps and is woken, which costs as much as a
+    quarter of a tile; so tiles are claimed and stored several at a time, and those that another thread is about to
+    have made are left for later.
+
+    Parameters
+    ----------
+    decode : makes several tiles, one after the other, each (h, w, 3) uint8, or what is wrong with it: such a tile is
+        tried again the next time. What it raises is raised to whoever asked. It is told which tiles pass: those are
+        done with when the next one is wanted, and may all be made in the same memory.
     seam_bytes : most bytes of decoded tiles that are kept for the boxes below
     """
 
-    def __init__(
-        self, decode: Callable[[Sequence[TileKey]], Sequence[Pixels | Fault]], *, seam_bytes: int = _SEAM_BYTES
-    ) -> None:
+    def __init__(self, decode: Decode[Fault], *, seam_bytes: int = _SEAM_BYTES) -> None:
         self._decode = decode
         self._most_seam = seam_bytes
         self._changed = Condition()
         self._recent: OrderedDict[TileKey, Pixels] = OrderedDict()
         self._seam: dict[tuple[int, int], dict[int, Pixels]] = {}
-        self._under_way: set[TileKey] = set()
+        self._under_way: dict[TileKey, int] = {}  # and how many others wait for each
         self._recent_bytes = self._seam_bytes = 0
 
     @property
@@ -76,90 +94,117 @@ class TileCache(Generic[Fault]):
             self._recent_bytes = self._seam_bytes = 0
 
     def fetch(
-        self, keys: Sequence[TileKey], rows: tuple[int, int], recent_bytes: int, pool: Executor | None = None
-    ) -> dict[TileKey, Pixels | Fault]:
-        """Those of some tiles that are kept, and those that nobody makes yet; for the others `wait_for` them later.
+        self,
+        keys: Sequence[TileKey],
+        use: Callable[[TileKey, Pixels | Fault], None],
+        worth: Worth,
+        pool: Executor | None = None,
+    ) -> list[TileKey]:
+        """Use those of some tiles that are kept, and those that nobody makes yet.
 
         Parameters
         ----------
         keys : different tiles of one level
-        rows : first tile row of the box they are read for, and the first of those to keep for the boxes below
-        recent_bytes : most bytes of tiles outside the seam that are kept; what is warm is decoded into again sooner
-        pool : decodes several at once; None decodes in the calling thread
+        use : told each tile, (h, w, 3) uint8, shared, so not to be written to; or what is wrong with it
+        worth : what to keep of them
+        pool : decodes several at once, and calls `use` in its threads; None decodes in the calling thread
 
         Returns
         -------
-        (h, w, 3) uint8 each, shared, so not to be written to; or what is wrong with it
+        keys of the others, which other threads are making: `wait_for` them when there is nothing else to do
         """
-        found, mine = self._claim(keys, rows)
+        kept, mine, others = self._claim(keys, worth)
+        for key, tile in kept:
+            use(key, tile)
         if pool is None or len(mine) <= _TOGETHER:
-            found.update(self._make(mine, rows[1], recent_bytes))
-            return found
+            self._make(mine, use, worth)
+            return others
         pieces = [mine[k : k + _TOGETHER] for k in range(0, len(mine), _TOGETHER)]
         try:
-            for made in pool.map(lambda piece: self._make(piece, rows[1], recent_bytes), pieces):
-                found.update(made)
+            for _ in pool.map(lambda piece: self._make(piece, use, worth), pieces):
+                pass
         except BaseException:
             self._give_up(mine)  # those of pieces that were not begun
             raise
-        return found
+        return others
 
-    def wait_for(self, key: TileKey, rows: tuple[int, int], recent_bytes: int) -> Pixels | Fault:
-        """A tile that another thread made meanwhile; if that failed, or it is gone again, it is made here.
+    def wait_for(self, key: TileKey, use: Callable[[TileKey, Pixels | Fault], None], worth: Worth) -> None:
+        """Use a tile that another thread made meanwhile; if that failed, or it is gone again, it is made here.
 
-        As `fetch`. Whoever has made what it claimed may wait, so nobody waits in a circle.
+        As `fetch`, which returned the key. Whoever has made what it claimed may wait, so nobody waits in a circle.
         """
         with self._changed:
-            while True:
-                tile = self._take(key)
-                if tile is not None:
-                    self._keep(key, tile, rows[1])
-                    return tile
-                if key not in self._under_way:
-                    self._under_way.add(key)
-                    break
+            while key in self._under_way:
                 self._changed.wait()
-        return self._make([key], rows[1], recent_bytes)[key]
+            tile = self._take(key)
+            if tile is None:
+                self._under_way[key] = 0
+            else:
+                self._keep(key, tile, worth, wanted=True)
+        if tile is None:
+            self._make([key], use, worth)
+        else:
+            use(key, tile)
 
     def _claim(
-        self, keys: Sequence[TileKey], rows: tuple[int, int]
-    ) -> tuple[dict[TileKey, Pixels | Fault], list[TileKey]]:
-        """Kept tiles, and the keys of those that this caller must make; the others are under way elsewhere."""
-        found: dict[TileKey, Pixels | Fault] = {}
-        mine = []
+        self, keys: Sequence[TileKey], worth: Worth
+    ) -> tuple[list[tuple[TileKey, Pixels]], list[TileKey], list[TileKey]]:
+        """Kept tiles, keys of those that this caller must make, and of those that are under way elsewhere."""
+        kept, mine, others = [], [], []
         with self._changed:
             if keys:
-                self._pass_by(keys[0].level, rows[0])
+                self._pass_by(keys[0].level, worth.first_row)
             for key in keys:
+                if key in self._under_way:
+                    self._under_way[key] += 1
+                    others.append(key)
+                    continue
                 tile = self._take(key)
-                if tile is not None:
-                    self._keep(key, tile, rows[1])
-                    found[key] = tile
-                elif key not in self._under_way:
+                if tile is None:
+                    self._under_way[key] = 0
                     mine.append(key)
-            self._under_way.update(mine)
-        return found, mine
+                else:
+                    self._keep(key, tile, worth)
+                    kept.append((key, tile))
+        return kept, mine, others
 
-    def _make(self, keys: Sequence[TileKey], seam_row: int, recent_bytes: int) -> dict[TileKey, Pixels | Fault]:
-        """Decode tiles that were claimed."""
+    def _make(self, keys: Sequence[TileKey], use: Callable[[TileKey, Pixels | Fault], None], worth: Worth) -> None:
+        """Decode and use tiles that were claimed."""
+        outer = []
         try:
-            made = dict(zip(keys, self._decode(keys) if keys else (), strict=True))
+            made = self._decode(keys, lambda key: not self._is_outer(key, worth)) if keys else ()
+            for key, tile in zip(keys, made, strict=True):
+                use(key, tile)
+                if self._is_outer(key, worth):
+                    outer.append((key, tile))
+                else:
+                    self._settle([(key, tile)], worth, passing=True)
+            self._settle(outer, worth)
         except BaseException:  # nobody may wait for what will not be made
             self._give_up(keys)
             raise
+
+    def _settle(self, made: Sequence[tuple[TileKey, Pixels | Fault]], worth: Worth, *, passing: bool = False) -> None:
+        """Keep what is worth it, or waited for."""
+        if not made:
+            return
         with self._changed:
-            self._under_way.difference_update(keys)
-            for key, tile in made.items():
-                if isinstance(tile, np.ndarray):
-                    self._keep(key, tile, seam_row)
-            self._drop_old(recent_bytes)
+            for key, tile in made:
+                waiting = self._under_way.pop(key)
+                if isinstance(tile, np.ndarray) and (waiting or not passing):
+                    self._keep(key, tile.copy() if passing else tile, worth, wanted=waiting > 0)
+            self._drop_old(worth.recent_bytes)
             self._changed.notify_all()
-        return made
 
     def _give_up(self, keys: Sequence[TileKey]) -> None:
         with self._changed:
-            self._under_way.difference_update(keys)
+            for key in keys:
+                self._under_way.pop(key, None)
             self._changed.notify_all()
+
+    @staticmethod
+    def _is_outer(key: TileKey, worth: Worth) -> bool:
+        return key.row >= worth.seam_row or key.column not in worth.inner
 
     def _take(self, key: TileKey) -> Pixels | None:
         row = self._seam.get(key[:2])
@@ -172,13 +217,13 @@ class TileCache(Generic[Fault]):
             self._recent_bytes -= tile.nbytes
         return tile
 
-    def _keep(self, key: TileKey, tile: Pixels, seam_row: int) -> None:
-        if key.row >= seam_row and self._fits_seam(key, tile.nbytes):
+    def _keep(self, key: TileKey, tile: Pixels, worth: Worth, *, wanted: bool = False) -> None:
+        if key.row >= worth.seam_row and self._fits_seam(key, tile.nbytes):
             self._seam.setdefault(key[:2], {})[key.column] = tile
             self._seam_bytes += tile.nbytes
-            return
-        self._recent[key] = tile
-        self._recent_bytes += tile.nbytes
+        elif wanted or self._is_outer(key, worth):
+            self._recent[key] = tile
+            self._recent_bytes += tile.nbytes
 
     def _drop_old(self, recent_bytes: int) -> None:
         while self._recent_bytes > recent_bytes:

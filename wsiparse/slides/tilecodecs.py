@@ -31,6 +31,8 @@ CODINGS: Final[Mapping[int, Coding]] = {
 #: What the decoders raise on data they do not like; codec errors derive from RuntimeError.
 _DECODER_ERRORS: Final = (LookupError, MemoryError, OSError, RuntimeError, TypeError, ValueError, struct.error)
 
+_Decoder = Callable[["bytes", "TileFormat", "NDArray[np.uint8] | None"], "NDArray[np.uint8]"]
+
 _START, _END = b"\xff\xd8", b"\xff\xd9"
 #: JPEG markers: those that start a frame, and those that carry no length.
 _FRAMES: Final = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
@@ -72,13 +74,14 @@ class TileFormat:
         return 2 * self.raw_bytes + (1 << 16)
 
 
-def decode_tile(data: bytes, stored: TileFormat) -> NDArray[np.uint8]:
+def decode_tile(data: bytes, stored: TileFormat, out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
     """Decode one tile.
 
     Parameters
     ----------
     data : the bytes the TIFF places there
     stored : of the tile's level
+    out : (height, width, 3) uint8, C-contiguous, memory that the tile may be made in; None for new one
 
     Returns
     -------
@@ -90,7 +93,7 @@ def decode_tile(data: bytes, stored: TileFormat) -> NDArray[np.uint8]:
         If the data are damaged or make another picture than the TIFF states.
     """
     try:
-        tile = _DECODERS[stored.coding](data, stored)
+        tile = _DECODERS[stored.coding](data, stored, out)
     except _DECODER_ERRORS as error:
         text = " ".join(str(error).split())[:200].rstrip(".")
         raise TileDataError(text or type(error).__name__) from error
@@ -99,7 +102,7 @@ def decode_tile(data: bytes, stored: TileFormat) -> NDArray[np.uint8]:
     return tile
 
 
-def _jpeg(data: bytes, stored: TileFormat) -> NDArray[np.uint8]:
+def _jpeg(data: bytes, stored: TileFormat, out: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
     width, height, samples = _jpeg_frame(data)
     if (width, height, samples) != (*stored.size, 3):
         raise TileDataError(
@@ -109,7 +112,8 @@ def _jpeg(data: bytes, stored: TileFormat) -> NDArray[np.uint8]:
     # the decoder fills what is missing with grey and says nothing
     if data.rfind(_END) < 0:
         raise TileDataError("the JPEG breaks off before its end")
-    out = np.empty((height, width, 3), np.uint8)
+    if out is None:
+        out = np.empty((height, width, 3), np.uint8)
     imagecodecs.jpeg8_decode(
         data, tables=stored.tables or None, colorspace=stored.colour, outcolorspace="RGB", out=out
     )  # fmt: skip
@@ -145,7 +149,7 @@ def _jpeg_frame(data: bytes) -> tuple[int, int, int]:
     raise TileDataError("it has no JPEG frame header")
 
 
-def _jpeg2000(data: bytes, stored: TileFormat) -> NDArray[np.uint8]:
+def _jpeg2000(data: bytes, stored: TileFormat, _: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
     if data[:4] != b"\xff\x4f\xff\x51" or len(data) < 42:
         raise TileDataError("it does not start like a JPEG 2000 codestream")
     x1, y1, x0, y0 = struct.unpack_from(">4I", data, 8)
@@ -160,9 +164,10 @@ def _jpeg2000(data: bytes, stored: TileFormat) -> NDArray[np.uint8]:
     return _checked(imagecodecs.jpeg2k_decode(data, numthreads=1), stored)
 
 
-def _webp(data: bytes, stored: TileFormat) -> NDArray[np.uint8]:
+def _webp(data: bytes, stored: TileFormat, out: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
     # the header is compared with the shape of `out` before anything is decoded
-    out = np.empty((stored.size[1], stored.size[0], 3), np.uint8)
+    if out is None:
+        out = np.empty((stored.size[1], stored.size[0], 3), np.uint8)
     imagecodecs.webp_decode(data, hasalpha=False, out=out)
     return out
 
@@ -174,10 +179,10 @@ def _checked(pixels: NDArray[np.uint8], stored: TileFormat) -> NDArray[np.uint8]
     return np.ascontiguousarray(pixels)
 
 
-def _bytes_with(decode: Callable[..., object]) -> Callable[[bytes, TileFormat], NDArray[np.uint8]]:
+def _bytes_with(decode: Callable[..., object]) -> _Decoder:
     """A decoder of plain samples; a buffer of the tile's size bounds what it may write."""
 
-    def decoded(data: bytes, stored: TileFormat) -> NDArray[np.uint8]:
+    def decoded(data: bytes, stored: TileFormat, _: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
         out = bytearray(stored.raw_bytes)
         got = np.frombuffer(decode(data, out=out), np.uint8)  # type: ignore[call-overload]
         return _shaped(got, stored)
@@ -191,11 +196,11 @@ def _shaped(samples: NDArray[np.uint8], stored: TileFormat) -> NDArray[np.uint8]
     return samples[: stored.raw_bytes].reshape(stored.size[1], stored.size[0], 3)
 
 
-def _none(data: bytes, stored: TileFormat) -> NDArray[np.uint8]:
+def _none(data: bytes, stored: TileFormat, _: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
     return _shaped(np.frombuffer(data, np.uint8), stored)
 
 
-_DECODERS: Final[Mapping[Coding, Callable[[bytes, TileFormat], NDArray[np.uint8]]]] = {
+_DECODERS: Final[Mapping[Coding, _Decoder]] = {
     "none": _none,
     "lzw": _bytes_with(imagecodecs.lzw_decode),
     "deflate": _bytes_with(imagecodecs.zlib_decode),
