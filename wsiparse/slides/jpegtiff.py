@@ -153,13 +153,11 @@ class DirectSlide(PyramidSlide):
             at_once = max(1, _GROUP_TILES // len(columns)) if pool is not None else 1
             for first in range(rows.start, rows.stop, at_once):
                 last = min(first + at_once, rows.stop)
-                there = tiles.counts[first:last, columns.start : columns.stop] > 0
-                if not there.all():
+                keys = [TileKey(level, row, column) for row in range(first, last) for column in columns]
+                if not tiles.counts[first:last, columns.start : columns.stop].all():
                     top, bottom = max(first * height - box.y, 0), last * height - box.y
                     out[top:bottom] = self.background
-                keys = [
-                    TileKey(level, first + row, columns.start + column) for row, column in np.argwhere(there).tolist()
-                ]
+                    keys = [key for key in keys if tiles.counts[key.row, key.column]]
                 later += self._cache.fetch(keys, put, worth, pool)
             for key in later:
                 self._cache.wait_for(key, put, worth)
@@ -223,8 +221,8 @@ def _decoded(
 ) -> Iterator[NDArray[np.uint8] | TileDataError]:
     """Fetch and decode some tiles of one level, or tell what is wrong with each; neighbours in the file in one go."""
     level = levels[keys[0].level]
-    at = [key.row for key in keys], [key.column for key in keys]
-    places = list(zip(level.offsets[at].tolist(), level.counts[at].tolist(), strict=True))
+    offsets, counts = level.offsets, level.counts
+    places = [(offsets.item(row, column), counts.item(row, column)) for _, row, column in keys]
     start, data = 0, b""
     for i, (key, (offset, count)) in enumerate(zip(keys, places, strict=True)):
         try:

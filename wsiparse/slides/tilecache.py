@@ -56,9 +56,25 @@ class Worth(NamedTuple):
     inner: range
     recent_bytes: int
 
+    def keeping(self, key: TileKey) -> bool:
+        """Whether other boxes will want a tile."""
+        return key.row >= self.seam_row or key.column not in self.inner
+
+
+class _Claim:
+    """A tile that one thread is making, and how many others wait for it."""
+
+    __slots__ = ("waiting",)
+
+    def __init__(self) -> None:
+        self.waiting = 0
+
+
+_Claims = dict[TileKey, _Claim]
+
 
 class TileCache(Generic[Fault]):
-    """Tiles by key, each decoded by one thread even when several ask for it at once. Safe to use from many threads.
+    """Tiles by key, decoded by one thread when several ask for one at once. Safe to use from many threads.
 
     A thread that wants the interpreter's lock while another holds it sleeps and is woken, which costs as much as a
     quarter of a tile; so tiles are claimed and stored several at a time, and those that another thread is about to
@@ -78,7 +94,7 @@ class TileCache(Generic[Fault]):
         self._changed = Condition()
         self._recent: OrderedDict[TileKey, Pixels] = OrderedDict()
         self._seam: dict[tuple[int, int], dict[int, Pixels]] = {}
-        self._under_way: dict[TileKey, int] = {}  # and how many others wait for each
+        self._under_way: _Claims = {}
         self._recent_bytes = self._seam_bytes = 0
 
     @property
@@ -119,13 +135,13 @@ class TileCache(Generic[Fault]):
         if pool is None or len(mine) <= _TOGETHER:
             self._make(mine, use, worth)
             return others
-        pieces = [mine[k : k + _TOGETHER] for k in range(0, len(mine), _TOGETHER)]
+        claims = list(mine.items())
+        pieces = [dict(claims[k : k + _TOGETHER]) for k in range(0, len(claims), _TOGETHER)]
         try:
             for _ in pool.map(lambda piece: self._make(piece, use, worth), pieces):
                 pass
-        except BaseException:
-            self._give_up(mine)  # those of pieces that were not begun
-            raise
+        finally:
+            self._end(mine)  # those of pieces that were not begun
         return others
 
     def wait_for(self, key: TileKey, use: Callable[[TileKey, Pixels | Fault], None], worth: Worth) -> None:
@@ -138,73 +154,62 @@ class TileCache(Generic[Fault]):
                 self._changed.wait()
             tile = self._take(key)
             if tile is None:
-                self._under_way[key] = 0
+                self._under_way[key] = claim = _Claim()
             else:
                 self._keep(key, tile, worth, wanted=True)
         if tile is None:
-            self._make([key], use, worth)
+            self._make({key: claim}, use, worth)
         else:
             use(key, tile)
 
     def _claim(
         self, keys: Sequence[TileKey], worth: Worth
-    ) -> tuple[list[tuple[TileKey, Pixels]], list[TileKey], list[TileKey]]:
-        """Kept tiles, keys of those that this caller must make, and of those that are under way elsewhere."""
-        kept, mine, others = [], [], []
+    ) -> tuple[list[tuple[TileKey, Pixels]], _Claims, list[TileKey]]:
+        """Kept tiles, those that this caller must make, and keys of those that are under way elsewhere."""
+        kept, others = [], []
+        mine: _Claims = {}
         with self._changed:
             if keys:
                 self._pass_by(keys[0].level, worth.first_row)
             for key in keys:
-                if key in self._under_way:
-                    self._under_way[key] += 1
+                under_way = self._under_way.get(key)
+                if under_way is not None:
+                    under_way.waiting += 1
                     others.append(key)
                     continue
                 tile = self._take(key)
                 if tile is None:
-                    self._under_way[key] = 0
-                    mine.append(key)
+                    self._under_way[key] = mine[key] = _Claim()
                 else:
                     self._keep(key, tile, worth)
                     kept.append((key, tile))
         return kept, mine, others
 
-    def _make(self, keys: Sequence[TileKey], use: Callable[[TileKey, Pixels | Fault], None], worth: Worth) -> None:
+    def _make(self, claims: _Claims, use: Callable[[TileKey, Pixels | Fault], None], worth: Worth) -> None:
         """Decode and use tiles that were claimed."""
-        outer = []
+        made: list[tuple[TileKey, Pixels | Fault]] = []
         try:
-            made = self._decode(keys, lambda key: not self._is_outer(key, worth)) if keys else ()
-            for key, tile in zip(keys, made, strict=True):
+            tiles = self._decode(list(claims), lambda key: not worth.keeping(key)) if claims else ()
+            for (key, claim), tile in zip(claims.items(), tiles, strict=True):
                 use(key, tile)
-                if self._is_outer(key, worth):
-                    outer.append((key, tile))
-                else:
-                    self._settle([(key, tile)], worth, passing=True)
-            self._settle(outer, worth)
-        except BaseException:  # nobody may wait for what will not be made
-            self._give_up(keys)
-            raise
+                if worth.keeping(key):
+                    made.append((key, tile))
+                elif claim.waiting and isinstance(tile, np.ndarray):  # whoever comes later makes it himself
+                    made.append((key, tile.copy()))
+            with self._changed:
+                for key, tile in made:
+                    if isinstance(tile, np.ndarray):
+                        self._keep(key, tile, worth, wanted=claims[key].waiting > 0)
+                self._drop_old(worth.recent_bytes)
+        finally:  # also when interrupted: nobody may wait for what will not be made
+            self._end(claims)
 
-    def _settle(self, made: Sequence[tuple[TileKey, Pixels | Fault]], worth: Worth, *, passing: bool = False) -> None:
-        """Keep what is worth it, or waited for."""
-        if not made:
-            return
+    def _end(self, claims: _Claims) -> None:
         with self._changed:
-            for key, tile in made:
-                waiting = self._under_way.pop(key)
-                if isinstance(tile, np.ndarray) and (waiting or not passing):
-                    self._keep(key, tile.copy() if passing else tile, worth, wanted=waiting > 0)
-            self._drop_old(worth.recent_bytes)
+            for key, claim in claims.items():
+                if self._under_way.get(key) is claim:
+                    del self._under_way[key]
             self._changed.notify_all()
-
-    def _give_up(self, keys: Sequence[TileKey]) -> None:
-        with self._changed:
-            for key in keys:
-                self._under_way.pop(key, None)
-            self._changed.notify_all()
-
-    @staticmethod
-    def _is_outer(key: TileKey, worth: Worth) -> bool:
-        return key.row >= worth.seam_row or key.column not in worth.inner
 
     def _take(self, key: TileKey) -> Pixels | None:
         row = self._seam.get(key[:2])
@@ -221,7 +226,7 @@ class TileCache(Generic[Fault]):
         if key.row >= worth.seam_row and self._fits_seam(key, tile.nbytes):
             self._seam.setdefault(key[:2], {})[key.column] = tile
             self._seam_bytes += tile.nbytes
-        elif wanted or self._is_outer(key, worth):
+        elif wanted or worth.keeping(key):
             self._recent[key] = tile
             self._recent_bytes += tile.nbytes
 
