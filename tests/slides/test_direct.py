@@ -17,6 +17,7 @@ import pytest
 import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.ndimage import maximum_filter, minimum_filter
 
 from tests.fixtures_slides import CMU_SMALL, OME_SMALL, TCGA_SMALL, halved, textured
 from tests.slides.tiled import (
@@ -165,6 +166,26 @@ def test_real_slides_give_the_pixels_of_the_library(path: Path, reference: str) 
                 over = Frame((1, 1), (downsample,) * 2, (1, 1))
                 box = Box(x, y, width, height)
                 np.testing.assert_array_equal(ours.read(box, over), theirs.read(box, over))
+
+
+def test_where_openslide_interpolates_the_difference_is_bounded() -> None:
+    """TCGA's second level, all of it: as stored, which is what tiffslide gives; OpenSlide's is shifted by up to half a
+    level-0 px, so it stays near and between the pixels around."""
+    with (
+        open_slide(real(TCGA_SMALL), slide_mpp=0.5) as ours,
+        open_slide(TCGA_SMALL, slide_mpp=0.5, reader="tiffslide") as stored,
+        open_slide(TCGA_SMALL, slide_mpp=0.5, reader="openslide") as shifted,
+    ):
+        width, height = ours.level_sizes[1]
+        frame, whole = Frame((width, height), (2.0, 2.0), (1.0, 1.0)), Box(0, 0, width, height)
+        pixels, same, other = (slide.read(whole, frame).astype(np.int16) for slide in (ours, stored, shifted))
+    np.testing.assert_array_equal(pixels, same)
+    difference = np.abs(pixels - other)
+    assert difference.mean() < 2.1
+    assert np.percentile(difference, 99) <= 17
+    assert difference.max() <= 62
+    low, high = (extreme(pixels, size=(3, 3, 1), mode="nearest") for extreme in (minimum_filter, maximum_filter))
+    assert ((other < low - 1) | (other > high + 1)).mean() < 1e-4
 
 
 def test_a_level_of_odd_size_gives_its_stored_pixels(tmp_path: Path) -> None:
@@ -364,6 +385,19 @@ def test_what_interrupts_decoding_leaves_nobody_waiting(pooled: bool) -> None:
         used = Used()
         for key in cache.fetch(keys, used, WORTH):
             cache.wait_for(key, used, WORTH)
+    assert used == {key: key.column for key in keys}
+
+
+def test_what_interrupts_the_use_of_a_kept_tile_leaves_nobody_waiting() -> None:
+    def interrupted(key: TileKey, tile: np.ndarray | TileDataError) -> None:
+        raise KeyboardInterrupt
+
+    cache, used = TileCache(plain_tiles), Used()
+    keys = [TileKey(0, 0, column) for column in range(5)]
+    cache.fetch(keys[:1], Used(), WORTH)
+    with pytest.raises(KeyboardInterrupt):
+        cache.fetch(keys, interrupted, WORTH)
+    assert cache.fetch(keys, used, WORTH) == []
     assert used == {key: key.column for key in keys}
 
 

@@ -130,18 +130,18 @@ class TileCache(Generic[Fault]):
         keys of the others, which other threads are making: `wait_for` them when there is nothing else to do
         """
         kept, mine, others = self._claim(keys, worth)
-        for key, tile in kept:
-            use(key, tile)
-        if pool is None or len(mine) <= _TOGETHER:
-            self._make(mine, use, worth)
-            return others
-        claims = list(mine.items())
-        pieces = [dict(claims[k : k + _TOGETHER]) for k in range(0, len(claims), _TOGETHER)]
         try:
-            for _ in pool.map(lambda piece: self._make(piece, use, worth), pieces):
-                pass
-        finally:
-            self._end(mine)  # those of pieces that were not begun
+            for key, tile in kept:
+                use(key, tile)
+            if pool is None or len(mine) <= _TOGETHER:
+                self._make(mine, use, worth)
+            else:
+                claims = list(mine.items())
+                pieces = [dict(claims[k : k + _TOGETHER]) for k in range(0, len(claims), _TOGETHER)]
+                for _ in pool.map(lambda piece: self._make(piece, use, worth), pieces):
+                    pass
+        finally:  # those that were not begun
+            self._end(mine)
         return others
 
     def wait_for(self, key: TileKey, use: Callable[[TileKey, Pixels | Fault], None], worth: Worth) -> None:
@@ -201,10 +201,11 @@ class TileCache(Generic[Fault]):
                     if isinstance(tile, np.ndarray):
                         self._keep(key, tile, worth, wanted=claims[key].waiting > 0)
                 self._drop_old(worth.recent_bytes)
-        finally:  # also when interrupted: nobody may wait for what will not be made
+        finally:
             self._end(claims)
 
     def _end(self, claims: _Claims) -> None:
+        """Nobody need wait any longer for what was, or will not be, made."""
         with self._changed:
             for key, claim in claims.items():
                 if self._under_way.get(key) is claim:
