@@ -12,6 +12,7 @@ from typing import Final
 from wsiparse.feed import Waits
 from wsiparse.field.store import PartMaker
 from wsiparse.field.tiles import FieldTile
+from wsiparse.machine import return_idle_memory
 from wsiparse.pipeline import recognise
 from wsiparse.prepare import Pass
 from wsiparse.progress import Progress
@@ -119,6 +120,8 @@ def fill_chunks(
                 cores += more_cores
                 lost += more_lost
             _publish(chunk, part, gone)
+            if len(mine) == CHUNK_TILES:  # or what lies idle between blocks in use grows with the tiles
+                return_idle_memory()
             yield chunk, gone
         for _ in found:  # closes its stage
             raise AssertionError("more tiles came back than were asked for")
