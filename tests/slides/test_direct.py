@@ -392,6 +392,14 @@ def test_tiles_beside_each_other_in_the_file_are_read_together(tmp_path: Path, m
         np.testing.assert_array_equal(slide.read(Box(128, 0, 300, 300), scaled(1)), whole[:300, 128:428])
 
 
+@pytest.mark.parametrize("neighbour", [(3_000, -2_000), (3_000, 1 << 40), (2_999, 10), (-5, 3), (1 << 62, 1 << 62)])
+def test_a_tile_beside_a_false_claim_is_read_whole(tmp_path: Path, neighbour: tuple[int, int]) -> None:
+    data = np.random.default_rng(0).bytes(5_000)
+    (tmp_path / "a").write_bytes(data)
+    with (tmp_path / "a").open("rb") as file:
+        assert jpegtiff._read_run(file.fileno(), [(1_000, 2_000), neighbour])[:2_000] == data[1_000:3_000]
+
+
 @pytest.mark.parametrize("run_bytes", [1, 3_000, 20_000])
 @pytest.mark.parametrize("gap_bytes", [-1, 0, 4096])
 def test_pixels_do_not_depend_on_what_is_read_together(
