@@ -1,9 +1,10 @@
 """Slides read tile by tile from a TIFF: the fast path for what most scanners write.
 
 OpenSlide and tiffslide spend most of a read on moving pixels about; here tiles are fetched with `os.pread`, those that
-lie beside each other at once, decoded once, and copied to where they are wanted. What the file means as a slide (levels, pixel size, bounds, background)
-is taken over from the reader that would serve it otherwise, and a file is only read this way when its pixels are known
-to be the same (see `wsiparse.slides.tilelevels` for what is left to that reader).
+lie beside each other at once, decoded once, and copied to where they are wanted. What the file means as a slide
+(levels, pixel size, bounds, background) is taken over from the reader that would serve it otherwise, and a file is only
+read this way when its pixels are known to be the same (see `wsiparse.slides.tilelevels` for what is left to that
+reader).
 
 At a level whose size is not a whole part of level 0, OpenSlide shifts pixels by up to half a level-0 px and
 interpolates; here they are the stored ones.
@@ -251,7 +252,7 @@ def _read_run(fd: int, places: Sequence[tuple[int, int]]) -> bytes:
     offset, count = places[0]
     end = offset + count
     for following, more in places[1:]:
-        if not (0 <= following - end <= _GAP_BYTES and 0 <= more and following + more - offset <= _RUN_BYTES):
+        if not (0 <= following - end <= _GAP_BYTES and more >= 0 and following + more - offset <= _RUN_BYTES):
             break
         end = following + more
     try:
