@@ -13,7 +13,6 @@ import shapely
 from wsiparse.arrivals import Arrivals
 from wsiparse.exports import KINDS, write_exports
 from wsiparse.field.store import PartReader, PartShelf, parts_field
-from wsiparse.machine import return_idle_memory
 from wsiparse.pipeline import judge, layers_of, objects_of
 from wsiparse.prepare import Pass
 from wsiparse.report.summary import LOW_SCORE, summarise
@@ -60,7 +59,6 @@ def assemble(site: Site, arrivals: Arrivals) -> tuple[SlideSummary, int]:
         unreadable_mm2=lost_mm2,
         recognition=judged,
     )
-    return_idle_memory()
     files = write_exports(site, reader, summary, _cores(lost))
     facts: dict[str, Any] = {
         "slide": site.facts(),

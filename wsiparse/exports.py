@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from wsiparse.coords import Frame, um2_per_px
+from wsiparse.machine import return_idle_memory
 from wsiparse.prepare import overlay_offset
 from wsiparse.report.analysis import spots_of
 from wsiparse.report.figures import draw_overlay
@@ -96,6 +97,7 @@ def write_exports(
         write_labels(folder / LABELS, reader, version=site.config.ngff)
         files.append(LABELS)
     _write_overlay(folder / "overlay.jpg", site, reader, summary)
+    return_idle_memory()
     _write_report(site, reader, unreadable)
     return [*files, BASIS, "overlay.jpg"]
 
