@@ -55,7 +55,7 @@ def panels(folder: Path) -> tuple[list[Panel], list[tuple[str, str]], str]:
         part = overlay.crop(corners).resize((PANEL, PANEL), Image.Resampling.LANCZOS)
         return part, mpp * box.width / PANEL
 
-    ground = Ground.of(basis.picture, loaded.source.tissue.area_um2 > 0, basis.overview)
+    ground = Ground.of(basis.picture, loaded.source.tissue.cells, basis.overview)
     top, _ = top_of(analysis.grid, 0)
     picture = density_map(ground, analysis.grid, 0, top)
     with Image.open(io.BytesIO(picture.data)) as image:

@@ -147,7 +147,13 @@ class TileCache(Generic[Fault]):
     def wait_for(self, key: TileKey, use: Callable[[TileKey, Pixels | Fault], None], worth: Worth) -> None:
         """Use a tile that another thread made meanwhile; if that failed, or it is gone again, it is made here.
 
-        As `fetch`, which returned the key. Whoever has made what it claimed may wait, so nobody waits in a circle.
+        Whoever has made what it claimed may wait, so nobody waits in a circle.
+
+        Parameters
+        ----------
+        key : one of those that `fetch` returned
+        use : told the tile, (h, w, 3) uint8, shared, so not to be written to; or what is wrong with it
+        worth : what to keep, as for `fetch`
         """
         with self._changed:
             while key in self._under_way:
