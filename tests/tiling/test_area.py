@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import shapely
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy import ndimage
 from shapely.geometry.base import BaseGeometry
@@ -131,6 +131,7 @@ def test_the_field_mask_depends_on_the_position_of_a_pixel_only(
 
 
 @given(scenes(), st.floats(0, 60), st.integers(0, 2**32 - 1))
+@example((np.ones((1, 1), np.bool_), shapely.Polygon([(0, 1), (1, 0), (0, 0)])), 7.4e-204, 0)
 def test_everything_within_the_margin_of_a_kept_point_is_computed(
     scene: tuple[np.ndarray, BaseGeometry], margin: float, seed: int
 ) -> None:

@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Final
 
 import numpy as np
 import shapely
@@ -23,6 +24,9 @@ from wsiparse.tiling.masks import within
 from wsiparse.types import Box
 
 __all__ = ["AnalysisArea", "whole_slide_area"]
+
+#: Smaller margins move no coordinate, and GEOS loses a polygon that is to grow by 1e-200.
+_LEAST_MARGIN_UM: Final = 1e-12
 
 #: An overview window and the part of a geometry inside it; None stands for "all of the window".
 _Window = tuple[Box, BaseGeometry | None]
@@ -142,7 +146,9 @@ class AnalysisArea:
             fx, fy = self.overview.downsample
             # buffers are round in microns: grow in the micron plane, then go back to level-0 px
             scale = np.array([mx / fx, my / fy])
-            grown = shapely.transform(self.roi, lambda xy: xy * scale).buffer(self.margin_um)
+            grown = shapely.transform(self.roi, lambda xy: xy * scale)
+            if self.margin_um >= _LEAST_MARGIN_UM:
+                grown = grown.buffer(self.margin_um)
             near &= self._touched(shapely.transform(grown, lambda xy: xy / scale))
         result: NDArray[np.bool_] = near
         result.setflags(write=False)
