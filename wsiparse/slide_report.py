@@ -149,8 +149,6 @@ def load(
         asked = "roi" if any(name for name, _ in kept) else "auto"
     settings = ReportSettings(asked, IntervalSettings(seed=seed))
     drawn_out = [shape for name, shape in given if is_left_out(name)] if regions is not None else []
-    # first: it wants room for the whole picture in numbers, and so do areas and objects
-    background = [float(v) for v in background_colour(basis.picture)[0]]
     everywhere = _tissue(basis, basis.tissue, None, [])
     in_roi = _tissue(basis, basis.tissue, basis.roi, [])
     unreadable = [shapely.box(*box) for box in basis.unreadable]
@@ -181,7 +179,7 @@ def load(
         tissue.cells,
         mpp=basis.overview.mean_mpp,
         tissue_mm2=tissue.area_mm2,
-        background=background,
+        background=[float(v) for v in background_colour(basis.picture)[0]],
     )
     return Loaded(reader, basis, source, area, quality, settings, regions)
 
