@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -13,126 +13,136 @@ import pytest
 from wsiparse.slides.tilecache import TileCache, TileKey, Worth
 from wsiparse.slides.tilecodecs import TileDataError
 
-#: Of a box one tile high, whose tiles in columns 10-19 no other box will want.
-WORTH = Worth(first_row=0, seam_row=1, inner=range(10, 20), recent_bytes=1 << 20)
+#: Of a box one tile high, above which there is none.
+WORTH = Worth(first_row=0, seam_row=1, recent_bytes=1 << 20)
+
+Tile = np.ndarray | TileDataError
 
 
-class Used(dict[TileKey, object]):
-    """What a cache gave out: the number in a tile, or the text of what was wrong."""
-
-    def __call__(self, key: TileKey, tile: np.ndarray | TileDataError) -> None:
-        assert key not in self
-        self[key] = str(tile) if isinstance(tile, TileDataError) else int(tile[0, 0, 0])
+def plain_tiles(keys: Sequence[TileKey]) -> list[Tile]:
+    return [np.full((2, 2, 3), key.column, np.uint8) for key in keys]
 
 
-def plain_tiles(keys: Sequence[TileKey], passes: Callable[[TileKey], bool]) -> Iterator[np.ndarray | TileDataError]:
-    scratch = np.empty((2, 2, 3), np.uint8)
-    for key in keys:
-        tile = scratch if passes(key) else np.empty((2, 2, 3), np.uint8)
-        tile[:] = key.column
-        yield tile
+def numbers(tiles: Sequence[tuple[TileKey, Tile]]) -> dict[TileKey, object]:
+    """What a cache gave out: the number in each tile, or the text of what was wrong."""
+    found = {key: str(tile) if isinstance(tile, TileDataError) else int(tile[0, 0, 0]) for key, tile in tiles}
+    assert len(found) == len(tiles)
+    return found
 
 
-@pytest.mark.parametrize("column", [0, 10])
-def test_who_waits_for_a_tile_that_fails_elsewhere_tries_for_himself(column: int) -> None:
+def columns(keys: Sequence[TileKey]) -> dict[TileKey, object]:
+    return {key: key.column for key in keys}
+
+
+def test_who_waits_for_a_tile_that_fails_elsewhere_tries_for_himself() -> None:
     begun, go = threading.Event(), threading.Event()
     tries: list[TileKey] = []
 
-    def decode(keys: Sequence[TileKey], passes: Callable[[TileKey], bool]) -> Iterator[np.ndarray | TileDataError]:
-        for key in keys:
-            tries.append(key)
-            if len(tries) == 1:
-                begun.set()
-                assert go.wait(10)
-                yield TileDataError("the first try")
-            else:
-                yield from plain_tiles([key], passes)
+    def make(keys: Sequence[TileKey]) -> list[Tile]:
+        tries.extend(keys)
+        if len(tries) > 1:
+            return plain_tiles(keys)
+        begun.set()
+        assert go.wait(10)
+        return [TileDataError("the first try")]
 
-    a, b = (TileKey(0, 0, column + k) for k in range(2))
-    cache = TileCache(decode)
+    a, b = TileKey(0, 0, 5), TileKey(0, 0, 6)
+    cache: TileCache[TileDataError] = TileCache()
     with ThreadPoolExecutor(2) as pool:
-        theirs, ours = Used(), Used()
-        first = pool.submit(cache.fetch, [a], theirs, WORTH)
+        first = pool.submit(cache.fetch, [a], make, WORTH)
         assert begun.wait(10)
-        assert cache.fetch([a, b], ours, WORTH) == [a], "what another thread makes is left for later"
-        assert ours == {b: column + 1}
-        second = pool.submit(cache.wait_for, a, ours, WORTH)
+        ours, others = cache.fetch([a, b], make, WORTH)
+        assert others == [a], "what another thread makes is left for later"
+        assert numbers(ours) == {b: 6}
+        second = pool.submit(cache.wait_for, a, make, WORTH)
         time.sleep(0.02)
         assert not second.done()
         go.set()
-        assert first.result(10) == []
-        second.result(10)
-    assert theirs == {a: "the first try"}
-    assert ours == {a: column, b: column + 1}
+        theirs, others = first.result(10)
+        assert (numbers(theirs), others) == ({a: "the first try"}, [])
+        assert numbers([(a, second.result(10))]) == {a: 5}
     assert tries == [a, b, a]
 
 
-@pytest.mark.parametrize("pooled", [False, True])
-def test_what_interrupts_decoding_leaves_nobody_waiting(pooled: bool) -> None:
-    interrupt = True
-
-    def decode(keys: Sequence[TileKey], passes: Callable[[TileKey], bool]) -> Iterator[np.ndarray | TileDataError]:
-        for key in keys:
-            if interrupt and key.column == 11:
-                raise KeyboardInterrupt
-            yield from plain_tiles([key], passes)
-
-    keys = [TileKey(0, 0, column) for column in range(30)]
-    cache = TileCache(decode)
-    with ThreadPoolExecutor(2) as pool:
-        with pytest.raises(KeyboardInterrupt):
-            cache.fetch(keys, Used(), WORTH, pool if pooled else None)
-        interrupt = False
-        used = Used()
-        for key in cache.fetch(keys, used, WORTH):
-            cache.wait_for(key, used, WORTH)
-    assert used == {key: key.column for key in keys}
-
-
-def test_what_interrupts_the_use_of_a_kept_tile_leaves_nobody_waiting() -> None:
-    def interrupted(key: TileKey, tile: np.ndarray | TileDataError) -> None:
+def test_what_interrupts_making_leaves_nobody_waiting() -> None:
+    def interrupted(keys: Sequence[TileKey]) -> list[Tile]:
         raise KeyboardInterrupt
 
-    cache, used = TileCache(plain_tiles), Used()
-    keys = [TileKey(0, 0, column) for column in range(5)]
-    cache.fetch(keys[:1], Used(), WORTH)
+    keys = [TileKey(0, 0, column) for column in range(30)]
+    cache: TileCache[TileDataError] = TileCache()
+    cache.fetch(keys[:3], plain_tiles, WORTH)
     with pytest.raises(KeyboardInterrupt):
         cache.fetch(keys, interrupted, WORTH)
-    assert cache.fetch(keys, used, WORTH) == []
-    assert used == {key: key.column for key in keys}
+    found, others = cache.fetch(keys, plain_tiles, WORTH)
+    assert (numbers(found), others) == (columns(keys), [])
 
 
-def test_threads_that_want_the_same_tiles_at_once_share_one_decoding() -> None:
+@pytest.mark.parametrize("many", [0, 2])
+def test_a_maker_that_makes_too_few_or_too_many_is_an_error_and_leaves_nobody_waiting(many: int) -> None:
+    keys = [TileKey(0, 0, 1)]
+    cache: TileCache[TileDataError] = TileCache()
+    with pytest.raises(ValueError, match=r"zip\(\) argument 2"):
+        cache.fetch(keys, lambda keys: plain_tiles(list(keys) * many), WORTH)
+    assert numbers([(keys[0], cache.wait_for(keys[0], plain_tiles, WORTH))]) == columns(keys)
+
+
+def test_threads_that_want_the_same_tiles_at_once_share_one_making() -> None:
     together = threading.Barrier(4)
     count = 0
 
-    def decode(keys: Sequence[TileKey], passes: Callable[[TileKey], bool]) -> Iterator[np.ndarray | TileDataError]:
+    def make(keys: Sequence[TileKey]) -> list[Tile]:
         nonlocal count
-        together.wait(10)  # all four have asked: one decodes, and the others pass by here
-        for key in keys:
-            count += 1
-            yield from plain_tiles([key], passes)
+        together.wait(10)  # all four have asked: one makes all, and the others nothing
+        count += len(keys)
+        return plain_tiles(keys)
 
     keys = [TileKey(0, 0, column) for column in range(30)]
-    cache = TileCache(decode)
+    cache: TileCache[TileDataError] = TileCache()
 
-    def read(_: int) -> Used:
-        used = Used()
-        later = cache.fetch(keys, used, WORTH)
-        if later:
-            together.wait(10)
-        for key in later:
-            cache.wait_for(key, used, WORTH)
-        return used
+    def read(_: int) -> dict[TileKey, object]:
+        found, later = cache.fetch(keys, make, WORTH)
+        return numbers([*found, *((key, cache.wait_for(key, plain_tiles, WORTH)) for key in later)])
 
     with ThreadPoolExecutor(4) as pool:
-        assert list(pool.map(read, range(4))) == [{key: key.column for key in keys}] * 4
+        assert list(pool.map(read, range(4))) == [columns(keys)] * 4
     assert count == len(keys)
 
 
-def test_what_is_inside_a_box_is_not_kept() -> None:
-    cache, used = TileCache(plain_tiles), Used()
+def test_who_waits_while_the_tile_is_made_and_dropped_makes_it_again() -> None:
+    key, begun, go = TileKey(0, 0, 1), threading.Event(), threading.Event()
+    count = 0
+
+    def make(keys: Sequence[TileKey]) -> list[Tile]:
+        nonlocal count
+        count += len(keys)
+        begun.set()
+        assert go.wait(10)
+        return plain_tiles(keys)
+
+    nothing = WORTH._replace(recent_bytes=0)
+    cache: TileCache[TileDataError] = TileCache()
+    with ThreadPoolExecutor(3) as pool:
+        first = pool.submit(cache.fetch, [key], make, nothing)
+        assert begun.wait(10)
+        waiting = [pool.submit(cache.wait_for, key, make, nothing) for _ in range(2)]
+        go.set()
+        assert numbers(first.result(10)[0]) == {key: 1}
+        assert [numbers([(key, future.result(10))]) for future in waiting] == [{key: 1}] * 2
+    assert count == 3
+    assert cache.kept_bytes == 0
+
+
+def test_the_seam_is_kept_until_the_reading_has_gone_past_it() -> None:
     keys = [TileKey(0, row, column) for row in range(2) for column in range(30)]
-    assert cache.fetch(keys, used, WORTH) == []
-    assert len(used) == 60
-    assert cache.kept_bytes == (20 + 30) * 12, "the outer columns, and the last row"
+    cache: TileCache[TileDataError] = TileCache()
+    assert numbers(cache.fetch(keys, plain_tiles, WORTH._replace(recent_bytes=36))[0]) == columns(keys)
+    assert cache.kept_bytes == (3 + 30) * 12, "the last three outside the seam, and the last row"
+
+    def none(keys: Sequence[TileKey]) -> list[Tile]:
+        assert not keys
+        return []
+
+    below = Worth(first_row=1, seam_row=2, recent_bytes=0)
+    assert numbers(cache.fetch(keys[30:], none, below)[0]) == columns(keys[30:])
+    cache.fetch(keys[:1], plain_tiles, Worth(first_row=2, seam_row=3, recent_bytes=0))
+    assert cache.kept_bytes == 0

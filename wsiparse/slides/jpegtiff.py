@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from threading import Lock, local
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,7 @@ from numpy.typing import NDArray
 from wsiparse.errors import TileReadError, UnsupportedSlideError
 from wsiparse.slides.files import file_fingerprint
 from wsiparse.slides.pyramid import PyramidSlide, SlideFacts
+from wsiparse.slides.tilebox import TileBox
 from wsiparse.slides.tilecache import TileCache, TileKey, Worth
 from wsiparse.slides.tilecodecs import TileDataError, decode_tile
 from wsiparse.slides.tilelevels import TileLevel, tile_levels
@@ -34,11 +36,18 @@ from wsiparse.types import Box
 
 __all__ = ["DirectSlide"]
 
+T = TypeVar("T")
+
 #: Vendors, as the readers name them, whose directories are levels and whose tiles are pixels.
 _PLAIN_VENDORS: Final = ("aperio", "generic-tiff", "ome-tiff")
 
-#: Tiles decoded together by a pool: enough to keep threads busy, few enough to bound memory.
+#: Tiles of a box that are claimed, fetched and decoded together: all of a usual box, few enough to bound memory. Of
+#: large tiles as many as have so many bytes.
 _GROUP_TILES: Final = 64
+_GROUP_BYTES: Final = 16 << 20
+
+#: Tiles that one thread of a pool decodes before it asks for more.
+_TOGETHER: Final = 4
 
 #: Coded tiles that lie this close in the file are read together, up to so much.
 _GAP_BYTES: Final = 4096
@@ -47,9 +56,8 @@ _RUN_BYTES: Final = 1 << 20
 #: Outer columns of boxes that are kept, of a box and of every box read beside it, up to so many bytes.
 _RECENT_BYTES: Final = 32 << 20
 
-#: The tiles of a box that are kept for those beside it and below: that reach into this part of its width or height from
-#: its edge. Boxes overlap by a sixteenth as a rule.
-_EDGE_PART: Final = 8
+#: Inner tiles that a thread decodes before it copies them to their places: few enough for the processor's caches.
+_SCRATCH_BYTES: Final = 1 << 20
 
 
 class DirectSlide(PyramidSlide):
@@ -77,9 +85,8 @@ class DirectSlide(PyramidSlide):
         except OSError as error:
             raise UnsupportedSlideError(f"cannot be opened ({error.strerror or error})") from error
         self._release = weakref.finalize(self, os.close, self._fd)
-        # tiles are decoded for whoever asks; a bound method would keep the slide, and its descriptor, alive in a loop
-        fd, levels, scratch = self._fd, self._levels, _Scratch()
-        self._cache = TileCache(lambda keys, passes: _decoded(fd, levels, keys, passes, scratch))
+        self._cache: TileCache[TileDataError] = TileCache()
+        self._scratch = _Scratch()
         super().__init__(replace(reference, reader="direct"))
 
     def __reduce__(self) -> tuple[object, tuple[SlideFacts, int]]:
@@ -127,48 +134,32 @@ class DirectSlide(PyramidSlide):
             self._free()
 
     def _read_level(self, level: int, box: Box) -> NDArray[np.uint8]:
-        out = np.empty((box.height, box.width, 3), np.uint8)
         tiles = self._levels[level]
-        width, height = tiles.stored.size
-        columns = range(box.x // width, -(-box.x1 // width))
-        rows = range(box.y // height, -(-box.y1 // height))
-        across, down = max(1, box.width // _EDGE_PART), max(1, box.height // _EDGE_PART)
-        inner = range((box.x + across - 1) // width + 1, (box.x1 - across) // width)
+        stored = tiles.stored
+        picture = TileBox(level, box, stored.size)
         boxes = 2 + self._users  # this one, the one before, and those that are read beside it
-        recent = boxes * len(rows) * (len(columns) - len(inner)) * tiles.stored.raw_bytes
-        worth = Worth(rows.start, (box.y1 - down) // height, inner, min(_RECENT_BYTES, recent))
-        faults: dict[TileKey, TileDataError] = {}
+        recent = min(_RECENT_BYTES, boxes * picture.tiles_beside * stored.raw_bytes)
+        worth = Worth(picture.rows.start, picture.seam_row, recent)
         later: list[TileKey] = []
-
-        def put(key: TileKey, tile: NDArray[np.uint8] | TileDataError) -> None:
-            """Fill the part of the box that lies in a tile."""
-            if isinstance(tile, TileDataError):
-                faults[key] = tile
-                return
-            x, y = key.column * width - box.x, key.row * height - box.y  # of the tile's corner in the box
-            left, top = max(x, 0), max(y, 0)
-            right, bottom = min(x + width, box.width), min(y + height, box.height)
-            out[top:bottom, left:right] = tile[top - y : bottom - y, left - x : right - x]
-
         with self._using() as pool:
-            at_once = max(1, _GROUP_TILES // len(columns)) if pool is not None else 1
-            for first in range(rows.start, rows.stop, at_once):
-                last = min(first + at_once, rows.stop)
-                keys = [TileKey(level, row, column) for row in range(first, last) for column in columns]
-                if not tiles.counts[first:last, columns.start : columns.stop].all():
-                    top, bottom = max(first * height - box.y, 0), last * height - box.y
-                    out[top:bottom] = self.background
-                    keys = [key for key in keys if tiles.counts[key.row, key.column]]
-                later += self._cache.fetch(keys, put, worth, pool)
+            reading = _Reading(self._fd, tiles, picture, self._scratch, pool)
+            for rows, outer, inner in picture.groups(min(_GROUP_TILES, _GROUP_BYTES // stored.raw_bytes)):
+                if not tiles.counts[rows.start : rows.stop, picture.columns.start : picture.columns.stop].all():
+                    picture.fill(rows, self.background)
+                    outer, inner = ([k for k in keys if tiles.counts[k.row, k.column]] for keys in (outer, inner))
+                made, others = self._cache.fetch(outer, partial(reading.make, inner=inner), worth)
+                reading.put(made)
+                reading.put_inner(inner)
+                later += others
             for key in later:
-                self._cache.wait_for(key, put, worth)
-        if faults:
-            error = faults[min(faults)]  # the same one whoever met it first
+                reading.put([(key, self._cache.wait_for(key, reading.make, worth))])
+        if reading.faults:
+            error = reading.faults[min(reading.faults)]  # the same one whoever met it first
             raise TileReadError(
                 f"{self.path.name}: cannot decode level {level}, x {box.x}-{box.x1}, y {box.y}-{box.y1} "
                 f"({error}). Copy the slide again if the region matters."
             ) from error
-        return out
+        return picture.pixels
 
 
 def _reopened(reference: SlideFacts, threads: int) -> DirectSlide:
@@ -205,40 +196,91 @@ class _Scratch(local):
 
     pixels: NDArray[np.uint8] | None = None
 
-    def of(self, size: tuple[int, int]) -> NDArray[np.uint8]:
-        """(height, width, 3) uint8 for a size (width, height), the same as long as the size is."""
-        shape = (size[1], size[0], 3)
+    def of(self, shape: tuple[int, int, int, int]) -> NDArray[np.uint8]:
+        """(tiles, height, width, 3) uint8, the same as long as the shape is."""
         if self.pixels is None or self.pixels.shape != shape:
             self.pixels = np.empty(shape, np.uint8)
         return self.pixels
 
 
-def _decoded(
-    fd: int,
-    levels: Sequence[TileLevel],
-    keys: Sequence[TileKey],
-    passes: Callable[[TileKey], bool],
-    scratch: _Scratch,
-) -> Iterator[NDArray[np.uint8] | TileDataError]:
-    """Fetch and decode some tiles of one level, or tell what is wrong with each; neighbours in the file in one go."""
-    level = levels[keys[0].level]
-    offsets, counts = level.offsets, level.counts
+class _Reading:
+    """What one read makes of the tiles under its box: pixels in their places, or faults.
+
+    Parameters
+    ----------
+    fd : of the file
+    level : whose tiles they are
+    picture : to be filled
+    scratch : memory for tiles that are not kept
+    pool : decodes several tiles at once; None decodes in the calling thread
+    """
+
+    def __init__(self, fd: int, level: TileLevel, picture: TileBox, scratch: _Scratch, pool: Executor | None) -> None:
+        self._fd, self._level, self._picture, self._scratch, self._pool = fd, level, picture, scratch, pool
+        self._shape = (*level.stored.size[::-1], 3)
+        self._most_inner = max(1, _SCRATCH_BYTES // level.stored.raw_bytes)
+        self._coded: dict[TileKey, bytes | TileDataError] = {}
+        self.faults: dict[TileKey, TileDataError] = {}
+
+    def make(self, keys: Sequence[TileKey], inner: Sequence[TileKey] = ()) -> list[NDArray[np.uint8] | TileDataError]:
+        """Decode some tiles into memory of their own, and fetch the bytes of inner ones beside them in the file."""
+        self._coded.update(_coded(self._fd, self._level, sorted([*keys, *inner])))
+        return [tile for piece in self._each(self._made, keys, _TOGETHER) for tile in piece]
+
+    def put(self, tiles: Iterable[tuple[TileKey, NDArray[np.uint8] | TileDataError]]) -> None:
+        """Copy some tiles to their places."""
+        good = []
+        for key, tile in tiles:
+            if isinstance(tile, TileDataError):
+                self.faults[key] = tile
+            else:
+                good.append((key, tile))
+        self._picture.put(good)
+
+    def put_inner(self, keys: Sequence[TileKey]) -> None:
+        """Decode some tiles whose bytes are there, and copy them to their places."""
+        for _ in self._each(self._pass_through, keys, self._most_inner):
+            pass
+
+    def _each(self, work: Callable[[Sequence[TileKey]], T], keys: Sequence[TileKey], together: int) -> Iterator[T]:
+        pieces = [keys[k : k + together] for k in range(0, len(keys), together)]
+        return map(work, pieces) if self._pool is None or len(pieces) < 2 else self._pool.map(work, pieces)
+
+    def _made(self, keys: Sequence[TileKey]) -> list[NDArray[np.uint8] | TileDataError]:
+        return [self._decoded(key, np.empty(self._shape, np.uint8)) for key in keys]
+
+    def _pass_through(self, keys: Sequence[TileKey]) -> None:
+        block = self._scratch.of((self._most_inner, *self._shape))
+        self.put([(key, self._decoded(key, memory)) for key, memory in zip(keys, block, strict=False)])
+
+    def _decoded(self, key: TileKey, memory: NDArray[np.uint8]) -> NDArray[np.uint8] | TileDataError:
+        coded = self._coded.pop(key)
+        if isinstance(coded, TileDataError):
+            return _of_tile(key, coded)
+        try:
+            decode_tile(coded, self._level.stored, memory)
+        except TileDataError as error:
+            return _of_tile(key, error)
+        return memory
+
+
+def _coded(fd: int, level: TileLevel, keys: Sequence[TileKey]) -> Iterator[tuple[TileKey, bytes | TileDataError]]:
+    """Fetch the bytes of some tiles, or tell what is wrong with each; neighbours in the file in one go."""
+    offsets, counts, most = level.offsets, level.counts, level.stored.most_bytes
     places = [(offsets.item(row, column), counts.item(row, column)) for _, row, column in keys]
     start, data = 0, b""
     for i, (key, (offset, count)) in enumerate(zip(keys, places, strict=True)):
         try:
-            if count > level.stored.most_bytes or count < 0 or offset < 0:
+            if count > most or count < 0 or offset < 0:
                 raise TileDataError(f"claims {count} bytes for {level.stored.raw_bytes} bytes of pixels")
             if not start <= offset <= offset + count <= start + len(data):
                 start, data = offset, _read_run(fd, places[i:])
             coded = data[offset - start : offset - start + count]
             if len(coded) < count:
                 raise TileDataError(f"the file ends after {len(coded)} of {count} bytes")
-            out = scratch.of(level.stored.size) if passes(key) else None
-            made: NDArray[np.uint8] | TileDataError = decode_tile(coded, level.stored, out)
+            yield key, coded
         except TileDataError as error:
-            made = _of_tile(key, error)
-        yield made
+            yield key, error
 
 
 def _read_run(fd: int, places: Sequence[tuple[int, int]]) -> bytes:

@@ -1,4 +1,8 @@
-"""Compiled area averaging. No checks: `wsiparse.slides.resample.block_mean` validates, `resample` is the slow twin."""
+"""Compiled area averaging, and copying of tiles to their places in a picture.
+
+No checks: `wsiparse.slides.resample.block_mean` validates, and `resample` is its slow twin; that of copying is NumPy's
+indexing.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-__all__ = ["block_means", "halves"]
+__all__ = ["block_means", "halves", "put_tiles"]
 
 
 @njit(cache=True, nogil=True)
@@ -68,3 +72,27 @@ def halves(source: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
             line[3 * j] = means[6 * j]
             line[3 * j + 1] = means[6 * j + 1]
             line[3 * j + 2] = means[6 * j + 2]
+
+
+@njit(cache=True, nogil=True)
+def put_tiles(tiles: tuple[NDArray[np.uint8], ...], corners: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
+    """Copy tiles to their places in a picture; what lies outside is left out.
+
+    Many in one call, because each return takes the interpreter's lock, and may have to wait for it.
+
+    Parameters
+    ----------
+    tiles : (h, w, 3) uint8 each, C-contiguous; compiled anew for another number of them
+    corners : (n, 2) int64, y and x of the first n tiles' upper left corners in the picture, px, maybe negative
+    out : (height, width * 3) uint8, RGB interleaved, written
+    """
+    for k in range(corners.shape[0]):
+        tile = tiles[k]
+        flat = tile.reshape(tile.shape[0], tile.shape[1] * 3)
+        y, x = corners[k, 0], 3 * corners[k, 1]
+        left = max(x, 0)
+        right = max(left, min(x + flat.shape[1], out.shape[1]))
+        for i in range(max(y, 0), min(y + flat.shape[0], out.shape[0])):
+            source, line = flat[i - y, left - x : right - x], out[i, left:right]
+            for j in range(line.shape[0]):
+                line[j] = source[j]

@@ -31,7 +31,7 @@ CODINGS: Final[Mapping[int, Coding]] = {
 #: What the decoders raise on data they do not like; codec errors derive from RuntimeError.
 _DECODER_ERRORS: Final = (LookupError, MemoryError, OSError, RuntimeError, TypeError, ValueError, struct.error)
 
-_Decoder = Callable[["bytes", "TileFormat", "NDArray[np.uint8] | None"], "NDArray[np.uint8]"]
+_Decoder = Callable[["bytes", "TileFormat", "NDArray[np.uint8]"], None]
 
 _START, _END = b"\xff\xd8", b"\xff\xd9"
 #: JPEG markers: those that start a frame, and those that carry no length.
@@ -74,18 +74,14 @@ class TileFormat:
         return 2 * self.raw_bytes + (1 << 16)
 
 
-def decode_tile(data: bytes, stored: TileFormat, out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
+def decode_tile(data: bytes, stored: TileFormat, out: NDArray[np.uint8]) -> None:
     """Decode one tile.
 
     Parameters
     ----------
     data : the bytes the TIFF places there
     stored : of the tile's level
-    out : (height, width, 3) uint8, C-contiguous, memory that the tile may be made in; None for new one
-
-    Returns
-    -------
-    (height, width, 3) uint8 RGB
+    out : (height, width, 3) uint8, C-contiguous; written: RGB, or anything if the tile is damaged
 
     Raises
     ------
@@ -93,16 +89,15 @@ def decode_tile(data: bytes, stored: TileFormat, out: NDArray[np.uint8] | None =
         If the data are damaged or make another picture than the TIFF states.
     """
     try:
-        tile = _DECODERS[stored.coding](data, stored, out)
+        _DECODERS[stored.coding](data, stored, out)
     except _DECODER_ERRORS as error:
         text = " ".join(str(error).split())[:200].rstrip(".")
         raise TileDataError(text or type(error).__name__) from error
     if stored.differences:
-        return np.cumsum(tile, axis=1, dtype=np.uint8)  # modulo 256
-    return tile
+        np.cumsum(out, axis=1, dtype=np.uint8, out=out)  # modulo 256
 
 
-def _jpeg(data: bytes, stored: TileFormat, out: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
+def _jpeg(data: bytes, stored: TileFormat, out: NDArray[np.uint8]) -> None:
     width, height, samples = _jpeg_frame(data)
     if (width, height, samples) != (*stored.size, 3):
         raise TileDataError(
@@ -112,12 +107,9 @@ def _jpeg(data: bytes, stored: TileFormat, out: NDArray[np.uint8] | None) -> NDA
     # the decoder fills what is missing with grey and says nothing
     if data.rfind(_END) < 0:
         raise TileDataError("the JPEG breaks off before its end")
-    if out is None:
-        out = np.empty((height, width, 3), np.uint8)
     imagecodecs.jpeg8_decode(
         data, tables=stored.tables or None, colorspace=stored.colour, outcolorspace="RGB", out=out
     )  # fmt: skip
-    return out
 
 
 def _jpeg_frame(data: bytes) -> tuple[int, int, int]:
@@ -149,7 +141,7 @@ def _jpeg_frame(data: bytes) -> tuple[int, int, int]:
     raise TileDataError("it has no JPEG frame header")
 
 
-def _jpeg2000(data: bytes, stored: TileFormat, _: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
+def _jpeg2000(data: bytes, stored: TileFormat, out: NDArray[np.uint8]) -> None:
     if data[:4] != b"\xff\x4f\xff\x51" or len(data) < 42:
         raise TileDataError("it does not start like a JPEG 2000 codestream")
     x1, y1, x0, y0 = struct.unpack_from(">4I", data, 8)
@@ -161,43 +153,35 @@ def _jpeg2000(data: bytes, stored: TileFormat, _: NDArray[np.uint8] | None) -> N
         )
     if data.rfind(_END) < 0:
         raise TileDataError("the JPEG 2000 codestream breaks off before its end")
-    return _checked(imagecodecs.jpeg2k_decode(data, numthreads=1), stored)
+    pixels = imagecodecs.jpeg2k_decode(data, numthreads=1)
+    if pixels.shape != out.shape or pixels.dtype != np.uint8:
+        raise TileDataError(f"decoded to {pixels.dtype} {pixels.shape}, expected uint8 {out.shape}")
+    out[:] = pixels
 
 
-def _webp(data: bytes, stored: TileFormat, out: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
+def _webp(data: bytes, stored: TileFormat, out: NDArray[np.uint8]) -> None:
     # the header is compared with the shape of `out` before anything is decoded
-    if out is None:
-        out = np.empty((stored.size[1], stored.size[0], 3), np.uint8)
     imagecodecs.webp_decode(data, hasalpha=False, out=out)
-    return out
-
-
-def _checked(pixels: NDArray[np.uint8], stored: TileFormat) -> NDArray[np.uint8]:
-    shape = (stored.size[1], stored.size[0], 3)
-    if pixels.shape != shape or pixels.dtype != np.uint8:
-        raise TileDataError(f"decoded to {pixels.dtype} {pixels.shape}, expected uint8 {shape}")
-    return np.ascontiguousarray(pixels)
 
 
 def _bytes_with(decode: Callable[..., object]) -> _Decoder:
     """A decoder of plain samples; a buffer of the tile's size bounds what it may write."""
 
-    def decoded(data: bytes, stored: TileFormat, _: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
-        out = bytearray(stored.raw_bytes)
-        got = np.frombuffer(decode(data, out=out), np.uint8)  # type: ignore[call-overload]
-        return _shaped(got, stored)
+    def decoded(data: bytes, stored: TileFormat, out: NDArray[np.uint8]) -> None:
+        got = decode(data, out=bytearray(stored.raw_bytes))
+        _put(np.frombuffer(got, np.uint8), stored, out)  # type: ignore[call-overload]
 
     return decoded
 
 
-def _shaped(samples: NDArray[np.uint8], stored: TileFormat) -> NDArray[np.uint8]:
+def _put(samples: NDArray[np.uint8], stored: TileFormat, out: NDArray[np.uint8]) -> None:
     if len(samples) < stored.raw_bytes:
         raise TileDataError(f"it holds {len(samples)} of {stored.raw_bytes} bytes")
-    return samples[: stored.raw_bytes].reshape(stored.size[1], stored.size[0], 3)
+    out[:] = samples[: stored.raw_bytes].reshape(out.shape)
 
 
-def _none(data: bytes, stored: TileFormat, _: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
-    return _shaped(np.frombuffer(data, np.uint8), stored)
+def _none(data: bytes, stored: TileFormat, out: NDArray[np.uint8]) -> None:
+    _put(np.frombuffer(data, np.uint8), stored, out)
 
 
 _DECODERS: Final[Mapping[Coding, _Decoder]] = {
