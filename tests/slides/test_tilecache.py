@@ -14,7 +14,7 @@ from wsiparse.slides.tilecache import TileCache, TileKey, Worth
 from wsiparse.slides.tilecodecs import TileDataError
 
 #: Of a box one tile high, above which there is none.
-WORTH = Worth(first_row=0, seam_row=1, recent_bytes=1 << 20)
+WORTH = Worth(first_row=0, seam_row=1, inner=range(10, 20), recent_bytes=1 << 20)
 
 Tile = np.ndarray | TileDataError
 
@@ -142,7 +142,11 @@ def test_the_seam_is_kept_until_the_reading_has_gone_past_it() -> None:
         assert not keys
         return []
 
-    below = Worth(first_row=1, seam_row=2, recent_bytes=0)
-    assert numbers(cache.fetch(keys[30:], none, below)[0]) == columns(keys[30:])
-    cache.fetch(keys[:1], plain_tiles, Worth(first_row=2, seam_row=3, recent_bytes=0))
+    below = Worth(first_row=1, seam_row=2, inner=range(10, 20), recent_bytes=1 << 20)
+    assert numbers(cache.fetch(keys[30:50], none, below)[0]) == columns(keys[30:50])
+    assert cache.kept_bytes == (3 + 20) * 12, "what is inside a box that goes past the seam is not wanted again"
+    assert numbers(cache.fetch(keys[30:40], none, below)[0]) == columns(keys[30:40])
+    cache.fetch([], none, below._replace(recent_bytes=0))
+    assert cache.kept_bytes == 10 * 12
+    cache.fetch(keys[:1], plain_tiles, Worth(first_row=2, seam_row=3, inner=range(0), recent_bytes=0))
     assert cache.kept_bytes == 0

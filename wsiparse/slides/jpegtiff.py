@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from threading import Lock, local
-from typing import Final, TypeVar
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,8 +35,6 @@ from wsiparse.slides.tilelevels import TileLevel, tile_levels
 from wsiparse.types import Box
 
 __all__ = ["DirectSlide"]
-
-T = TypeVar("T")
 
 #: Vendors, as the readers name them, whose directories are levels and whose tiles are pixels.
 _PLAIN_VENDORS: Final = ("aperio", "generic-tiff", "ome-tiff")
@@ -139,7 +137,7 @@ class DirectSlide(PyramidSlide):
         picture = TileBox(level, box, stored.size)
         boxes = 2 + self._users  # this one, the one before, and those that are read beside it
         recent = min(_RECENT_BYTES, boxes * picture.tiles_beside * stored.raw_bytes)
-        worth = Worth(picture.rows.start, picture.seam_row, recent)
+        worth = Worth(picture.rows.start, picture.seam_row, picture.inner_columns, recent)
         later: list[TileKey] = []
         with self._using() as pool:
             reading = _Reading(self._fd, tiles, picture, self._scratch, pool)
@@ -224,27 +222,29 @@ class _Reading:
 
     def make(self, keys: Sequence[TileKey], inner: Sequence[TileKey] = ()) -> list[NDArray[np.uint8] | TileDataError]:
         """Decode some tiles into memory of their own, and fetch the bytes of inner ones beside them in the file."""
-        self._coded.update(_coded(self._fd, self._level, sorted([*keys, *inner])))
-        return [tile for piece in self._each(self._made, keys, _TOGETHER) for tile in piece]
+        self._coded |= _coded(self._fd, self._level, sorted([*keys, *inner]))
+        if self._pool is None:
+            return self._made(keys)
+        return [tile for piece in self._pool.map(self._made, _pieces(keys, _TOGETHER)) for tile in piece]
 
     def put(self, tiles: Iterable[tuple[TileKey, NDArray[np.uint8] | TileDataError]]) -> None:
         """Copy some tiles to their places."""
-        good = []
+        self._picture.put(self._good(tiles))
+
+    def _good(
+        self, tiles: Iterable[tuple[TileKey, NDArray[np.uint8] | TileDataError]]
+    ) -> Iterator[tuple[TileKey, NDArray[np.uint8]]]:
         for key, tile in tiles:
             if isinstance(tile, TileDataError):
                 self.faults[key] = tile
             else:
-                good.append((key, tile))
-        self._picture.put(good)
+                yield key, tile
 
     def put_inner(self, keys: Sequence[TileKey]) -> None:
         """Decode some tiles whose bytes are there, and copy them to their places."""
-        for _ in self._each(self._pass_through, keys, self._most_inner):
+        pieces = _pieces(keys, self._most_inner)
+        for _ in map(self._pass_through, pieces) if self._pool is None else self._pool.map(self._pass_through, pieces):
             pass
-
-    def _each(self, work: Callable[[Sequence[TileKey]], T], keys: Sequence[TileKey], together: int) -> Iterator[T]:
-        pieces = [keys[k : k + together] for k in range(0, len(keys), together)]
-        return map(work, pieces) if self._pool is None or len(pieces) < 2 else self._pool.map(work, pieces)
 
     def _made(self, keys: Sequence[TileKey]) -> list[NDArray[np.uint8] | TileDataError]:
         return [self._decoded(key, np.empty(self._shape, np.uint8)) for key in keys]
@@ -264,23 +264,28 @@ class _Reading:
         return memory
 
 
-def _coded(fd: int, level: TileLevel, keys: Sequence[TileKey]) -> Iterator[tuple[TileKey, bytes | TileDataError]]:
+def _pieces(keys: Sequence[TileKey], most: int) -> list[Sequence[TileKey]]:
+    return [keys[k : k + most] for k in range(0, len(keys), most)]
+
+
+def _coded(fd: int, level: TileLevel, keys: Sequence[TileKey]) -> dict[TileKey, bytes | TileDataError]:
     """Fetch the bytes of some tiles, or tell what is wrong with each; neighbours in the file in one go."""
     offsets, counts, most = level.offsets, level.counts, level.stored.most_bytes
     places = [(offsets.item(row, column), counts.item(row, column)) for _, row, column in keys]
     start, data = 0, b""
+    coded: dict[TileKey, bytes | TileDataError] = {}
     for i, (key, (offset, count)) in enumerate(zip(keys, places, strict=True)):
         try:
             if count > most or count < 0 or offset < 0:
                 raise TileDataError(f"claims {count} bytes for {level.stored.raw_bytes} bytes of pixels")
             if not start <= offset <= offset + count <= start + len(data):
                 start, data = offset, _read_run(fd, places[i:])
-            coded = data[offset - start : offset - start + count]
-            if len(coded) < count:
-                raise TileDataError(f"the file ends after {len(coded)} of {count} bytes")
-            yield key, coded
+            coded[key] = found = data[offset - start : offset - start + count]
+            if len(found) < count:
+                raise TileDataError(f"the file ends after {len(found)} of {count} bytes")
         except TileDataError as error:
-            yield key, error
+            coded[key] = error
+    return coded
 
 
 def _read_run(fd: int, places: Sequence[tuple[int, int]]) -> bytes:

@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -58,6 +59,7 @@ _MOST_BLOCK_PX: Final = 1 << 16
 _MAX_EDGE: Final = 4096
 
 
+@lru_cache(maxsize=256)  # asked for with every box
 def level_steps(level_sizes: tuple[tuple[int, int], ...]) -> tuple[tuple[float, float], ...]:
     """Level-0 px per level px, per axis, from the sizes.
 

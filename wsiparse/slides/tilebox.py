@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import numpy as np
@@ -69,7 +69,7 @@ class TileBox:
         top, bottom = max(rows.start * height - self._box.y, 0), rows.stop * height - self._box.y
         self.pixels[top:bottom] = colour
 
-    def put(self, tiles: Sequence[tuple[TileKey, NDArray[np.uint8]]]) -> None:
+    def put(self, tiles: Iterable[tuple[TileKey, NDArray[np.uint8]]]) -> None:
         """Fill the parts of the box that lie in some tiles.
 
         Parameters
@@ -79,12 +79,14 @@ class TileBox:
         from wsiparse.slides.kernels import put_tiles  # compiled code is loaded by those who read tiles only
 
         (width, height), box = self._tile, self._box
-        corners = np.array([(row * height - box.y, column * width - box.x) for (_, row, column), _ in tiles], np.int64)
-        pixels = [tile for _, tile in tiles]
-        pixels += pixels[-1:] * (-len(tiles) % _AT_ONCE)
-        out = self.pixels.reshape(box.height, 3 * box.width)
-        for k in range(0, len(tiles), _AT_ONCE):
-            put_tiles(tuple(pixels[k : k + _AT_ONCE]), corners[k : k + _AT_ONCE], out)
+        pixels, corners = [], []
+        for (_, row, column), tile in tiles:
+            pixels.append(tile)
+            corners.append((row * height - box.y, column * width - box.x))
+        pixels += pixels[-1:] * (-len(corners) % _AT_ONCE)
+        places, out = np.array(corners, np.int64), self.pixels.reshape(box.height, 3 * box.width)
+        for k in range(0, len(corners), _AT_ONCE):
+            put_tiles(tuple(pixels[k : k + _AT_ONCE]), places[k : k + _AT_ONCE], out)
 
 
 def _touched(start: int, stop: int, size: int) -> tuple[range, range, int]:

@@ -42,11 +42,13 @@ class Worth(NamedTuple):
     ----------
     first_row : of the box
     seam_row : the first row of those that the boxes below will want
+    inner : columns that the boxes beside it will not want
     recent_bytes : most bytes of tiles outside the seam
     """
 
     first_row: int
     seam_row: int
+    inner: range
     recent_bytes: int
 
 
@@ -148,11 +150,10 @@ class TileCache(Generic[Fault]):
                 if key in self._under_way:
                     others.append(key)
                     continue
-                tile = self._take(key)
+                tile = self._find(key, worth)
                 if tile is None:
                     mine.append(key)
                 else:
-                    self._keep(key, tile, worth)
                     kept.append((key, tile))
             self._under_way.update(mine)
         return kept, mine, others
@@ -162,15 +163,18 @@ class TileCache(Generic[Fault]):
         self._under_way.difference_update(claims)
         self._changed.notify_all()
 
-    def _take(self, key: TileKey) -> Pixels | None:
+    def _find(self, key: TileKey, worth: Worth) -> Pixels | None:
         row = self._seam.get(key[:2])
-        tile = row.pop(key.column, None) if row is not None else None
-        if tile is not None:
-            self._seam_bytes -= tile.nbytes
-            return tile
-        tile = self._recent.pop(key, None)
-        if tile is not None:
-            self._recent_bytes -= tile.nbytes
+        tile = row.get(key.column) if row is not None else None
+        if tile is None:
+            tile = self._recent.get(key)
+            if tile is not None:
+                self._recent.move_to_end(key)
+        elif row is not None and key.row < worth.seam_row:  # the reading goes past it here
+            self._seam_bytes -= row.pop(key.column).nbytes
+            if key.column not in worth.inner:
+                self._recent[key] = tile
+                self._recent_bytes += tile.nbytes
         return tile
 
     def _keep(self, key: TileKey, tile: Pixels, worth: Worth) -> None:
