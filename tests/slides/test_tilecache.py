@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -17,17 +17,47 @@ from wsiparse.slides.tilecodecs import TileDataError
 WORTH = Worth(first_row=0, seam_row=1, inner=range(10, 20), recent_bytes=1 << 20)
 
 Tile = np.ndarray | TileDataError
+Make = Callable[[Sequence[TileKey]], list[Tile]]
 
 
 def plain_tiles(keys: Sequence[TileKey]) -> list[Tile]:
     return [np.full((2, 2, 3), key.column, np.uint8) for key in keys]
 
 
-def numbers(tiles: Sequence[tuple[TileKey, Tile]]) -> dict[TileKey, object]:
-    """What a cache gave out: the number in each tile, or the text of what was wrong."""
-    found = {key: str(tile) if isinstance(tile, TileDataError) else int(tile[0, 0, 0]) for key, tile in tiles}
-    assert len(found) == len(tiles)
-    return found
+class User:
+    """Somebody who fetches tiles and uses those that are kept and those that are made for him."""
+
+    def __init__(self, cache: TileCache[TileDataError], make: Make = plain_tiles) -> None:
+        self.cache, self.make = cache, make
+        self.used: list[tuple[TileKey, Tile]] = []
+
+    def _make(self, keys: Sequence[TileKey]) -> list[Tile]:
+        tiles = self.make(keys)
+        self.used += zip(keys, tiles, strict=False)
+        return tiles
+
+    def fetch(self, keys: Sequence[TileKey], worth: Worth) -> list[TileKey]:
+        kept, others = self.cache.fetch(keys, self._make, worth)
+        self.used += kept
+        return others
+
+    def wait_for(self, key: TileKey, worth: Worth) -> None:
+        tile = self.cache.wait_for(key, self._make, worth)
+        self.used += [(key, tile)] if tile is not None else []
+
+    @property
+    def numbers(self) -> dict[TileKey, object]:
+        """The number in each tile, or the text of what was wrong with it."""
+        found = {key: str(tile) if isinstance(tile, TileDataError) else int(tile[0, 0, 0]) for key, tile in self.used}
+        assert len(found) == len(self.used)
+        return found
+
+
+def fetched(cache: TileCache[TileDataError], keys: Sequence[TileKey], worth: Worth, make: Make = plain_tiles) -> object:
+    """The numbers of some tiles that nobody else makes."""
+    user = User(cache, make)
+    assert user.fetch(keys, worth) == []
+    return user.numbers
 
 
 def columns(keys: Sequence[TileKey]) -> dict[TileKey, object]:
@@ -48,19 +78,20 @@ def test_who_waits_for_a_tile_that_fails_elsewhere_tries_for_himself() -> None:
 
     a, b = TileKey(0, 0, 5), TileKey(0, 0, 6)
     cache: TileCache[TileDataError] = TileCache()
+    theirs, ours = User(cache, make), User(cache, make)
     with ThreadPoolExecutor(2) as pool:
-        first = pool.submit(cache.fetch, [a], make, WORTH)
+        first = pool.submit(theirs.fetch, [a], WORTH)
         assert begun.wait(10)
-        ours, others = cache.fetch([a, b], make, WORTH)
-        assert others == [a], "what another thread makes is left for later"
-        assert numbers(ours) == {b: 6}
-        second = pool.submit(cache.wait_for, a, make, WORTH)
+        assert ours.fetch([a, b], WORTH) == [a], "what another thread makes is left for later"
+        assert ours.numbers == {b: 6}
+        second = pool.submit(ours.wait_for, a, WORTH)
         time.sleep(0.02)
         assert not second.done()
         go.set()
-        theirs, others = first.result(10)
-        assert (numbers(theirs), others) == ({a: "the first try"}, [])
-        assert numbers([(a, second.result(10))]) == {a: 5}
+        assert first.result(10) == []
+        second.result(10)
+    assert theirs.numbers == {a: "the first try"}
+    assert ours.numbers == {a: 5, b: 6}
     assert tries == [a, b, a]
 
 
@@ -73,8 +104,7 @@ def test_what_interrupts_making_leaves_nobody_waiting() -> None:
     cache.fetch(keys[:3], plain_tiles, WORTH)
     with pytest.raises(KeyboardInterrupt):
         cache.fetch(keys, interrupted, WORTH)
-    found, others = cache.fetch(keys, plain_tiles, WORTH)
-    assert (numbers(found), others) == (columns(keys), [])
+    assert fetched(cache, keys, WORTH) == columns(keys)
 
 
 @pytest.mark.parametrize("many", [0, 2])
@@ -83,7 +113,9 @@ def test_a_maker_that_makes_too_few_or_too_many_is_an_error_and_leaves_nobody_wa
     cache: TileCache[TileDataError] = TileCache()
     with pytest.raises(ValueError, match=r"zip\(\) argument 2"):
         cache.fetch(keys, lambda keys: plain_tiles(list(keys) * many), WORTH)
-    assert numbers([(keys[0], cache.wait_for(keys[0], plain_tiles, WORTH))]) == columns(keys)
+    user = User(cache)
+    user.wait_for(keys[0], WORTH)
+    assert user.numbers == columns(keys)
 
 
 def test_threads_that_want_the_same_tiles_at_once_share_one_making() -> None:
@@ -100,8 +132,12 @@ def test_threads_that_want_the_same_tiles_at_once_share_one_making() -> None:
     cache: TileCache[TileDataError] = TileCache()
 
     def read(_: int) -> dict[TileKey, object]:
-        found, later = cache.fetch(keys, make, WORTH)
-        return numbers([*found, *((key, cache.wait_for(key, plain_tiles, WORTH)) for key in later)])
+        user = User(cache, make)
+        later = user.fetch(keys, WORTH)
+        user.make = plain_tiles
+        for key in later:
+            user.wait_for(key, WORTH)
+        return user.numbers
 
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(read, range(4))) == [columns(keys)] * 4
@@ -122,12 +158,15 @@ def test_who_waits_while_the_tile_is_made_and_dropped_makes_it_again() -> None:
     nothing = WORTH._replace(recent_bytes=0)
     cache: TileCache[TileDataError] = TileCache()
     with ThreadPoolExecutor(3) as pool:
-        first = pool.submit(cache.fetch, [key], make, nothing)
+        first = pool.submit(fetched, cache, [key], nothing, make)
         assert begun.wait(10)
-        waiting = [pool.submit(cache.wait_for, key, make, nothing) for _ in range(2)]
+        users = [User(cache, make) for _ in range(2)]
+        waiting = [pool.submit(user.wait_for, key, nothing) for user in users]
         go.set()
-        assert numbers(first.result(10)[0]) == {key: 1}
-        assert [numbers([(key, future.result(10))]) for future in waiting] == [{key: 1}] * 2
+        assert first.result(10) == {key: 1}
+        for future in waiting:
+            future.result(10)
+    assert [user.numbers for user in users] == [{key: 1}] * 2
     assert count == 3
     assert cache.kept_bytes == 0
 
@@ -135,7 +174,7 @@ def test_who_waits_while_the_tile_is_made_and_dropped_makes_it_again() -> None:
 def test_the_seam_is_kept_until_the_reading_has_gone_past_it() -> None:
     keys = [TileKey(0, row, column) for row in range(2) for column in range(30)]
     cache: TileCache[TileDataError] = TileCache()
-    assert numbers(cache.fetch(keys, plain_tiles, WORTH._replace(recent_bytes=36))[0]) == columns(keys)
+    assert fetched(cache, keys, WORTH._replace(recent_bytes=36)) == columns(keys)
     assert cache.kept_bytes == (3 + 30) * 12, "the last three outside the seam, and the last row"
 
     def none(keys: Sequence[TileKey]) -> list[Tile]:
@@ -143,10 +182,10 @@ def test_the_seam_is_kept_until_the_reading_has_gone_past_it() -> None:
         return []
 
     below = Worth(first_row=1, seam_row=2, inner=range(10, 20), recent_bytes=1 << 20)
-    assert numbers(cache.fetch(keys[30:50], none, below)[0]) == columns(keys[30:50])
+    assert fetched(cache, keys[30:50], below, none) == columns(keys[30:50])
     assert cache.kept_bytes == (3 + 20) * 12, "what is inside a box that goes past the seam is not wanted again"
-    assert numbers(cache.fetch(keys[30:40], none, below)[0]) == columns(keys[30:40])
-    cache.fetch([], none, below._replace(recent_bytes=0))
+    assert fetched(cache, keys[30:40], below, none) == columns(keys[30:40])
+    fetched(cache, [], below._replace(recent_bytes=0))
     assert cache.kept_bytes == 10 * 12
-    cache.fetch(keys[:1], plain_tiles, Worth(first_row=2, seam_row=3, inner=range(0), recent_bytes=0))
+    fetched(cache, keys[:1], Worth(first_row=2, seam_row=3, inner=range(0), recent_bytes=0))
     assert cache.kept_bytes == 0

@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from threading import Lock, local
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,8 @@ from wsiparse.types import Box
 
 __all__ = ["DirectSlide"]
 
+T = TypeVar("T")
+
 #: Vendors, as the readers name them, whose directories are levels and whose tiles are pixels.
 _PLAIN_VENDORS: Final = ("aperio", "generic-tiff", "ome-tiff")
 
@@ -44,9 +46,6 @@ _PLAIN_VENDORS: Final = ("aperio", "generic-tiff", "ome-tiff")
 _GROUP_TILES: Final = 64
 _GROUP_BYTES: Final = 16 << 20
 
-#: Tiles that one thread of a pool decodes before it asks for more.
-_TOGETHER: Final = 4
-
 #: Coded tiles that lie this close in the file are read together, up to so much.
 _GAP_BYTES: Final = 4096
 _RUN_BYTES: Final = 1 << 20
@@ -54,8 +53,8 @@ _RUN_BYTES: Final = 1 << 20
 #: Outer columns of boxes that are kept, of a box and of every box read beside it, up to so many bytes.
 _RECENT_BYTES: Final = 32 << 20
 
-#: Inner tiles that a thread decodes before it copies them to their places: few enough for the processor's caches.
-_SCRATCH_BYTES: Final = 1 << 20
+#: Tiles that a thread decodes before it copies them to their places: few enough for the processor's caches.
+_PIECE_BYTES: Final = 1 << 20
 
 
 class DirectSlide(PyramidSlide):
@@ -145,12 +144,13 @@ class DirectSlide(PyramidSlide):
                 if not tiles.counts[rows.start : rows.stop, picture.columns.start : picture.columns.stop].all():
                     picture.fill(rows, self.background)
                     outer, inner = ([k for k in keys if tiles.counts[k.row, k.column]] for keys in (outer, inner))
-                made, others = self._cache.fetch(outer, partial(reading.make, inner=inner), worth)
-                reading.put(made)
-                reading.put_inner(inner)
+                kept, others = self._cache.fetch(outer, partial(reading.make, inner=inner), worth)
+                picture.put(kept)
+                reading.pass_through(inner)
                 later += others
             for key in later:
-                reading.put([(key, self._cache.wait_for(key, reading.make, worth))])
+                tile = self._cache.wait_for(key, reading.make, worth)
+                picture.put([(key, tile)] if tile is not None else [])
         if reading.faults:
             error = reading.faults[min(reading.faults)]  # the same one whoever met it first
             raise TileReadError(
@@ -216,42 +216,41 @@ class _Reading:
     def __init__(self, fd: int, level: TileLevel, picture: TileBox, scratch: _Scratch, pool: Executor | None) -> None:
         self._fd, self._level, self._picture, self._scratch, self._pool = fd, level, picture, scratch, pool
         self._shape = (*level.stored.size[::-1], 3)
-        self._most_inner = max(1, _SCRATCH_BYTES // level.stored.raw_bytes)
+        self._most = max(1, _PIECE_BYTES // level.stored.raw_bytes)
         self._coded: dict[TileKey, bytes | TileDataError] = {}
         self.faults: dict[TileKey, TileDataError] = {}
 
     def make(self, keys: Sequence[TileKey], inner: Sequence[TileKey] = ()) -> list[NDArray[np.uint8] | TileDataError]:
         """Decode some tiles into memory of their own, and fetch the bytes of inner ones beside them in the file."""
         self._coded |= _coded(self._fd, self._level, sorted([*keys, *inner]))
-        if self._pool is None:
-            return self._made(keys)
-        return [tile for piece in self._pool.map(self._made, _pieces(keys, _TOGETHER)) for tile in piece]
+        return [tile for tiles in self._each(self._made, keys) for tile in tiles]
 
-    def put(self, tiles: Iterable[tuple[TileKey, NDArray[np.uint8] | TileDataError]]) -> None:
-        """Copy some tiles to their places."""
-        self._picture.put(self._good(tiles))
+    def pass_through(self, inner: Sequence[TileKey]) -> None:
+        """Decode tiles whose bytes are there, and keep none of them."""
+        for _ in self._each(self._passed, inner):
+            pass
 
-    def _good(
-        self, tiles: Iterable[tuple[TileKey, NDArray[np.uint8] | TileDataError]]
-    ) -> Iterator[tuple[TileKey, NDArray[np.uint8]]]:
-        for key, tile in tiles:
+    def _each(self, work: Callable[[Sequence[TileKey]], T], keys: Sequence[TileKey]) -> Iterator[T]:
+        pieces = [keys[k : k + self._most] for k in range(0, len(keys), self._most)]
+        return map(work, pieces) if self._pool is None else self._pool.map(work, pieces)
+
+    def _made(self, keys: Sequence[TileKey]) -> list[NDArray[np.uint8] | TileDataError]:
+        tiles = [self._decoded(key, np.empty(self._shape, np.uint8)) for key in keys]
+        self._put(keys, tiles)
+        return tiles
+
+    def _passed(self, keys: Sequence[TileKey]) -> None:
+        block = self._scratch.of((self._most, *self._shape))
+        self._put(keys, [self._decoded(key, memory) for key, memory in zip(keys, block, strict=False)])
+
+    def _put(self, keys: Sequence[TileKey], tiles: Sequence[NDArray[np.uint8] | TileDataError]) -> None:
+        good = []
+        for key, tile in zip(keys, tiles, strict=True):
             if isinstance(tile, TileDataError):
                 self.faults[key] = tile
             else:
-                yield key, tile
-
-    def put_inner(self, keys: Sequence[TileKey]) -> None:
-        """Decode some tiles whose bytes are there, and copy them to their places."""
-        pieces = _pieces(keys, self._most_inner)
-        for _ in map(self._pass_through, pieces) if self._pool is None else self._pool.map(self._pass_through, pieces):
-            pass
-
-    def _made(self, keys: Sequence[TileKey]) -> list[NDArray[np.uint8] | TileDataError]:
-        return [self._decoded(key, np.empty(self._shape, np.uint8)) for key in keys]
-
-    def _pass_through(self, keys: Sequence[TileKey]) -> None:
-        block = self._scratch.of((self._most_inner, *self._shape))
-        self.put([(key, self._decoded(key, memory)) for key, memory in zip(keys, block, strict=False)])
+                good.append((key, tile))
+        self._picture.put(good)
 
     def _decoded(self, key: TileKey, memory: NDArray[np.uint8]) -> NDArray[np.uint8] | TileDataError:
         coded = self._coded.pop(key)
@@ -262,10 +261,6 @@ class _Reading:
         except TileDataError as error:
             return _of_tile(key, error)
         return memory
-
-
-def _pieces(keys: Sequence[TileKey], most: int) -> list[Sequence[TileKey]]:
-    return [keys[k : k + most] for k in range(0, len(keys), most)]
 
 
 def _coded(fd: int, level: TileLevel, keys: Sequence[TileKey]) -> dict[TileKey, bytes | TileDataError]:

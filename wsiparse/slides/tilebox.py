@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -69,7 +69,7 @@ class TileBox:
         top, bottom = max(rows.start * height - self._box.y, 0), rows.stop * height - self._box.y
         self.pixels[top:bottom] = colour
 
-    def put(self, tiles: Iterable[tuple[TileKey, NDArray[np.uint8]]]) -> None:
+    def put(self, tiles: Sequence[tuple[TileKey, NDArray[np.uint8]]]) -> None:
         """Fill the parts of the box that lie in some tiles.
 
         Parameters

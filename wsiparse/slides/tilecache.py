@@ -86,22 +86,23 @@ class TileCache(Generic[Fault]):
 
     def fetch(
         self, keys: Sequence[TileKey], make: Make[Fault], worth: Worth
-    ) -> tuple[list[tuple[TileKey, Pixels | Fault]], list[TileKey]]:
-        """Those of some tiles that are kept, and, made and kept from now on, those that nobody makes yet.
+    ) -> tuple[list[tuple[TileKey, Pixels]], list[TileKey]]:
+        """Those of some tiles that are kept; those that nobody makes yet are made, and kept from now on.
 
         Parameters
         ----------
         keys : different tiles of one level
-        make : makes the tiles that are missing, maybe none, or tells what is wrong with each: such a tile is tried
-            again the next time. What it raises is raised here.
+        make : makes the tiles that are missing, maybe none, and uses them; returns each, (h, w, 3) uint8, not to be
+            written to from then on, or what is wrong with it: such a tile is tried again the next time. What it raises
+            is raised here.
         worth : what to keep of them
 
         Returns
         -------
-        tiles : each with its key, (h, w, 3) uint8, shared, so not to be written to; or what is wrong with it
+        kept : each with its key, (h, w, 3) uint8, shared, so not to be written to
         others : keys of those which other threads are making: `wait_for` them when there is nothing else to do
         """
-        tiles, mine, others = self._claim(keys, worth)
+        kept, mine, others = self._claim(keys, worth)
         made: list[tuple[TileKey, Pixels | Fault]] = []
         try:
             made += zip(mine, make(mine), strict=True)
@@ -112,9 +113,9 @@ class TileCache(Generic[Fault]):
                         self._keep(key, tile, worth)
                 self._drop_old(worth.recent_bytes)
                 self._end(mine)
-        return tiles + made, others
+        return kept, others
 
-    def wait_for(self, key: TileKey, make: Make[Fault], worth: Worth) -> Pixels | Fault:
+    def wait_for(self, key: TileKey, make: Make[Fault], worth: Worth) -> Pixels | None:
         """A tile that another thread made meanwhile; if that failed, or it is gone again, it is made here.
 
         Whoever has made what it claimed may wait, so nobody waits in a circle.
@@ -126,21 +127,21 @@ class TileCache(Generic[Fault]):
 
         Returns
         -------
-        (h, w, 3) uint8, shared, so not to be written to; or what is wrong with it
+        (h, w, 3) uint8, shared, so not to be written to; None if `make` made it
         """
         while True:
             with self._changed:
                 while key in self._under_way:
                     self._changed.wait()
-            tiles, _ = self.fetch([key], make, worth)
-            if tiles:  # else somebody was faster
-                return tiles[0][1]
+            kept, others = self.fetch([key], make, worth)
+            if not others:  # else somebody was faster
+                return kept[0][1] if kept else None
 
     def _claim(
         self, keys: Sequence[TileKey], worth: Worth
-    ) -> tuple[list[tuple[TileKey, Pixels | Fault]], list[TileKey], list[TileKey]]:
+    ) -> tuple[list[tuple[TileKey, Pixels]], list[TileKey], list[TileKey]]:
         """Kept tiles, those that this caller must make, and keys of those that are under way elsewhere."""
-        kept: list[tuple[TileKey, Pixels | Fault]] = []
+        kept: list[tuple[TileKey, Pixels]] = []
         mine: list[TileKey] = []
         others: list[TileKey] = []
         with self._changed:
