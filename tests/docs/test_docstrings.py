@@ -395,7 +395,7 @@ SOURCES: Final = {
     "report/mixing.py": ["Ripley", "Lotwick", "Besag"],
     "slides/resample.py": ["Keys"],
     "tiling/tissue.py": ["Otsu", "Beer-Lambert"],
-    "write/kernels.py": ["Andrew"],
+    "write/kernels/shapes.py": ["Andrew"],
     "write/measure.py": ["Cauchy-Crofton", "Proffitt"],
 }
 

@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 
 from tests.write.tables import PROMPTS, blobs, masks, table_of
 from wsiparse.types import ObjectTable
-from wsiparse.write import kernels, reference
+from wsiparse.write import reference
+from wsiparse.write.kernels.shapes import measure_shapes
+from wsiparse.write.kernels.text import _put_decimal, centi_texts
 from wsiparse.write.measure import measure
 
 
 def shapes(table: ObjectTable) -> NDArray[np.float64]:
-    return kernels.measure_shapes(table.coords, table.ring_offsets, table.polygon_offsets)
+    return measure_shapes(table.coords, table.ring_offsets, table.polygon_offsets)
 
 
 @given(masks())
@@ -105,7 +107,7 @@ def test_measure_refuses_an_impossible_pixel_area(um2: float) -> None:
 @given(st.lists(st.integers(-(2**62), 2**62), min_size=1, max_size=30))
 def test_hundredths_become_the_shortest_decimal_text(centi: list[int]) -> None:
     values = np.array(centi, np.int64)
-    texts, lengths = kernels.centi_texts(values, 24)
+    texts, lengths = centi_texts(values, 24)
     for value, text, length in zip(centi, texts, lengths, strict=True):
         sign, (whole, rest) = "-" if value < 0 else "", divmod(abs(value), 100)
         expected = f"{sign}{whole}.{rest:02d}".rstrip("0").rstrip(".")
@@ -115,7 +117,7 @@ def test_hundredths_become_the_shortest_decimal_text(centi: list[int]) -> None:
 @given(st.floats(allow_nan=False, allow_infinity=False, width=64), st.integers(0, 6))
 def test_numbers_are_rounded_to_their_decimals_without_trailing_zeros(value: float, decimals: int) -> None:
     out = np.zeros(64, np.uint8)
-    text = out[: kernels._put_decimal(out, 0, value, decimals)].tobytes().decode()
+    text = out[: _put_decimal(out, 0, value, decimals)].tobytes().decode()
     if abs(value) < 9e18:
         assert float(text) == reference._number(value, decimals)
     assert not ("." in text and text.endswith(("0", ".")))

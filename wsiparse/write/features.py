@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from wsiparse.coords import Frame
 from wsiparse.types import ObjectTable, PromptSet
-from wsiparse.write import kernels
+from wsiparse.write.kernels.text import centi_texts, format_points, format_polygons
 from wsiparse.write.measure import Measurements
 
 __all__ = ["FeatureStyle", "FeatureText", "ObjectType", "slices", "to_json"]
@@ -43,7 +43,7 @@ class FeatureStyle:
     metadata: dict[str, str]
 
     def pieces(self, names: tuple[str, ...]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        """The constant text between the numbers, in the order that `kernels.format_polygons` asks for.
+        """The constant text between the numbers, in the order that `format_polygons` asks for.
 
         Parameters
         ----------
@@ -119,7 +119,7 @@ class _Axis:
 
 
 def _texts(centi: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    return kernels.centi_texts(centi, _centi_width(centi))
+    return centi_texts(centi, _centi_width(centi))
 
 
 def _centi_width(centi: NDArray[np.int64]) -> int:
@@ -156,7 +156,7 @@ class FeatureText:
         fixed, common = self._common(table, ids, numbers)
         self._reserve(fixed + len(index) * width + len(table.ring_offsets) * 3)
         offsets = (table.ring_offsets, table.polygon_offsets)
-        size = kernels.format_polygons(self._buffer, index, *offsets, *x_table, *y_table, *common)
+        size = format_polygons(self._buffer, index, *offsets, *x_table, *y_table, *common)
         return self._buffer.data[:size]
 
     def points(self, table: ObjectTable, ids: NDArray[np.uint8], numbers: Measurements) -> memoryview:
@@ -175,7 +175,7 @@ class FeatureText:
         centi = np.stack([axis.centi(table.centroid[:, i]) for i, axis in enumerate(self._axes)], axis=1)
         fixed, common = self._common(table, ids, numbers)
         self._reserve(fixed + len(table) * (2 * _centi_width(centi) + 4))
-        return self._buffer.data[: kernels.format_points(self._buffer, centi, *common)]
+        return self._buffer.data[: format_points(self._buffer, centi, *common)]
 
     def _common(self, table: ObjectTable, ids: NDArray[np.uint8], numbers: Measurements) -> tuple[int, tuple[Any, ...]]:
         """An upper bound of the bytes of everything but coordinates, and what both kernels take."""

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsiparse.types import ObjectTable, PromptSet
-from wsiparse.write import kernels
+from wsiparse.write.kernels.shapes import canonical_shells
 from wsiparse.write.tables import checked
 
 __all__ = ["NAMESPACE", "canonical_ring", "object_id", "object_ids"]
@@ -50,7 +50,7 @@ def canonical_ring(ring: NDArray[np.integer]) -> NDArray[np.int32]:
         raise ValueError("ring coordinates must be whole numbers within int32")
     coords = np.require(ring, np.int32, ["C", "W"])
     offsets = np.array([0, len(ring)], np.int64)
-    return kernels.canonical_shells(coords, offsets, np.array([0, 1], np.int64))[0]
+    return canonical_shells(coords, offsets, np.array([0, 1], np.int64))[0]
 
 
 def object_id(fingerprint: str, class_name: str, ring: NDArray[np.integer]) -> uuid.UUID:
@@ -88,7 +88,7 @@ def object_ids(table: ObjectTable, prompts: PromptSet, fingerprint: str) -> NDAr
 
 def ids_of_checked(table: ObjectTable, prompts: PromptSet, fingerprint: str) -> NDArray[np.uint8]:
     """`object_ids` of a table that `wsiparse.write.tables.checked` returned."""
-    shells, offsets = kernels.canonical_shells(table.coords, table.ring_offsets, table.polygon_offsets)
+    shells, offsets = canonical_shells(table.coords, table.ring_offsets, table.polygon_offsets)
     data = shells.astype("<i4", copy=False).data.cast("B") if len(shells) else memoryview(b"")
     stops = (offsets * 8).tolist()
     seeds = [hashlib.sha1(NAMESPACE.bytes + f"{fingerprint}\n{prompt.class_name}\n".encode()) for prompt in prompts]

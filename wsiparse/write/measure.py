@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsiparse.types import ObjectTable, PromptSet
-from wsiparse.write import kernels
+from wsiparse.write.kernels.shapes import measure_shapes
 from wsiparse.write.tables import checked
 
 __all__ = ["Measurements", "measure", "measure_checked"]
@@ -103,7 +103,7 @@ def measure_checked(
     if not (math.isfinite(um2_per_px) and um2_per_px > 0):
         raise ValueError(f"um2_per_px must be finite and > 0, got {um2_per_px}")
     names, decimals = (list(column) for column in zip(*_NAMES, strict=True))
-    shapes = kernels.measure_shapes(table.coords, table.ring_offsets, table.polygon_offsets)
+    shapes = measure_shapes(table.coords, table.ring_offsets, table.polygon_offsets)
     shapes[:, 0] *= math.sqrt(um2_per_px)
     columns = [table.area_px[:, None] * um2_per_px, shapes, table.mean_od[:, None], table.score[:, None]]
     if np.isfinite(table.recognition).any() if judged is None else judged:

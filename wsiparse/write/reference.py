@@ -143,7 +143,7 @@ def _crofton(mask: NDArray[np.bool_]) -> float:
 
 
 def measure_shapes(table: ObjectTable) -> NDArray[np.float64]:
-    """(N, 4) float64: as `wsiparse.write.kernels.measure_shapes`, from pixels and shapely's convex hull."""
+    """(N, 4) float64: as `wsiparse.write.kernels.shapes.measure_shapes`, from pixels and shapely's convex hull."""
     import shapely
 
     out = np.zeros((len(table), 4))
