@@ -21,6 +21,7 @@ from wsiparse.slides.files import check_file, expanded, looks_like, picture_kind
 from wsiparse.slides.metadata import MAX_MPP, MIN_MPP, Mpp, checked_mpp
 from wsiparse.slides.multiscales import is_zarr_folder
 from wsiparse.slides.pyramid import PyramidSlide
+from wsiparse.slides.soundness import by_content, by_size
 from wsiparse.slides.tiff import TiffSkeleton, tiff_skeleton
 from wsiparse.types import Box
 
@@ -107,6 +108,16 @@ class Slide(Protocol):
         """sha256 hex of the content, independent of path and modification time."""
         ...
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What users should know about how the file is read, a sentence each."""
+        ...
+
+    @property
+    def missing_px(self) -> int:
+        """Level-0 px of tiles that the file does not have: background, and nothing is known of them."""
+        ...
+
     def read(self, box: Box, frame: Frame) -> NDArray[np.uint8]:
         """(box.height, box.width, 3) uint8 pixels of `frame`; past the slide they are background.
 
@@ -172,9 +183,9 @@ def open_slide(path: str | Path, *, slide_mpp: float | None = None, reader: str 
             reasons[name] = f"{name}: {error}"
             continue
         # a picture is in memory already
-        if reader == name or (reader == "auto" and (skeleton is None or name == "image")):
-            return slide
-        return _fastest(slide, threads, needed=reader == "direct")
+        if reader != name and (reader == "direct" or not (skeleton is None or name == "image")):
+            slide = _fastest(slide, threads, needed=reader == "direct")
+        return _settled(slide)
     told = reasons if skeleton is not None else {name: why for name, why in reasons.items() if name == "image"}
     why = f" ({'; '.join(told.values())})" if told else ""
     raise UnsupportedSlideError(f"{path}: not readable as a slide{why}: {looks_like(path)}")
@@ -195,7 +206,7 @@ def _open_folder(path: Path, mpp: Mpp | None) -> Slide:
     from wsiparse.slides.omezarr import ZarrSlide
 
     try:
-        return ZarrSlide(path, mpp)
+        return _settled(ZarrSlide(path, mpp))
     except UnsupportedSlideError as error:
         raise UnsupportedSlideError(
             f"{path}: not readable as a slide (zarr: {error}). Give the folder of an OME-Zarr 0.4 or 0.5 image with "
@@ -219,12 +230,18 @@ def _open_with(reader: str, path: Path, mpp: Mpp | None, skeleton: TiffSkeleton 
     return TiffSlideSlide(path, mpp)
 
 
+def _settled(slide: PyramidSlide) -> PyramidSlide:
+    """The same slide with the levels that can be relied on."""
+    slide.facts = by_content(slide)
+    return slide
+
+
 def _fastest(slide: PyramidSlide, threads: int, *, needed: bool) -> PyramidSlide:
     """The same slide read directly, or itself where that is not possible and not `needed`."""
     from wsiparse.slides.jpegtiff import DirectSlide
 
     try:
-        direct = DirectSlide(slide.facts, threads)
+        direct = DirectSlide(by_size(slide.facts), threads)
     except UnsupportedSlideError as error:
         if not needed:
             return slide

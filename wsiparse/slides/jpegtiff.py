@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsiparse.errors import TileReadError, UnsupportedSlideError
+from wsiparse.slides.agreement import TileBytes
 from wsiparse.slides.files import file_fingerprint
 from wsiparse.slides.pyramid import PyramidSlide, SlideFacts
 from wsiparse.slides.tilebox import TileBox
@@ -73,7 +74,8 @@ class DirectSlide(PyramidSlide):
 
     def __init__(self, reference: SlideFacts, threads: int = 1) -> None:
         self._reference, self._threads = reference, threads
-        self._levels = _levels(reference)
+        reference = reference.complete()
+        self._levels = dict(zip(reference.levels, _levels(reference), strict=True))
         self._lock = Lock()
         self._users, self._closed = 0, False
         self._pool: ThreadPoolExecutor | None = None
@@ -87,7 +89,12 @@ class DirectSlide(PyramidSlide):
         super().__init__(replace(reference, reader="direct"))
 
     def __reduce__(self) -> tuple[object, tuple[SlideFacts, int]]:
-        return _reopened, (self._reference, self._threads)
+        return _reopened, (replace(self.facts, reader=self._reference.reader), self._threads)
+
+    def tile_bytes(self, stored: int) -> TileBytes | None:
+        """Where a stored level has data."""
+        level = self._levels.get(stored)
+        return None if level is None else TileBytes(level.counts, level.stored.size)
 
     def close(self) -> None:
         """Close the file once the reads under way are done; reading afterwards is an error."""
@@ -181,7 +188,9 @@ def _levels(reference: SlideFacts) -> tuple[TileLevel, ...]:
         raise UnsupportedSlideError(
             f"its vendor is {reference.vendor or 'unknown'}, not one of {', '.join(_PLAIN_VENDORS)}"
         )
-    levels = tile_levels(reference.path, reference.level_sizes, openslide=openslide)
+    sizes = tuple(reference.stored_sizes[k] for k in reference.levels)
+    places = tuple(reference.directories[k] for k in reference.levels) if reference.directories else None
+    levels = tile_levels(reference.path, sizes, openslide=openslide, directories=places)
     if openslide and reference.vendor == "aperio" and len(levels) > 1:
         for k, level in enumerate(levels):
             if not level.counts.all():

@@ -23,7 +23,7 @@ from wsiparse.errors import SlideNotFoundError, TileReadError, UnsupportedSlideE
 from wsiparse.slides.files import hash_sampled
 from wsiparse.slides.metadata import Mpp, pick_mpp
 from wsiparse.slides.multiscales import Multiscales, NoImageError, read_multiscales
-from wsiparse.slides.pyramid import WHITE, PyramidSlide, SlideFacts
+from wsiparse.slides.pyramid import WHITE, PyramidSlide, SlideFacts, reopened
 from wsiparse.slides.quiet import quietly
 from wsiparse.types import Box
 
@@ -84,11 +84,12 @@ class ZarrSlide(PyramidSlide):
                 bounds=Box(0, 0, *sizes[0]),
                 background=WHITE,
                 fingerprint=_fingerprint(path, image),
+                tile_sizes=tuple(_across(array, image.axes) for array in levels),
             )
         )
 
-    def __reduce__(self) -> tuple[type[ZarrSlide], tuple[Path, Mpp | None]]:
-        return type(self), (self._path, self._mpp)
+    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+        return reopened, (type(self), (self._path, self._mpp), self.facts)
 
     def close(self) -> None:
         """Nothing to free; reading afterwards is an error all the same."""
@@ -114,6 +115,11 @@ class ZarrSlide(PyramidSlide):
             ) from error
         kept = [axis for axis in axes if axis in span]
         return np.ascontiguousarray(pixels.transpose([kept.index(axis) for axis in "yxc"]), dtype=np.uint8)
+
+
+def _across(array: _Array, axes: str) -> tuple[int, int]:
+    """(width, height) of a chunk, px."""
+    return int(array.chunks[axes.index("x")]), int(array.chunks[axes.index("y")])
 
 
 def _reason(error: BaseException) -> str:

@@ -22,11 +22,13 @@ import openslide
 from numpy.typing import NDArray
 
 from wsiparse.errors import TileReadError, UnsupportedSlideError
+from wsiparse.slides.agreement import TileBytes
 from wsiparse.slides.files import file_fingerprint
 from wsiparse.slides.handles import Handles
 from wsiparse.slides.metadata import Mpp, MppClaim, parse_colour, parse_number, pick_mpp, tiff_claim
-from wsiparse.slides.pyramid import WHITE, PyramidSlide, SlideFacts, composite
+from wsiparse.slides.pyramid import WHITE, PyramidSlide, SlideFacts, composite, reopened
 from wsiparse.slides.tiff import TiffSkeleton
+from wsiparse.slides.tilelevels import tile_counts
 from wsiparse.types import Box
 
 __all__ = ["OpenSlideSlide"]
@@ -83,7 +85,7 @@ class OpenSlideSlide(PyramidSlide):
             self.close()
             raise UnsupportedSlideError(str(error)) from error
         vendor = properties.get(openslide.PROPERTY_NAME_VENDOR, "")
-        misread = _misread(skeleton) if skeleton is not None and vendor == "generic-tiff" else ""
+        misread = _misread(skeleton, vendor) if skeleton is not None else ""
         if misread:
             self.close()
             raise UnsupportedSlideError(misread)
@@ -98,11 +100,17 @@ class OpenSlideSlide(PyramidSlide):
                 bounds=_bounds(properties, sizes[0]),
                 background=parse_colour(properties.get(openslide.PROPERTY_NAME_BACKGROUND_COLOR)) or WHITE,
                 fingerprint=file_fingerprint(path),
+                tile_sizes=_tile_sizes(handle, len(sizes)),
             )
         )
+        self._counts = tile_counts(path, sizes) if skeleton is not None and skeleton.end else ()
 
-    def __reduce__(self) -> tuple[type[OpenSlideSlide], tuple[Path, Mpp | None]]:
-        return type(self), (self._path, self._mpp)
+    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+        return reopened, (type(self), (self._path, self._mpp), self.facts)
+
+    def tile_bytes(self, stored: int) -> TileBytes | None:
+        """Where a stored level has data; None for all but TIFFs."""
+        return self._counts[stored] if self._counts else None
 
     def close(self) -> None:
         """Close the handles of all threads."""
@@ -112,7 +120,7 @@ class OpenSlideSlide(PyramidSlide):
         if self._downsamples[level].is_integer():
             return self._read_region(level, box)
         out = np.empty((box.height, box.width, 3), np.uint8)
-        for block in _blocks(box, self.level_sizes[level]):
+        for block in _blocks(box, self.facts.stored_sizes[level]):
             part = Box(
                 max(block.x, box.x),
                 max(block.y, box.y),
@@ -155,14 +163,29 @@ def _opened(path: Path) -> openslide.OpenSlide:
         raise UnsupportedSlideError(str(error)) from error
 
 
+def _tile_sizes(handle: openslide.OpenSlide, levels: int) -> tuple[tuple[int, int] | None, ...]:
+    sizes: list[tuple[int, int] | None] = []
+    for k in range(levels):
+        told = [
+            parse_number(handle.properties.get(f"openslide.level[{k}].tile-{side}")) for side in ("width", "height")
+        ]
+        width, height = (int(n) if n is not None and 1 <= n < 1 << 31 else 0 for n in told)
+        sizes.append((width, height) if width and height else None)
+    return tuple(sizes)
+
+
 def _blocks(box: Box, size: tuple[int, int]) -> Iterator[Box]:
     for y in range(box.y // _BLOCK_PX * _BLOCK_PX, box.y1, _BLOCK_PX):
         for x in range(box.x // _BLOCK_PX * _BLOCK_PX, box.x1, _BLOCK_PX):
             yield Box(x, y, min(_BLOCK_PX, size[0] - x), min(_BLOCK_PX, size[1] - y))
 
 
-def _misread(skeleton: TiffSkeleton) -> str:
-    """Why OpenSlide's pixels of a generic TIFF would not be the file's, or ""."""
+def _misread(skeleton: TiffSkeleton, vendor: str) -> str:
+    """Why OpenSlide's pixels of a TIFF would not be the file's, or ""."""
+    if skeleton.orientation != 1 and vendor in ("generic-tiff", "aperio"):
+        return f"an Orientation tag of {skeleton.orientation}, by which OpenSlide turns every tile in its place"
+    if vendor != "generic-tiff":
+        return ""
     if skeleton.bits != 8 or not skeleton.integer:
         return f"{skeleton.bits}-bit {'integer' if skeleton.integer else 'float'} pixels, only 8-bit RGB is supported"
     if skeleton.ome and skeleton.samples < 3:

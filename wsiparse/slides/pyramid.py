@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -13,13 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsiparse.coords import Frame
-from wsiparse.errors import SlideError
+from wsiparse.errors import SlideError, UnsupportedSlideError
+from wsiparse.slides.agreement import TileBytes
 from wsiparse.slides.files import FileState, file_fingerprint
 from wsiparse.slides.metadata import Mpp
 from wsiparse.slides.resample import read_frame
 from wsiparse.types import Box
 
-__all__ = ["WHITE", "PyramidSlide", "SlideFacts", "composite"]
+__all__ = ["WHITE", "PyramidSlide", "SlideFacts", "composite", "reopened"]
 
 WHITE = (255, 255, 255)
 
@@ -39,6 +41,13 @@ class SlideFacts:
     bounds : the scanned part of the slide, level-0 px
     background : (r, g, b) of pixels that were not scanned
     fingerprint : sha256 hex of the content
+    stored_sizes : (width, height) of every picture that the file gives as a level, px; empty where all are used
+    tile_sizes : (width, height) of their tiles, px; None, or empty, where unknown
+    levels : which of them `level_sizes` are; empty where all are used
+    directories : first byte of each one's TIFF directory, where the reader is sure of it
+    notes : what users should know about how the file is read, a sentence each
+    missing_px : level-0 px of tiles that the file does not have
+    image : number of the image in a file of several, from 0
     """
 
     path: Path
@@ -50,13 +59,30 @@ class SlideFacts:
     bounds: Box
     background: tuple[int, int, int]
     fingerprint: str
+    stored_sizes: tuple[tuple[int, int], ...] = ()
+    tile_sizes: tuple[tuple[int, int] | None, ...] = ()
+    levels: tuple[int, ...] = ()
+    directories: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
+    missing_px: int = 0
+    image: int = 0
+
+    def complete(self) -> SlideFacts:
+        """The same with nothing left empty that stands for all levels."""
+        sizes = self.stored_sizes or self.level_sizes
+        return replace(
+            self,
+            stored_sizes=sizes,
+            tile_sizes=self.tile_sizes or (None,) * len(sizes),
+            levels=self.levels or tuple(range(len(sizes))),
+        )
 
 
 class PyramidSlide(ABC):
     """A slide whose pixels come from a pyramid of levels; readers add `_read_level` and `close`."""
 
     def __init__(self, facts: SlideFacts) -> None:
-        self.facts = facts
+        self.facts = facts.complete()
         self._state = FileState.take(facts.path)
 
     @property
@@ -119,6 +145,20 @@ class PyramidSlide(ABC):
         """sha256 hex of the content."""
         return self.facts.fingerprint
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What users should know about how the file is read, a sentence each."""
+        return self.facts.notes
+
+    @property
+    def missing_px(self) -> int:
+        """Level-0 px of tiles that the file does not have: background, and nothing is known of them."""
+        return self.facts.missing_px
+
+    def tile_bytes(self, stored: int) -> TileBytes | None:
+        """Where a stored level has data; None where this cannot be told cheaply."""
+        return None
+
     def read(self, box: Box, frame: Frame) -> NDArray[np.uint8]:
         """Pixels of a frame.
 
@@ -136,7 +176,7 @@ class PyramidSlide(ABC):
         TileReadError
             If the file cannot be decoded there; other regions remain readable.
         """
-        return read_frame(box, frame, self.facts.level_sizes, self.facts.background, self._read_level)
+        return read_frame(box, frame, self.facts.level_sizes, self.facts.background, self._read_used)
 
     def check_unchanged(self) -> None:
         """Make sure that the slide is still what it was when it was opened.
@@ -161,9 +201,16 @@ class PyramidSlide(ABC):
         """The fingerprint as the files are now."""
         return file_fingerprint(self.path)
 
+    def _read_used(self, level: int, box: Box) -> NDArray[np.uint8]:
+        return self._read_level(self.facts.levels[level], box)
+
+    def read_stored(self, stored: int, box: Box) -> NDArray[np.uint8]:
+        """Pixels (h, w, 3) uint8 of a box inside a stored level, used or not; `TileReadError` as `read`."""
+        return self._read_level(stored, box)
+
     @abstractmethod
     def _read_level(self, level: int, box: Box) -> NDArray[np.uint8]:
-        """The pixels of a box that lies inside a level, (h, w, 3) uint8."""
+        """The pixels of a box that lies inside a stored level, (h, w, 3) uint8."""
 
     @abstractmethod
     def close(self) -> None:
@@ -179,6 +226,22 @@ class PyramidSlide(ABC):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self.path)!r}, {self.size[0]} x {self.size[1]} px)"
+
+
+def reopened(make: Callable[..., PyramidSlide], arguments: tuple[object, ...], facts: SlideFacts) -> PyramidSlide:
+    """A slide that was pickled: opened again, with the levels that were chosen then.
+
+    Raises
+    ------
+    UnsupportedSlideError
+        If it is another one now.
+    """
+    slide = make(*arguments)
+    if slide.fingerprint != facts.fingerprint:
+        slide.close()
+        raise UnsupportedSlideError(f"{facts.path}: has changed since it was opened. Run the same command again.")
+    slide.facts = facts
+    return slide
 
 
 def composite(rgba: NDArray[np.uint8], background: tuple[int, int, int]) -> NDArray[np.uint8]:

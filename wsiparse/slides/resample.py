@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsiparse.coords import Frame
+from wsiparse.slides.levels import whole_step
 from wsiparse.types import Box
 
 __all__ = [
@@ -63,8 +64,8 @@ _MAX_EDGE: Final = 4096
 def level_steps(level_sizes: tuple[tuple[int, int], ...]) -> tuple[tuple[float, float], ...]:
     """Level-0 px per level px, per axis, from the sizes.
 
-    Scanners write whole steps and round the size down or up; where a whole number explains the size it is taken,
-    so that 4443 -> 2221 is a step of 2 and not 2.00045, which would drift by a pixel over the slide.
+    Scanners write whole steps and round the size down or up; where one whole number explains both sizes to within a
+    pixel it is taken, so that 4443 -> 2221 is a step of 2 and not 2.00045, which would drift by a pixel over the slide.
 
     Parameters
     ----------
@@ -74,7 +75,14 @@ def level_steps(level_sizes: tuple[tuple[int, int], ...]) -> tuple[tuple[float, 
     -------
     (x, y) for each level; (1.0, 1.0) for the first
     """
-    return tuple((_axis_step(level_sizes[0][0], w), _axis_step(level_sizes[0][1], h)) for w, h in level_sizes)
+    return tuple(_steps(level_sizes[0], size) for size in level_sizes)
+
+
+def _steps(full: tuple[int, int], reduced: tuple[int, int]) -> tuple[float, float]:
+    whole = whole_step(full, reduced)
+    if whole is not None:
+        return float(whole), float(whole)
+    return _axis_step(full[0], reduced[0]), _axis_step(full[1], reduced[1])
 
 
 def _axis_step(full: int, reduced: int) -> float:

@@ -31,7 +31,7 @@ _INTEGER: Final[Mapping[int, str]] = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 
 
 _WIDTH, _HEIGHT, _BITS, _DESCRIPTION, _SAMPLES, _PLANAR = 256, 257, 258, 270, 277, 284
 _STRIP_OFFSETS, _STRIP_HEIGHT, _SUB_DIRECTORIES = 273, 278, 330
-_TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _FORMAT = 322, 323, 324, 339
+_TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _FORMAT, _ORIENTATION = 322, 323, 324, 339, 274
 #: Tags that place image data: offsets and the byte counts that belong to them (strips, tiles).
 _DATA: Final = ((273, 279), (324, 325))
 #: Marks Hamamatsu NDPI, which stretches classic TIFF past 4 GiB in its own way: its offsets are not ours to judge.
@@ -57,6 +57,7 @@ class TiffSkeleton:
     integer : whether its samples are unsigned integers
     ome : whether it carries OME-XML
     tiled : whether the first image is made of tiles, not strips
+    orientation : how a viewer should turn the first image (TIFF tag 274); 1 as it is stored
     """
 
     end: int
@@ -65,6 +66,7 @@ class TiffSkeleton:
     integer: bool
     ome: bool
     tiled: bool
+    orientation: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +194,7 @@ class _Reader:
             integer=bool((formats == 1).all()),
             ome=b"<OME" in text,
             tiled=_TILE_OFFSETS in entries,
+            orientation=int(self._integers(entries.get(_ORIENTATION)).max(initial=1)),
         )
 
     def _directory(self, offset: int) -> tuple[dict[int, _Entry], int]:

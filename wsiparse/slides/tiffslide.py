@@ -25,7 +25,7 @@ from wsiparse.slides.codestream import claimed_size
 from wsiparse.slides.files import file_fingerprint
 from wsiparse.slides.handles import Handles
 from wsiparse.slides.metadata import Mpp, MppClaim, parse_colour, parse_number, pick_mpp, tiff_claim
-from wsiparse.slides.pyramid import WHITE, PyramidSlide, SlideFacts, composite
+from wsiparse.slides.pyramid import WHITE, PyramidSlide, SlideFacts, composite, reopened
 from wsiparse.slides.quiet import quietly
 from wsiparse.types import Box
 
@@ -98,8 +98,8 @@ class TiffSlideSlide(PyramidSlide):
             )
         )
 
-    def __reduce__(self) -> tuple[type[TiffSlideSlide], tuple[Path, Mpp | None]]:
-        return type(self), (self._path, self._mpp)
+    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+        return reopened, (type(self), (self._path, self._mpp), self.facts)
 
     def close(self) -> None:
         """Close the handles of all threads."""

@@ -21,9 +21,10 @@ import tifffile
 from numpy.typing import NDArray
 
 from wsiparse.errors import UnsupportedSlideError
+from wsiparse.slides.agreement import TileBytes
 from wsiparse.slides.tilecodecs import CODINGS, TileFormat
 
-__all__ = ["TileLevel", "tile_levels"]
+__all__ = ["TileLevel", "page_counts", "tile_counts", "tile_levels"]
 
 #: More directories than a slide has levels and pictures.
 _MOST_DIRECTORIES: Final = 200
@@ -61,7 +62,13 @@ class TileLevel:
     counts: NDArray[np.int64]
 
 
-def tile_levels(path: Path, level_sizes: tuple[tuple[int, int], ...], *, openslide: bool) -> tuple[TileLevel, ...]:
+def tile_levels(
+    path: Path,
+    level_sizes: tuple[tuple[int, int], ...],
+    *,
+    openslide: bool,
+    directories: tuple[int, ...] | None = None,
+) -> tuple[TileLevel, ...]:
     """Find the tiles of every level of a slide.
 
     Parameters
@@ -69,6 +76,7 @@ def tile_levels(path: Path, level_sizes: tuple[tuple[int, int], ...], *, opensli
     path : a TIFF whose skeleton is sound (see `wsiparse.slides.tiff`)
     level_sizes : (width, height) of each level, px, as the reference reader names them
     openslide : the reference is OpenSlide, else tiffslide; they differ in what they make of some files
+    directories : first byte of each level's directory, where the reference tells it
 
     Raises
     ------
@@ -80,7 +88,14 @@ def tile_levels(path: Path, level_sizes: tuple[tuple[int, int], ...], *, opensli
             warnings.simplefilter("ignore")
             with tifffile.TiffFile(path) as tiff:
                 pages = list(_tiled_pages(tiff, sub_directories=not openslide))
-                return tuple(_level(pages, size, openslide=openslide) for size in level_sizes)
+                if directories is not None:
+                    by_place = {page.offset: page for page in pages}
+                    own = [[by_place[place]] if place in by_place else [] for place in directories]
+                else:
+                    own = [pages] * len(level_sizes)
+                return tuple(
+                    _level(its, size, openslide=openslide) for its, size in zip(own, level_sizes, strict=True)
+                )  # fmt: skip
     except _LIBRARY_ERRORS as error:
         text = " ".join(str(error).split()).rstrip(".")
         raise UnsupportedSlideError(f"{type(error).__name__}: {text[:200]}") from error
@@ -101,7 +116,7 @@ def _level(pages: list[Any], size: tuple[int, int], *, openslide: bool) -> TileL
     if len(fitting) != 1:
         raise UnsupportedSlideError(f"{len(fitting)} tiled images of {name}, expected one")
     page = fitting[0]
-    reason = _unlike_rgb_tiles(page)
+    reason = _unlike_rgb_tiles(page, turned=not openslide)
     if reason:
         raise UnsupportedSlideError(f"the image of {name} {reason}")
     tile = (int(page.tilewidth), int(page.tilelength))
@@ -117,15 +132,45 @@ def _level(pages: list[Any], size: tuple[int, int], *, openslide: bool) -> TileL
     return TileLevel(size, stored, offsets.reshape(rows, columns), counts.reshape(rows, columns))
 
 
-def _unlike_rgb_tiles(page: Any) -> str:
-    """What keeps the stored samples from being the pixels, or ""."""
+def tile_counts(path: Path, sizes: tuple[tuple[int, int], ...]) -> tuple[TileBytes | None, ...]:
+    """Coded bytes of the tiles of each level; None where not exactly one tiled image of its size tells them."""
+    try:
+        with _OPENING, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with tifffile.TiffFile(path) as tiff:
+                pages = list(_tiled_pages(tiff, sub_directories=False))
+                fitting = [[p for p in pages if (p.imagewidth, p.imagelength) == size] for size in sizes]
+                return tuple(page_counts(found[0]) if len(found) == 1 else None for found in fitting)
+    except (*_LIBRARY_ERRORS, UnsupportedSlideError):  # whoever reads the pixels says what is wrong
+        return (None,) * len(sizes)
+
+
+def page_counts(page: Any) -> TileBytes | None:
+    """Coded bytes of the tiles (or strips) of a tifffile page, 0 where one of its planes lacks it."""
+    tile = (
+        (int(page.tilewidth), int(page.tilelength))
+        if page.is_tiled
+        else (int(page.imagewidth), int(min(page.rowsperstrip, page.imagelength)))
+    )
+    if min(tile) < 1:
+        return None
+    rows, columns = -(-int(page.imagelength) // tile[1]), -(-int(page.imagewidth) // tile[0])
+    counts = np.asarray(page.databytecounts, np.int64)
+    planes = int(page.samplesperpixel) if page.planarconfig == 2 else 1
+    if len(counts) != planes * rows * columns:
+        return None
+    return TileBytes(counts.reshape(planes, rows, columns).min(axis=0), tile)
+
+
+def _unlike_rgb_tiles(page: Any, *, turned: bool) -> str:
+    """What keeps the stored samples from being the pixels, or ""; `turned`: an orientation tag means nothing."""
     if page.dtype != np.uint8 or page.bitspersample != 8:
         return "is not of 8 bits"
     if page.samplesperpixel != 3 or page.extrasamples:
         return f"has {page.samplesperpixel} samples per pixel"
     if page.planarconfig != 1:
         return "keeps colours in separate planes"
-    if page.tags.valueof(_ORIENTATION, 1) != 1:
+    if not turned and page.tags.valueof(_ORIENTATION, 1) != 1:
         return "is stored turned or mirrored"
     if page.tags.valueof(_FILL_ORDER, 1) != 1:
         return "has bytes stored last bit first"
