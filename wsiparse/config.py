@@ -84,6 +84,7 @@ class RunConfig(_Strict):
     compiled: bool = False
     mpp: float | None = Field(default=None, gt=0, le=20)
     slide_mpp: float | None = Field(default=None, gt=0)
+    override_mpp: float | None = Field(default=None, gt=0)
     tile_size: int | None = Field(default=None, ge=16)
     tile_um: float | None = Field(default=None, gt=0)
     overlap: int | None = Field(default=None, ge=0)

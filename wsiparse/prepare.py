@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsiparse.config import RunConfig
-from wsiparse.coords import Frame, frame_at
+from wsiparse.coords import SNAP, Frame, frame_at
 from wsiparse.engine import Engine, Scale
-from wsiparse.errors import TileReadError
+from wsiparse.errors import PlanError, TileReadError
 from wsiparse.recognize.base import (
     calibrate,
     wants_sample,
@@ -45,6 +45,9 @@ log = logging.getLogger("wsiparse")
 
 #: Scale at which tissue is told from glass, um per px (dark nuclei are smaller than a pixel there).
 OVERVIEW_MPP: Final = 8.0
+
+#: Slides are enlarged at most so much for the network (within `coords.SNAP`): 20x for what was learned on 40x.
+MAX_ENLARGEMENT: Final = 2.0
 
 #: Patches of tissue an engine may look at once per slide to learn its stain, and their edge in field px.
 SAMPLE_PATCHES: Final = 24
@@ -180,7 +183,8 @@ def prepare(slide: Slide, config: RunConfig, engine: Engine, roi: Path | None = 
     ------
     MissingMppError, PlanError, RoiError, TileReadError
     """
-    require_mpp(slide)
+    for scale in engine.scales:
+        _check_enlargement(slide, scale.info)
     offset = overlay_offset(slide, config)
     area, ground = _analysis_area(slide, roi, whole=config.whole_slide, offset=offset)
     passes = tuple(_pass_of(slide, scale, area, config) for scale in engine.scales)
@@ -203,6 +207,18 @@ def prepare(slide: Slide, config: RunConfig, engine: Engine, roi: Path | None = 
     }
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
     return Prepared(passes, engine.prompts, engine.title, digest, ground)
+
+
+def _check_enlargement(slide: Slide, info: EngineInfo) -> None:
+    """`PlanError` where the network would see pixels enlarged more than twofold: nothing can be told on them."""
+    mpp = require_mpp(slide)
+    times = max(mpp) / info.mpp
+    if times > MAX_ENLARGEMENT * (1 + SNAP):
+        raise PlanError(
+            f"{slide.path.name}: pixels of {max(mpp):.4g} um ({slide.mpp_source}) are too coarse for this engine, which "
+            f"sees {info.mpp:g} um per px: they would be enlarged {times:.3g}-fold. Take a scan with pixels of at most "
+            f"{MAX_ENLARGEMENT * info.mpp:g} um, or give the right size with --override-mpp if this one is wrong."
+        )
 
 
 def _pass_of(slide: Slide, scale: Scale, area: AnalysisArea, config: RunConfig) -> Pass:

@@ -18,6 +18,9 @@ class Stage(Protocol):
 class Progress(Protocol):
     """Where the pipeline tells how far it is."""
 
+    def say(self, text: str) -> None:
+        """Tell people one line."""
+
     def stage(self, title: str, total: int, unit: str) -> AbstractContextManager[Stage]:
         """Open a stage of `total` steps."""
 
@@ -29,6 +32,9 @@ class _Silence:
 
 class Quiet:
     """Progress that says nothing."""
+
+    def say(self, text: str) -> None:
+        """Nobody listens."""
 
     def stage(self, title: str, total: int, unit: str) -> AbstractContextManager[Stage]:
         """A stage nobody sees."""

@@ -44,7 +44,7 @@ class FillTask:
     Parameters
     ----------
     source : the slide's file, as the worker sees it
-    slide_mpp, reader : how it is opened
+    slide_mpp, override_mpp, reader : how it is opened
     scale : prompts and engine of the pass
     plan : JSON file of the tile plan
     plan_digest : of that plan
@@ -55,6 +55,7 @@ class FillTask:
 
     source: Path
     slide_mpp: float | None
+    override_mpp: float | None
     reader: str
     scale: Scale
     plan: Path
@@ -70,16 +71,19 @@ class Workplace:
     def __init__(self) -> None:
         self.recognizers = Recognizers()
         self._lock = threading.Lock()
-        self._slides: OrderedDict[tuple[Path, float | None, str], tuple[Slide, list[int]]] = OrderedDict()
+        self._slides: OrderedDict[tuple[Path, float | None, float | None, str], tuple[Slide, list[int]]] = OrderedDict()
         self._plans: OrderedDict[str, TilePlan] = OrderedDict()
 
     @contextmanager
     def slide(self, task: FillTask) -> Iterator[Slide]:
         """The task's slide, open; the last two stay open."""
-        key = (task.source, task.slide_mpp, task.reader)
+        key = (task.source, task.slide_mpp, task.override_mpp, task.reader)
         with self._lock:
             if key not in self._slides:
-                self._slides[key] = (open_slide(task.source, slide_mpp=task.slide_mpp, reader=task.reader), [0])
+                slide = open_slide(
+                    task.source, slide_mpp=task.slide_mpp, override_mpp=task.override_mpp, reader=task.reader
+                )
+                self._slides[key] = (slide, [0])
             self._slides.move_to_end(key)
             slide, users = self._slides[key]
             users[0] += 1

@@ -47,6 +47,7 @@ class Site:
             "size": list(slide.size),
             "mpp": list(slide.mpp or ()),
             "mpp_source": slide.mpp_source,
+            "mpp_notices": list(slide.mpp_notices),
             "vendor": slide.vendor,
             "reader": slide.reader,
             "bounds": [slide.bounds.x, slide.bounds.y, slide.bounds.width, slide.bounds.height],

@@ -34,10 +34,10 @@ from wsiparse.schedule import Cluster, Crew, Here, peak_rss_bytes
 from wsiparse.shards import Shard
 from wsiparse.site import Site
 from wsiparse.slide_report import redo_slide_report
-from wsiparse.slides import open_slide
+from wsiparse.slides import Slide, open_slide
 from wsiparse.types import SlideSummary
 from wsiparse.version import own_version
-from wsiparse.write.manifest import done_record, full_name, report_record, slide_folder, summary_of, write_text
+from wsiparse.write.manifest import done_record, file_name, full_name, report_record, slide_folder, summary_of, write_text
 from wsiparse.write.parts import output_error
 from wsiparse.write.publish import desk, publish_desk
 
@@ -58,13 +58,15 @@ class Job:
     Parameters
     ----------
     path : slide file, or its address as text; names the results
-    slide_mpp : microns per level-0 px that replaces the metadata, or None
+    slide_mpp : microns per level-0 px where the metadata have none, or None
     roi : GeoJSON file of the regions to analyse, or None
+    override_mpp : microns per level-0 px instead of what the metadata say, or None
     """
 
     path: Path | str
     slide_mpp: float | None = None
     roi: Path | None = None
+    override_mpp: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,7 @@ class _Call:
 
     source: Path
     slide_mpp: float | None
+    override_mpp: float | None
     run: str
     rank: int
 
@@ -142,9 +145,12 @@ def run_slide(
     """
     began = time.monotonic()
     folder = slide_folder(results, job.path)
-    slide_mpp = job.slide_mpp or config.slide_mpp
+    slide_mpp, override_mpp = job.slide_mpp or config.slide_mpp, job.override_mpp or config.override_mpp
     source = source or Path(job.path)
-    with open_slide(source, slide_mpp=slide_mpp, reader=config.reader, threads=crew.workers) as slide:
+    with open_slide(
+        source, slide_mpp=slide_mpp, override_mpp=override_mpp, reader=config.reader, threads=crew.workers
+    ) as slide:
+        _tell_scale(slide, file_name(job.path), progress)
         prepared = prepare(slide, config, engine, job.roi)
         record = done_record(folder, prepared.digest)
         if record is not None and not overwrite and report_record(folder) is None:
@@ -156,7 +162,7 @@ def run_slide(
             shutil.rmtree(work, ignore_errors=True)
         arrivals = Arrivals(_open_work(work, job, config, prepared))
         missing = _missing(arrivals, shard and shard.of_slide(folder.name), again=compute)
-        call = _Call(source, slide_mpp, run, rank)
+        call = _Call(source, slide_mpp, override_mpp, run, rank)
         with _slide_log(folder / "log.txt"), desk(folder) as own:
             site = Site(slide, folder, work, own, prepared, config, crew.workers, progress)
             _log_begin(site, job, arrivals, missing)
@@ -194,6 +200,12 @@ def run_slide(
     return Outcome(job.path, folder, "done", summary, lost)
 
 
+def _tell_scale(slide: Slide, name: str, progress: Progress) -> None:
+    """What people should know about the slide's pixel size, before any work is done at it."""
+    for notice in slide.mpp_notices:
+        progress.say(f"notice: {name}: {notice}")
+
+
 def _check_unchanged(site: Site) -> None:
     """Parts of a slide that was changed meanwhile must not be taken for those of the slide it was."""
     try:
@@ -225,6 +237,7 @@ def _open_work(work: Path, job: Job, config: RunConfig, prepared: Prepared) -> l
         "slide": full_name(job.path),
         "address": isinstance(job.path, str),
         "slide_mpp": job.slide_mpp,
+        "override_mpp": job.override_mpp,
         "roi": str(job.roi.absolute()) if job.roi is not None else None,
         "digest": prepared.digest,
         "parts": [len(own) for own in chunks],
@@ -253,6 +266,8 @@ def _missing(arrivals: Arrivals, shard: Shard | None, *, again: bool) -> list[tu
 def _log_begin(site: Site, job: Job, arrivals: Arrivals, missing: list[tuple[int, Chunk]]) -> None:
     log.info("wsiparse %s: %s, %s", own_version(), job.path, site.prepared.title)
     log.info("mpp %s (%s)", site.slide.mpp, site.slide.mpp_source)
+    for notice in site.slide.mpp_notices:
+        log.warning("scale: %s", notice)
     for p in site.prepared.passes:
         log.info("%d tiles of %d px at %.4g um/px", len(p.plan), p.plan.grid.tile, p.plan.frame.mean_mpp)
     n = sum(len(own) for own in arrivals.chunks)
@@ -346,6 +361,7 @@ def _tasks(site: Site, missing: list[tuple[int, Chunk]], call: _Call) -> list[Fi
         FillTask(
             source=call.source.absolute(),
             slide_mpp=call.slide_mpp,
+            override_mpp=call.override_mpp,
             reader=site.config.reader,
             scale=passes[k].scale,
             plan=site.work / f"scale-{k}" / "plan.json",

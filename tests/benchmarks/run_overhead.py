@@ -33,7 +33,7 @@ def main() -> None:
     scale = Engine(RunConfig(engine="embedded")).scales[0]
     folder = Path("work") / "scale-0"
     tasks = [
-        FillTask(Path("slide.svs"), None, "auto", scale, folder / "plan.json", "0" * 64, chunk, 1, "run")
+        FillTask(Path("slide.svs"), None, None, "auto", scale, folder / "plan.json", "0" * 64, chunk, 1, "run")
         for chunk in chunks_of(folder, range(given.chunks * CHUNK_TILES))
     ]
     with open_crew("local", given.workers, dict) as crew:

@@ -20,6 +20,7 @@ __all__ = ["command"]
 def command(
     slides: tuple[str, ...],
     slide_mpp: float | None,
+    override_mpp: float | None,
     recursive: bool,
     ext: tuple[str, ...],
     reader: str | None,
@@ -32,7 +33,10 @@ def command(
     Example: wsiparse info slides/ --json
     """
     from wsiparse.slides import find_listed
+    from wsiparse.slides.scale import given_mpp
     from wsiparse.slides.staging import Stager
+
+    given_mpp(slide_mpp, override_mpp)  # a wrong one is told once, not for every slide
 
     listed = find_listed(slides, recursive=recursive, extensions=ext or None)
     facts, failed = [], 0
@@ -40,7 +44,8 @@ def command(
         for k, one in enumerate(listed):
             try:
                 with stager.slide(k) as source:
-                    fact = {"slide": one.shown, **_facts(source, one.mpp or slide_mpp, reader or "auto")}
+                    sizes = (one.mpp or slide_mpp, one.override_mpp or override_mpp)
+                    fact = {"slide": one.shown, **_facts(source, *sizes, reader or "auto")}
             except WsiparseError as err:
                 failed += 1
                 click.echo(f"error: {err}", err=True)
@@ -55,12 +60,12 @@ def command(
     return 3 if failed else 0
 
 
-def _facts(path: Path, slide_mpp: float | None, reader: str) -> dict[str, Any]:
+def _facts(path: Path, slide_mpp: float | None, override_mpp: float | None, reader: str) -> dict[str, Any]:
     from wsiparse.prepare import OVERVIEW_MPP
     from wsiparse.slides import open_slide, survey
     from wsiparse.tiling import AnalysisArea, tissue_mask
 
-    with open_slide(path, slide_mpp=slide_mpp, reader=reader) as slide:
+    with open_slide(path, slide_mpp=slide_mpp, override_mpp=override_mpp, reader=reader) as slide:
         tissue_mm2 = share = None
         if slide.mpp is not None:
             seen = survey(slide, OVERVIEW_MPP)
@@ -75,6 +80,7 @@ def _facts(path: Path, slide_mpp: float | None, reader: str) -> dict[str, Any]:
             "levels": [list(size) for size in slide.level_sizes],
             "mpp": list(slide.mpp) if slide.mpp is not None else None,
             "mpp_source": slide.mpp_source,
+            "mpp_notices": list(slide.mpp_notices),
             "objective": slide.objective,
             "bounds": [box.x, box.y, box.width, box.height],
             "tissue_mm2": tissue_mm2,
@@ -103,6 +109,7 @@ def _text(fact: dict[str, Any]) -> str:
             f"  size       {fact['size'][0]} x {fact['size'][1]} px",
             f"  levels     {len(fact['levels'])}: {levels}",
             f"  mpp        {mpp}",
+            *(f"  NOTICE     {notice}" for notice in fact["mpp_notices"]),
             f"  objective  {objective}",
             f"  bounds     {w} x {h} px at ({x}, {y})",
             f"  tissue     {tissue}",

@@ -22,6 +22,11 @@ def slide_options(function: F) -> F:
         [
             click.argument("slides", nargs=-1, required=True, metavar="SLIDES..."),
             click.option("--slide-mpp", type=float, help="Microns per pixel of level 0, where the metadata lack it."),
+            click.option(
+                "--override-mpp",
+                type=float,
+                help="Microns per pixel of level 0, instead of what the metadata say, for all slides.",
+            ),
             click.option("--recursive", is_flag=True, help="Look into sub-folders too."),
             click.option("--ext", multiple=True, metavar=".svs", help="Only files with this ending (repeatable)."),
             click.option(
@@ -110,10 +115,13 @@ def shard_options(function: F) -> F:
 def config_from(config_file: Path | None, prompts: tuple[str, ...], values: dict[str, Any]) -> RunConfig:
     """The file's settings with command-line values winning."""
     from wsiparse.config import PromptConfig, RunConfig, load_config
+    from wsiparse.slides.scale import given_mpp
 
     config = load_config(config_file) if config_file is not None else RunConfig()
     given: dict[str, Any] = {k: v for k, v in values.items() if k in RunConfig.model_fields}
     if prompts:
         by_text = {p.text: p for p in config.prompts}
         given["prompts"] = tuple(by_text.get(text, PromptConfig(text=text)).model_dump() for text in prompts)
-    return config.updated(given)
+    updated = config.updated(given)
+    given_mpp(updated.slide_mpp, updated.override_mpp)  # a wrong one is told once, not for every slide
+    return updated

@@ -138,7 +138,14 @@ def _facts(one: Listed, source: Path, config: RunConfig, engine: Engine, roi: Pa
     from wsiparse.slides import open_slide
     from wsiparse.tiling import estimate
 
-    with open_slide(source, slide_mpp=one.mpp or config.slide_mpp, reader=config.reader) as slide:
+    with open_slide(
+        source,
+        slide_mpp=one.mpp or config.slide_mpp,
+        override_mpp=one.override_mpp or config.override_mpp,
+        reader=config.reader,
+    ) as slide:
+        for notice in slide.mpp_notices:
+            click.echo(f"notice: {one.shown}: {notice}", err=True)
         prepared = prepare(slide, config, engine, one.roi or roi)
         held = 3 * slide.size[0] * slide.size[1] if slide.reader == "image" else 0
     costs = [

@@ -62,6 +62,7 @@ def slide_parts(numbers: Numbers, pictures: Mapping[str, Picture]) -> dict[str, 
         "thresholds": _thresholds(numbers),
         "excluded": _excluded(numbers["area"]),
         "facts": _facts(numbers),
+        "scale_notices": list(numbers["slide"].get("mpp_notices", ())),
     }  # fmt: skip
 
 
@@ -312,6 +313,7 @@ def _facts(numbers: Numbers) -> list[tuple[str, str]]:
         ("fingerprint", slide["fingerprint"]),
         ("size", f"{count(slide['size'][0])} x {count(slide['size'][1])} px"),
         ("resolution", f"{mpp[0]:.4g} x {mpp[1]:.4g} µm per px ({slide['mpp_source']})"),
+        *(("resolution: notice", notice) for notice in slide.get("mpp_notices", ())),
         ("scanner's format", f"{slide['vendor']}, read by {slide['reader']}"),
         ("engine", numbers["engine"]),
         ("wsiparse", str(numbers["wsiparse"])),

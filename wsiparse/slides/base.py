@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from wsiparse.coords import Frame, frame_at
 from wsiparse.errors import MissingMppError, PlanError, SlideError, TileReadError, UnsupportedSlideError
 from wsiparse.slides.files import check_file, expanded, looks_like, picture_kind
-from wsiparse.slides.metadata import MAX_MPP, MIN_MPP, Mpp, checked_mpp
 from wsiparse.slides.multiscales import is_zarr_folder
 from wsiparse.slides.pyramid import PyramidSlide
+from wsiparse.slides.scale import GivenMpp, given_mpp
 from wsiparse.slides.soundness import by_content, by_size
 from wsiparse.slides.tiff import TiffSkeleton, tiff_skeleton
 from wsiparse.types import Box
@@ -89,6 +89,11 @@ class Slide(Protocol):
         ...
 
     @property
+    def mpp_notices(self) -> tuple[str, ...]:
+        """Sentences about `mpp` that people should read: what was said and is not used, what hardly fits."""
+        ...
+
+    @property
     def objective(self) -> float | None:
         """Nominal magnification, or None."""
         ...
@@ -143,13 +148,21 @@ class Slide(Protocol):
     ) -> None: ...
 
 
-def open_slide(path: str | Path, *, slide_mpp: float | None = None, reader: str = "auto", threads: int = 1) -> Slide:
+def open_slide(
+    path: str | Path,
+    *,
+    slide_mpp: float | None = None,
+    override_mpp: float | None = None,
+    reader: str = "auto",
+    threads: int = 1,
+) -> Slide:
     """Open a slide with the fastest reader that gives its pixels as they are.
 
     Parameters
     ----------
     path : slide file, or the folder of an OME-Zarr image
-    slide_mpp : um per level-0 px, used instead of what the metadata say; 0.05-20
+    slide_mpp : um per level-0 px, used where the metadata have none that can be used; 0.05-20
+    override_mpp : um per level-0 px, used instead of what the metadata say; 0.05-20
     reader : "openslide" or "tiffslide" for that library; "direct" for reading its tiles without one; "image" for PNG,
         JPEG, BMP and TIFFs without tiles that OpenSlide does not know; "zarr" for folders; "auto" for direct where its
         pixels are known to be those of the library that would serve the file, else that library (OpenSlide, then
@@ -163,22 +176,22 @@ def open_slide(path: str | Path, *, slide_mpp: float | None = None, reader: str 
     UnsupportedSlideError
         If it is empty, truncated, or no reader understands it.
     MissingMppError
-        If `slide_mpp` is not believable.
+        If `slide_mpp` or `override_mpp` is not believable.
     ValueError
         If `reader` is unknown.
     """
     if reader not in READERS:
         raise ValueError(f"reader {reader!r} is none of {', '.join(READERS)}")
     path = expanded(path)
-    override = None if slide_mpp is None else Mpp((_believable(slide_mpp),) * 2, "--slide-mpp or slides.csv")
+    given = given_mpp(slide_mpp, override_mpp)
     if is_zarr_folder(path) and reader in ("auto", "zarr"):
-        return _open_folder(path, override)
+        return _open_folder(path, given)
     check_file(path)
     skeleton = tiff_skeleton(path)
     reasons = {}
     for name in _order(path, skeleton) if reader in ("auto", "direct") else (reader,):
         try:
-            slide = _open_with(name, path, override, skeleton)
+            slide = _open_with(name, path, given, skeleton)
         except UnsupportedSlideError as error:
             reasons[name] = f"{name}: {error}"
             continue
@@ -202,7 +215,7 @@ def _order(path: Path, skeleton: TiffSkeleton | None) -> tuple[str, ...]:
     return ("openslide", "tiffslide") if skeleton.tiled else ("openslide", "image", "tiffslide")
 
 
-def _open_folder(path: Path, mpp: Mpp | None) -> Slide:
+def _open_folder(path: Path, mpp: GivenMpp) -> Slide:
     from wsiparse.slides.omezarr import ZarrSlide
 
     try:
@@ -214,7 +227,7 @@ def _open_folder(path: Path, mpp: Mpp | None) -> Slide:
         ) from error
 
 
-def _open_with(reader: str, path: Path, mpp: Mpp | None, skeleton: TiffSkeleton | None) -> PyramidSlide:
+def _open_with(reader: str, path: Path, mpp: GivenMpp, skeleton: TiffSkeleton | None) -> PyramidSlide:
     if reader == "openslide":
         from wsiparse.slides.openslide import OpenSlideSlide
 
@@ -253,16 +266,6 @@ def _fastest(slide: PyramidSlide, threads: int, *, needed: bool) -> PyramidSlide
     return direct
 
 
-def _believable(slide_mpp: float) -> float:
-    value = checked_mpp(slide_mpp)
-    if value is None:
-        raise MissingMppError(
-            f"--slide-mpp {slide_mpp} is not between {MIN_MPP:g} and {MAX_MPP:g} um per pixel. "
-            "Give the size of a full-resolution pixel, e.g. 0.25 for most 40x and 0.5 for most 20x scans."
-        )
-    return value
-
-
 def require_mpp(slide: Slide) -> tuple[float, float]:
     """The slide's microns per pixel, (x, y).
 
@@ -298,7 +301,7 @@ def overview_frame(slide: Slide, target_mpp: float) -> Frame:
         mm = " x ".join(f"{n * m / 1000:.0f}" for n, m in zip(slide.size, mpp, strict=True))
         raise PlanError(
             f"{slide.path.name}: {slide.size[0]} x {slide.size[1]} px of {mpp[0]:g} um ({slide.mpp_source}) are {mm} "
-            "mm, larger than any slide. Correct the pixel size with --slide-mpp, or copy the slide again."
+            "mm, larger than any slide. Correct the pixel size with --override-mpp, or copy the slide again."
         )
     return Frame(size=(width, height), downsample=frame.downsample, mpp=frame.mpp)
 

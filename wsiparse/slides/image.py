@@ -24,9 +24,10 @@ from PIL.PngImagePlugin import PngImageFile
 
 from wsiparse.errors import TileReadError, UnsupportedSlideError
 from wsiparse.slides.files import file_fingerprint, picture_kind
-from wsiparse.slides.metadata import Mpp, MppClaim, pick_mpp, tiff_claim
+from wsiparse.slides.metadata import MppClaim, tiff_claim
 from wsiparse.slides.pyramid import WHITE, PyramidSlide, SlideFacts, composite
 from wsiparse.slides.quiet import quietly
+from wsiparse.slides.scale import GivenMpp, settle_mpp
 from wsiparse.types import Box
 
 __all__ = ["MOST_BYTES", "ImageSlide"]
@@ -60,7 +61,7 @@ class ImageSlide(PyramidSlide):
     Parameters
     ----------
     path : an existing file
-    mpp : used instead of the metadata when given
+    mpp : the pixel size people give, or None
 
     Raises
     ------
@@ -68,17 +69,18 @@ class ImageSlide(PyramidSlide):
         If it is no such picture, too large, damaged, or not 8-bit RGB or grey; the text is the bare reason.
     """
 
-    def __init__(self, path: Path, mpp: Mpp | None = None) -> None:
+    def __init__(self, path: Path, mpp: GivenMpp | None = None) -> None:
         self._path, self._mpp = path, mpp
         kind = picture_kind(path)
         fingerprint = file_fingerprint(path)  # before the pixels: a file that changes meanwhile is found out later
         self._array: NDArray[np.uint8] | None
         if kind in _FORMATS:
             self._array, claim = _decoded(path, kind)
-            found = pick_mpp([claim])
+            height, width = self._array.shape[:2]
+            found = settle_mpp([claim], mpp, objective=None, vendor=kind, size=(width, height))
             objective, background = None, WHITE
         else:
-            self._array, facts = _without_tiles(path)
+            self._array, facts = _without_tiles(path, mpp)
             kind, found = facts.vendor, facts.mpp
             objective, background = facts.objective, facts.background
         height, width = self._array.shape[:2]
@@ -88,7 +90,7 @@ class ImageSlide(PyramidSlide):
                 reader="image",
                 vendor=kind,
                 level_sizes=((width, height),),
-                mpp=mpp or found,
+                mpp=found,
                 objective=objective,
                 bounds=Box(0, 0, width, height),
                 background=background,
@@ -96,7 +98,7 @@ class ImageSlide(PyramidSlide):
             )
         )
 
-    def __reduce__(self) -> tuple[type[ImageSlide], tuple[Path, Mpp | None]]:
+    def __reduce__(self) -> tuple[type[ImageSlide], tuple[Path, GivenMpp | None]]:
         return type(self), (self._path, self._mpp)
 
     def close(self) -> None:
@@ -161,11 +163,11 @@ def _rgb(image: Image.Image, *, clear: bool) -> NDArray[np.uint8]:
     return out
 
 
-def _without_tiles(path: Path) -> tuple[NDArray[np.uint8], SlideFacts]:
+def _without_tiles(path: Path, mpp: GivenMpp | None) -> tuple[NDArray[np.uint8], SlideFacts]:
     """The pixels of a TIFF of strips, (h, w, 3) uint8, and what its metadata say."""
     from wsiparse.slides.tiffslide import TiffSlideSlide
 
-    with TiffSlideSlide(path) as slide:
+    with TiffSlideSlide(path, mpp) as slide:
         if len(slide.level_sizes) > 1:
             raise UnsupportedSlideError(f"a pyramid of {len(slide.level_sizes)} levels, not a single picture")
         width, height = slide.size

@@ -55,10 +55,12 @@ class Mpp:
     ----------
     value : (x, y), um per px, or None
     source : where `value` comes from; without a value, what was looked for and found
+    notices : sentences people should read: what was said and is not used, what hardly fits
     """
 
     value: tuple[float, float] | None
     source: str
+    notices: tuple[str, ...] = ()
 
 
 def parse_number(value: object) -> float | None:
@@ -135,4 +137,7 @@ def _found(claim: MppClaim) -> str:
     if any(parse_number(v) is None for v in values):
         return f"{claim.source} = {text}, which is not a number"
     hint = ", the 72 dpi of a screen" if any(abs((parse_number(v) or 0) - 352.8) < 0.1 for v in values) else ""
+    for per, unit in ((1e3, "mm"), (1e6, "m")):
+        if all(0.1 <= (parse_number(v) or 0) * per <= 1.1 for v in values):
+            hint = f", as if in {unit}"
     return f"{claim.source} = {text}{hint}, outside {MIN_MPP:g}-{MAX_MPP:g}"

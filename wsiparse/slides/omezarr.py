@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 
 from wsiparse.errors import SlideNotFoundError, TileReadError, UnsupportedSlideError
 from wsiparse.slides.files import hash_sampled
-from wsiparse.slides.metadata import Mpp, pick_mpp
 from wsiparse.slides.multiscales import Multiscales, NoImageError, read_multiscales
 from wsiparse.slides.pyramid import WHITE, PyramidSlide, SlideFacts, reopened
 from wsiparse.slides.quiet import quietly
+from wsiparse.slides.scale import GivenMpp, settle_mpp
 from wsiparse.types import Box
 
 __all__ = ["ZarrSlide"]
@@ -50,7 +50,7 @@ class ZarrSlide(PyramidSlide):
     Parameters
     ----------
     path : an existing folder
-    mpp : used instead of the metadata when given
+    mpp : the pixel size people give, or None
 
     Raises
     ------
@@ -60,7 +60,7 @@ class ZarrSlide(PyramidSlide):
         If it holds no such image, or pixels that are not 8-bit RGB; the text is the bare reason.
     """
 
-    def __init__(self, path: Path, mpp: Mpp | None = None) -> None:
+    def __init__(self, path: Path, mpp: GivenMpp | None = None) -> None:
         self._path, self._mpp = path, mpp
         self._closed = False
         try:
@@ -79,7 +79,7 @@ class ZarrSlide(PyramidSlide):
                 reader="zarr",
                 vendor="ome-zarr",
                 level_sizes=sizes,
-                mpp=mpp or pick_mpp([image.claim]),
+                mpp=settle_mpp([image.claim], mpp, objective=None, vendor="ome-zarr", size=sizes[0]),
                 objective=None,
                 bounds=Box(0, 0, *sizes[0]),
                 background=WHITE,

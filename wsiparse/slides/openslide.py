@@ -25,8 +25,9 @@ from wsiparse.errors import TileReadError, UnsupportedSlideError
 from wsiparse.slides.agreement import TileBytes
 from wsiparse.slides.files import file_fingerprint
 from wsiparse.slides.handles import Handles
-from wsiparse.slides.metadata import Mpp, MppClaim, parse_colour, parse_number, pick_mpp, tiff_claim
+from wsiparse.slides.metadata import MppClaim, parse_colour, parse_number, tiff_claim
 from wsiparse.slides.pyramid import WHITE, PyramidSlide, SlideFacts, composite, reopened
+from wsiparse.slides.scale import GivenMpp, settle_mpp
 from wsiparse.slides.tiff import TiffSkeleton
 from wsiparse.slides.tilelevels import tile_counts
 from wsiparse.types import Box
@@ -63,7 +64,7 @@ class OpenSlideSlide(PyramidSlide):
     Parameters
     ----------
     path : an existing file
-    mpp : used instead of the metadata when given
+    mpp : the pixel size people give, or None
     skeleton : of the file if it is a TIFF, to refuse what OpenSlide would misread
 
     Raises
@@ -72,7 +73,7 @@ class OpenSlideSlide(PyramidSlide):
         If OpenSlide does not know the format, cannot open the file, or would misread it; the text is the bare reason.
     """
 
-    def __init__(self, path: Path, mpp: Mpp | None = None, skeleton: TiffSkeleton | None = None) -> None:
+    def __init__(self, path: Path, mpp: GivenMpp | None = None, skeleton: TiffSkeleton | None = None) -> None:
         self._path, self._mpp = path, mpp
         self._handles = Handles(path.name, partial(_opened, path))
         handle = self._handles.get()
@@ -89,14 +90,15 @@ class OpenSlideSlide(PyramidSlide):
         if misread:
             self.close()
             raise UnsupportedSlideError(misread)
+        objective = _objective(properties)
         super().__init__(
             SlideFacts(
                 path=path,
                 reader="openslide",
                 vendor=vendor,
                 level_sizes=sizes,
-                mpp=mpp or pick_mpp(_mpp_claims(properties)),
-                objective=_objective(properties),
+                mpp=settle_mpp(_mpp_claims(properties), mpp, objective=objective, vendor=vendor, size=sizes[0]),
+                objective=objective,
                 bounds=_bounds(properties, sizes[0]),
                 background=parse_colour(properties.get(openslide.PROPERTY_NAME_BACKGROUND_COLOR)) or WHITE,
                 fingerprint=file_fingerprint(path),

@@ -126,6 +126,11 @@ class PyramidSlide(ABC):
         return self.facts.mpp.source
 
     @property
+    def mpp_notices(self) -> tuple[str, ...]:
+        """Sentences about `mpp` that people should read."""
+        return self.facts.mpp.notices
+
+    @property
     def objective(self) -> float | None:
         """Nominal magnification, or None."""
         return self.facts.objective

@@ -1,8 +1,9 @@
 """What a command line means by SLIDES: files, folders, patterns, addresses, and sheets that list slides.
 
 A sheet is a text file ``*.csv`` or ``*.tsv`` with a header. Columns: ``slide`` (path relative to the sheet, or an
-address), ``mpp`` (um per level-0 px) and ``roi`` (GeoJSON file, relative to the sheet); the others describe the slide
-for whoever reads the sheet later and mean nothing here. A cell without text is a value that is not told.
+address), ``mpp`` (um per level-0 px, where the metadata have none), ``override_mpp`` (instead of what the metadata
+say) and ``roi`` (GeoJSON file, relative to the sheet); the others describe the slide for whoever reads the sheet later
+and mean nothing here. A cell without text is a value that is not told.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from wsiparse.slides.discover import find_slides
 from wsiparse.slides.files import check_file, expanded
 from wsiparse.slides.metadata import MAX_MPP, MIN_MPP, checked_mpp
 from wsiparse.slides.multiscales import is_zarr_folder
+from wsiparse.slides.scale import told_mpp
 from wsiparse.slides.urls import is_url, shown_url
 
 __all__ = ["SHEET_EXTENSIONS", "Listed", "find_listed", "read_sheet", "table_lines"]
@@ -29,6 +31,9 @@ SHEET_EXTENSIONS: Final = (".csv", ".tsv")
 
 _DELIMITERS: Final = (",", ";", "\t")
 
+#: Columns that mean something here.
+_COLUMNS: Final = ("slide", "mpp", "override_mpp", "roi")
+
 
 @dataclass(frozen=True, slots=True)
 class Listed:
@@ -37,13 +42,15 @@ class Listed:
     Parameters
     ----------
     slide : file or OME-Zarr folder, or its address as text
-    mpp : um per level-0 px, or None
+    mpp : um per level-0 px where the metadata have none, or None
+    override_mpp : um per level-0 px instead of what the metadata say, or None
     roi : GeoJSON file of the regions to analyse, or None
     """
 
     slide: Path | str
     mpp: float | None = None
     roi: Path | None = None
+    override_mpp: float | None = None
 
     @property
     def shown(self) -> str:
@@ -196,7 +203,7 @@ def _lines(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, list[st
 def _columns(path: Path, line: int, head: list[str]) -> dict[str, int]:
     """Where the columns are that mean something here."""
     names = [name.lower() for name in head]
-    for name in ("slide", "mpp", "roi"):
+    for name in _COLUMNS:
         if names.count(name) > 1:
             raise ConfigError(f"{path}, line {line}: has {names.count(name)} columns '{name}'. Keep one of them.")
     if "slide" not in names:
@@ -205,7 +212,7 @@ def _columns(path: Path, line: int, head: list[str]) -> dict[str, int]:
             f"{path}, line {line}: no column 'slide' in the header (found {found}). Begin the file with a line "
             "such as slide,mpp,roi."
         )
-    return {name: names.index(name) for name in ("slide", "mpp", "roi") if name in names}
+    return {name: names.index(name) for name in _COLUMNS if name in names}
 
 
 def _row(path: Path, line: int, cells: list[str], columns: dict[str, int], width: int) -> Listed:
@@ -225,7 +232,8 @@ def _row(path: Path, line: int, cells: list[str], columns: dict[str, int], width
                 f"{place}: {_flat(str(slide))} is a folder, not a slide. List the slides in it one by one."
             )
     roi = _beside(path, place, told["roi"], "region file") if told.get("roi") else None
-    return Listed(slide, _mpp(place, told.get("mpp", "")), roi)
+    fill, override = (_mpp(place, name, told.get(name, "")) for name in ("mpp", "override_mpp"))
+    return Listed(slide, fill, roi, override)
 
 
 def _beside(sheet: Path, place: str, text: str, what: str) -> Path:
@@ -246,14 +254,14 @@ def _flat(text: str) -> str:
     return " ".join(text.split())[:200]
 
 
-def _mpp(place: str, text: str) -> float | None:
+def _mpp(place: str, name: str, text: str) -> float | None:
     if not text:
         return None
     value = checked_mpp(text)
     if value is None:
         comma = " with a decimal point" if "," in text else ""
         raise MissingMppError(
-            f"{place}: mpp '{_flat(text)}' is not a number between {MIN_MPP:g} and {MAX_MPP:g} um per pixel. Write "
+            f"{place}: {name} '{_flat(text)}' is not a number between {MIN_MPP:g} and {MAX_MPP:g} um per pixel. Write "
             f"the size of a full-resolution pixel{comma}, such as 0.25, or leave the cell empty."
         )
-    return value
+    return told_mpp(value, f"{place}: {name}")

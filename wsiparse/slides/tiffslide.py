@@ -24,9 +24,10 @@ from wsiparse.errors import TileReadError, UnsupportedSlideError
 from wsiparse.slides.codestream import claimed_size
 from wsiparse.slides.files import file_fingerprint
 from wsiparse.slides.handles import Handles
-from wsiparse.slides.metadata import Mpp, MppClaim, parse_colour, parse_number, pick_mpp, tiff_claim
+from wsiparse.slides.metadata import MppClaim, parse_colour, parse_number, tiff_claim
 from wsiparse.slides.pyramid import WHITE, PyramidSlide, SlideFacts, composite, reopened
 from wsiparse.slides.quiet import quietly
+from wsiparse.slides.scale import GivenMpp, settle_mpp
 from wsiparse.types import Box
 
 __all__ = ["TiffSlideSlide"]
@@ -57,7 +58,7 @@ class TiffSlideSlide(PyramidSlide):
     Parameters
     ----------
     path : an existing file
-    mpp : used instead of the metadata when given
+    mpp : the pixel size people give, or None
 
     Raises
     ------
@@ -65,7 +66,7 @@ class TiffSlideSlide(PyramidSlide):
         If the file is not such a TIFF or its pixels are not 8-bit RGB or grey; the text is the bare reason.
     """
 
-    def __init__(self, path: Path, mpp: Mpp | None = None) -> None:
+    def __init__(self, path: Path, mpp: GivenMpp | None = None) -> None:
         self._path, self._mpp = path, mpp
         self._handles = Handles(path.name, partial(_opened, path))
         try:
@@ -84,14 +85,15 @@ class TiffSlideSlide(PyramidSlide):
         except _LIBRARY_ERRORS as error:
             self.close()
             raise UnsupportedSlideError(_reason(error)) from error
+        objective = _objective(properties)
         super().__init__(
             SlideFacts(
                 path=path,
                 reader="tiffslide",
                 vendor=vendor,
                 level_sizes=sizes,
-                mpp=mpp or pick_mpp(claims),
-                objective=_objective(properties),
+                mpp=settle_mpp(claims, mpp, objective=objective, vendor=vendor, size=sizes[0]),
+                objective=objective,
                 bounds=Box(0, 0, *sizes[0]),
                 background=parse_colour(properties.get(names.PROPERTY_NAME_BACKGROUND_COLOR)) or WHITE,
                 fingerprint=file_fingerprint(path),
