@@ -29,8 +29,8 @@ Size = tuple[int, int]
 #: ``read(box) -> (h, w, 3) uint8`` of one level.
 ReadBox = Callable[[Box], NDArray[np.uint8]]
 
-#: Above it two levels show different pictures. Real pyramids have less than 0.05, also where every n-th pixel was taken,
-#: and 0.1 where a level is 8 % darker; blank levels, other pictures and other scales have 0.2 to 0.9.
+#: Above it two levels show different pictures. Real pyramids have less than 0.05, also where every n-th pixel was
+#: taken, and 0.1 where a level is 8 % darker; blank levels, other pictures and other scales have 0.2 to 0.9.
 MOST_DISAGREEMENT: Final = 0.15
 
 #: Cells of the grid along each axis, and longest edge of a place, px of the coarser and of the finer level.
@@ -153,9 +153,8 @@ def _places(size: Size, ratio: int, tiles: TileBytes | None) -> Iterator[Box]:
                 if tiles is not None
                 else ((cell[0] + cell[2]) // 2, (cell[1] + cell[3]) // 2)
             )
-            yield Box(
-                min(max(x - width // 2, 0), size[0] - width), min(max(y - height // 2, 0), size[1] - height), width, height
-            )  # fmt: skip
+            left, top = (min(max(c - n // 2, 0), m - n) for c, n, m in zip((x, y), (width, height), size, strict=True))
+            yield Box(left, top, width, height)
 
 
 def _richest(cell: tuple[int, int, int, int], ratio: int, tiles: TileBytes) -> tuple[int, int]:

@@ -6,6 +6,7 @@ Frames and boxes are those of `wsiparse.coords` and `wsiparse.types`: boxes are 
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,9 @@ from numpy.typing import NDArray
 
 from wsiparse.coords import Frame, frame_at
 from wsiparse.errors import MissingMppError, PlanError, SlideError, TileReadError, UnsupportedSlideError
-from wsiparse.slides.files import check_file, expanded, looks_like, picture_kind
+from wsiparse.slides.discover import slide_of_folder
+from wsiparse.slides.files import check_file, expanded, picture_kind
+from wsiparse.slides.magic import looks_like
 from wsiparse.slides.multiscales import is_zarr_folder
 from wsiparse.slides.pyramid import PyramidSlide
 from wsiparse.slides.scale import GivenMpp, given_mpp
@@ -29,6 +32,9 @@ __all__ = ["READERS", "Slide", "Survey", "open_slide", "overview", "overview_fra
 
 #: What `open_slide` takes as `reader`; "auto" tries those that the kind of file asks for.
 READERS: Final = ("auto", "direct", "tiffslide", "openslide", "image", "zarr")
+
+#: What the OpenSlide reader says of a file that is nothing to it.
+UNKNOWN_FORMAT: Final = "unknown format"
 
 #: Edge of the pieces an overview is read in, and of the smallest piece worth retrying after a decoding error, px.
 _PIECE_PX: Final = 512
@@ -154,19 +160,21 @@ def open_slide(
     slide_mpp: float | None = None,
     override_mpp: float | None = None,
     reader: str = "auto",
+    image: str | None = None,
     threads: int = 1,
 ) -> Slide:
     """Open a slide with the fastest reader that gives its pixels as they are.
 
     Parameters
     ----------
-    path : slide file, or the folder of an OME-Zarr image
+    path : slide file, or the folder of an OME-Zarr image, of a MIRAX slide or of one DICOM series
     slide_mpp : um per level-0 px, used where the metadata have none that can be used; 0.05-20
     override_mpp : um per level-0 px, used instead of what the metadata say; 0.05-20
     reader : "openslide" or "tiffslide" for that library; "direct" for reading its tiles without one; "image" for PNG,
         JPEG, BMP and TIFFs without tiles that OpenSlide does not know; "zarr" for folders; "auto" for direct where its
         pixels are known to be those of the library that would serve the file, else that library (OpenSlide, then
         tiffslide; the other way round for OME-TIFF), or image or zarr
+    image : name or number (from 0) of the image to read in a file of several; None for the one that is the slide
     threads : tiles that the direct reader decodes at once when nobody else reads; changes no pixel
 
     Raises
@@ -185,23 +193,38 @@ def open_slide(
     path = expanded(path)
     given = given_mpp(slide_mpp, override_mpp)
     if is_zarr_folder(path) and reader in ("auto", "zarr"):
-        return _open_folder(path, given)
+        return _open_folder(path, given, image)
+    path = _file_of(path)
     check_file(path)
     skeleton = tiff_skeleton(path)
     reasons = {}
     for name in _order(path, skeleton) if reader in ("auto", "direct") else (reader,):
         try:
-            slide = _open_with(name, path, given, skeleton)
+            slide = _open_with(name, path, given, skeleton, image)
         except UnsupportedSlideError as error:
-            reasons[name] = f"{name}: {error}"
+            reasons[name] = str(error).rstrip(".")
             continue
         # a picture is in memory already
         if reader != name and (reader == "direct" or not (skeleton is None or name == "image")):
             slide = _fastest(slide, threads, needed=reader == "direct")
         return _settled(slide)
-    told = reasons if skeleton is not None else {name: why for name, why in reasons.items() if name == "image"}
-    why = f" ({'; '.join(told.values())})" if told else ""
-    raise UnsupportedSlideError(f"{path}: not readable as a slide{why}: {looks_like(path)}")
+    raise UnsupportedSlideError(f"{path}: not readable as a slide{_why(reasons, skeleton)}: {looks_like(path)}")
+
+
+def _file_of(path: Path) -> Path:
+    """The file that a folder stands for; the path itself where there is none."""
+    # unlike Path.is_dir, it is False, not an error, where nobody may look
+    return (os.path.isdir(path) and slide_of_folder(path)) or path  # noqa: PTH112
+
+
+def _why(reasons: dict[str, str], skeleton: TiffSkeleton | None) -> str:
+    """What the readers said, in brackets, without what says nothing."""
+    told = {
+        name: why
+        for name, why in reasons.items()
+        if why != UNKNOWN_FORMAT and (skeleton is not None or name != "tiffslide")
+    }
+    return f" ({'; '.join(f'{name}: {why}' for name, why in told.items())})" if told else ""
 
 
 def _order(path: Path, skeleton: TiffSkeleton | None) -> tuple[str, ...]:
@@ -209,17 +232,17 @@ def _order(path: Path, skeleton: TiffSkeleton | None) -> tuple[str, ...]:
     if skeleton is None:
         return ("openslide", "image") if picture_kind(path) else ("openslide", "tiffslide")
     if skeleton.ome:
-        # OpenSlide reads an OME-TIFF as a generic one: without its pixel size, and only its first channel
-        return ("tiffslide", "openslide")
+        # OpenSlide reads an OME-TIFF as a generic one: without its pixel size, its first image, its first channel
+        return ("tiffslide",)
     # a strip may be as large as the picture, and tiffslide decodes it anew for every tile
     return ("openslide", "tiffslide") if skeleton.tiled else ("openslide", "image", "tiffslide")
 
 
-def _open_folder(path: Path, mpp: GivenMpp) -> Slide:
+def _open_folder(path: Path, mpp: GivenMpp, image: str | None) -> Slide:
     from wsiparse.slides.omezarr import ZarrSlide
 
     try:
-        return _settled(ZarrSlide(path, mpp))
+        return _settled(ZarrSlide(path, mpp, image))
     except UnsupportedSlideError as error:
         raise UnsupportedSlideError(
             f"{path}: not readable as a slide (zarr: {error}). Give the folder of an OME-Zarr 0.4 or 0.5 image with "
@@ -227,7 +250,11 @@ def _open_folder(path: Path, mpp: GivenMpp) -> Slide:
         ) from error
 
 
-def _open_with(reader: str, path: Path, mpp: GivenMpp, skeleton: TiffSkeleton | None) -> PyramidSlide:
+def _open_with(
+    reader: str, path: Path, mpp: GivenMpp, skeleton: TiffSkeleton | None, image: str | None
+) -> PyramidSlide:
+    if image is not None and image.strip() != "0" and reader != "tiffslide":
+        raise UnsupportedSlideError("it reads one image of a file only")
     if reader == "openslide":
         from wsiparse.slides.openslide import OpenSlideSlide
 
@@ -240,7 +267,7 @@ def _open_with(reader: str, path: Path, mpp: GivenMpp, skeleton: TiffSkeleton | 
         raise UnsupportedSlideError("not a folder")
     from wsiparse.slides.tiffslide import TiffSlideSlide
 
-    return TiffSlideSlide(path, mpp)
+    return TiffSlideSlide(path, mpp, image)
 
 
 def _settled(slide: PyramidSlide) -> PyramidSlide:

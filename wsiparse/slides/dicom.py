@@ -9,7 +9,7 @@ import struct
 from pathlib import Path
 from typing import Final
 
-__all__ = ["HEADER_BYTES", "file_series", "series_uid"]
+__all__ = ["HEADER_BYTES", "file_series", "is_dicom", "series_uid"]
 
 #: The header of a DICOM file up to its series is less than this.
 HEADER_BYTES: Final = 1 << 16
@@ -22,6 +22,17 @@ _UNDEFINED: Final = 0xFFFFFFFF
 _ITEM, _ITEM_END, _SEQUENCE_END = (0xFFFE, 0xE000), (0xFFFE, 0xE00D), (0xFFFE, 0xE0DD)
 _SERIES: Final = (0x0020, 0x000E)
 _DEEPEST: Final = 64
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a file on disk begins as DICOM files do, whatever it is called."""
+    try:
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
 
 
 def file_series(path: Path) -> str:

@@ -9,12 +9,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from wsiparse.errors import SlideNotFoundError
-from wsiparse.slides.dicom import file_series
+from wsiparse.errors import SlideNotFoundError, UnsupportedSlideError
+from wsiparse.slides.dicom import file_series, is_dicom
 from wsiparse.slides.files import expanded
 from wsiparse.slides.multiscales import holds_image, is_zarr_folder
 
-__all__ = ["SLIDE_EXTENSIONS", "find_slides"]
+__all__ = ["SLIDE_EXTENSIONS", "find_slides", "slide_of_folder"]
 
 #: File name endings that are taken for slides inside a folder, lower case.
 SLIDE_EXTENSIONS: Final = (
@@ -28,9 +28,9 @@ def find_slides(
 ) -> list[Path]:
     """All slides that the given files, folders and patterns name, in natural order, each once.
 
-    A file is taken whatever it is called, and so is a Zarr folder. Another folder contributes the files in it with a
-    slide extension, the first of each DICOM series, and the OME-Zarr images; hidden files and the companion folders of
-    .mrxs slides are left out. A name with ``*``, ``?`` or ``[`` that is not itself a file is a pattern; ``**`` matches
+    A file is taken whatever it is called, and so is a Zarr folder; the folder of a MIRAX slide is that slide. Another
+    folder contributes the files in it with a slide extension, the first of each DICOM series (files without an ending
+    too), and the OME-Zarr images; hidden files and the companion folders of .mrxs slides are left out. A name with ``*``, ``?`` or ``[`` that is not itself a file is a pattern; ``**`` matches
     any depth.
 
     Parameters
@@ -58,7 +58,8 @@ def _expand(path: Path, recursive: bool, endings: tuple[str, ...]) -> list[Path]
         return [path]
     # unlike Path's, these tests are False, not an error, where nobody may look
     if os.path.isdir(path):  # noqa: PTH112
-        slides = list(_in_folder(path, recursive, endings))
+        own = _mirax_file(path)
+        slides = [own] if own is not None else list(_in_folder(path, recursive, endings))
         if not slides:
             where = "in it or below" if recursive else "in it; --recursive looks into sub-folders"
             raise SlideNotFoundError(f"{path}: no slides {where} (looked for {', '.join(endings)}).")
@@ -88,7 +89,9 @@ def _in_folder(folder: Path, recursive: bool, endings: tuple[str, ...]) -> Itera
         if entry.name.startswith("."):
             continue
         is_slide = entry.name.lower().endswith(endings)
-        if is_slide and entry.suffix.lower() == ".dcm":
+        nameless = not is_slide and endings == SLIDE_EXTENSIONS and _may_be_dicom(entry)
+        is_slide = is_slide or nameless
+        if is_slide and (nameless or entry.suffix.lower() == ".dcm"):
             uid = file_series(entry)
             if uid in series:
                 continue
@@ -105,9 +108,46 @@ def _in_folder(folder: Path, recursive: bool, endings: tuple[str, ...]) -> Itera
             yield from _in_folder(entry, recursive, endings)
 
 
-def _is_companion(folder: Path) -> bool:
+def slide_of_folder(folder: Path) -> Path | None:
+    """The slide that a folder is: NAME.mrxs beside a MIRAX slide's folder, the first file of a DICOM series.
+
+    Raises
+    ------
+    UnsupportedSlideError
+        If it holds several series.
+    """
+    own = _mirax_file(folder)
+    if own is not None:
+        return own
+    first: dict[str, Path] = {}
+    try:
+        for entry in sorted(folder.iterdir()):
+            if not entry.name.startswith(".") and is_dicom(entry):
+                first.setdefault(file_series(entry), entry)
+    except OSError:
+        return None
+    if len(first) > 1:
+        raise UnsupportedSlideError(
+            f"{folder}: holds {len(first)} DICOM series. Give one file of a series, such as {next(iter(first.values()))}, "
+            "or run the whole folder."
+        )
+    return next(iter(first.values()), None)
+
+
+def _may_be_dicom(entry: Path) -> bool:
+    """Whether a file without a slide's ending is DICOM: archives export IM0001, or a UID as the name."""
+    ending = entry.suffix.lower()
+    return (ending in ("", ".dicom", ".dic") or ending[1:].isdecimal()) and is_dicom(entry)
+
+
+def _mirax_file(folder: Path) -> Path | None:
     """A MIRAX slide NAME.mrxs keeps its pixels in a folder NAME beside it."""
-    return any(folder.with_name(folder.name + ending).is_file() for ending in (".mrxs", ".MRXS"))
+    beside = (folder.with_name(folder.name + ending) for ending in (".mrxs", ".MRXS"))
+    return next((path for path in beside if path.is_file()), None)
+
+
+def _is_companion(folder: Path) -> bool:
+    return _mirax_file(folder) is not None
 
 
 def _natural(path: Path) -> tuple[list[tuple[int, int, str]], str]:

@@ -18,25 +18,13 @@ from typing import Final
 from wsiparse.errors import SlideNotFoundError, UnsupportedSlideError
 from wsiparse.slides.dicom import file_series
 
-__all__ = ["FileState", "check_file", "expanded", "file_fingerprint", "hash_sampled", "looks_like", "picture_kind"]
+__all__ = ["FileState", "check_file", "expanded", "file_fingerprint", "hash_sampled", "picture_kind"]
 
 #: Bytes hashed at the head and at the tail, and in each of the blocks spread between them.
 _END_BYTES: Final = 1 << 20
 _BLOCK_BYTES: Final = 1 << 16
 _BLOCKS: Final = 16
 
-#: First bytes of things that are often handed over instead of a slide.
-_MAGIC: Final = (
-    (b"\x89PNG", "a PNG image"),
-    (b"\xff\xd8\xff", "a JPEG image"),
-    (b"GIF8", "a GIF image"),
-    (b"BM", "a BMP image"),
-    (b"%PDF", "a PDF document"),
-    (b"PK\x03\x04", "a ZIP archive"),
-    (b"\x1f\x8b", "a gzip archive"),
-    (b"\x00\x00\x00\x0cjP", "a bare JPEG 2000 image"),
-)
-_IMAGES: Final = ("PNG", "JPEG", "GIF", "BMP")
 _PICTURES: Final = ((b"\x89PNG\r\n\x1a\n", "png"), (b"\xff\xd8\xff", "jpeg"), (b"BM", "bmp"))
 
 
@@ -85,24 +73,6 @@ def picture_kind(path: Path) -> str:
     return next((name for magic, name in _PICTURES if head.startswith(magic)), "")
 
 
-def looks_like(path: Path) -> str:
-    """What the first bytes of a file suggest, as a phrase that ends in a remedy."""
-    with path.open("rb") as file:
-        head = file.read(512)
-    for magic, name in _MAGIC:
-        if head.startswith(magic):
-            if any(image in name for image in _IMAGES):
-                return (
-                    f"it is {name}. Convert it to a tiled TIFF first, e.g. vips tiffsave IN OUT.tif --tile --pyramid."
-                )
-            return f"it is {name}. Give the slide file itself."
-    if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-        return "it is a TIFF. Convert it to tiled 8-bit RGB, e.g. vips tiffsave IN OUT.tif --tile --pyramid."
-    if all(byte in b"\t\n\r\f" or 32 <= byte < 127 for byte in head):
-        return "it is a text file. Give the slide file itself."
-    return "its first bytes belong to no known slide format. Copy the slide again, or convert it to a tiled TIFF."
-
-
 def file_fingerprint(path: Path) -> str:
     """Identity of a slide file by content, cheap for any size: sha256 hex of its size, ends and 16 spread blocks.
 
@@ -118,7 +88,7 @@ def file_fingerprint(path: Path) -> str:
     files = [path]
     if path.suffix.lower() == ".mrxs" and path.with_suffix("").is_dir():
         files += sorted((p for p in path.with_suffix("").iterdir() if p.is_file()), key=lambda p: p.name)
-    elif path.suffix.lower() == ".dcm" and (series := file_series(path)):
+    elif series := file_series(path):
         files = sorted((p for p in path.parent.iterdir() if file_series(p) == series), key=lambda p: p.name)
     for file in files:
         try:

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from wsiparse.errors import TileReadError, UnsupportedSlideError
 from wsiparse.slides.agreement import TileBytes
 from wsiparse.slides.files import file_fingerprint
+from wsiparse.slides.images import image_fingerprint
 from wsiparse.slides.pyramid import PyramidSlide, SlideFacts
 from wsiparse.slides.tilebox import TileBox
 from wsiparse.slides.tilecache import TileCache, TileKey, Worth
@@ -175,7 +176,7 @@ def _reopened(reference: SlideFacts, threads: int) -> DirectSlide:
     UnsupportedSlideError
         If it is another one.
     """
-    if file_fingerprint(reference.path) != reference.fingerprint:
+    if image_fingerprint(file_fingerprint(reference.path), reference.image) != reference.fingerprint:
         raise UnsupportedSlideError(f"{reference.path}: has changed since it was opened. Run the same command again.")
     return DirectSlide(reference, threads)
 

@@ -13,15 +13,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+from xml.etree import ElementTree
 
+from wsiparse.slides.images import ImageFact
 from wsiparse.slides.metadata import MppClaim, parse_number
+from wsiparse.slides.omexml import OmeImage, ome_images
 
-__all__ = ["Multiscales", "NoImageError", "holds_image", "is_zarr_folder", "read_multiscales"]
+__all__ = ["Multiscales", "NoImageError", "holds_image", "is_zarr_folder", "read_images", "read_multiscales"]
 
 _METADATA: Final = ("zarr.json", ".zattrs", ".zgroup")
 #: More metadata than any image has.
 _MOST_BYTES: Final = 16 << 20
 _MOST_LEVELS: Final = 64
+_MOST_IMAGES: Final = 1000
 
 #: Microns per unit of space (UDUNITS-2 names, as the specification lists them); the symbols are what some writers put.
 _UNIT_UM: Final[Mapping[str, float]] = {
@@ -70,8 +74,8 @@ def holds_image(path: Path) -> bool:
         return False
 
 
-def read_multiscales(folder: Path) -> Multiscales:
-    """The image of an OME-Zarr folder; of several in the layout of bioformats2raw, the first.
+def read_images(folder: Path) -> list[tuple[ImageFact, str]]:
+    """The images of an OME-Zarr folder with their groups: one, or those in the layout of bioformats2raw.
 
     Parameters
     ----------
@@ -80,10 +84,56 @@ def read_multiscales(folder: Path) -> Multiscales:
     Raises
     ------
     NoImageError
+        If its metadata cannot be read.
+    """
+    attributes = _attributes(folder)
+    if "multiscales" in attributes or "bioformats2raw.layout" not in attributes:
+        return [(ImageFact("", (0, 0), 1), "")]
+    told = _attributes(folder / "OME").get("series")
+    groups = [str(name) for name in told] if isinstance(told, list) else []
+    if not groups:
+        found = (entry.name for entry in sorted(folder.iterdir()) if entry.name.isdecimal() and entry.is_dir())
+        groups = sorted(found, key=int)
+    if not groups or len(groups) > _MOST_IMAGES or any(_leaves(name) for name in groups):
+        raise NoImageError(f"{len(groups)} images in it")
+    described = _described(folder)
+    images = []
+    for k, group in enumerate(groups):
+        name, size = (described[k].name, described[k].size) if len(described) == len(groups) else ("", (0, 0))
+        try:
+            levels = len(read_multiscales(folder, group).levels)
+        except NoImageError:
+            levels = 0
+        images.append((ImageFact(name, size, levels), group))
+    return images
+
+
+def _described(folder: Path) -> tuple[OmeImage, ...]:
+    """What the OME-XML that bioformats2raw writes says; nothing where it is not there or not readable."""
+    path = folder / "OME" / "METADATA.ome.xml"
+    try:
+        if not path.is_file() or path.stat().st_size > _MOST_BYTES:
+            return ()
+        return ome_images(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, ElementTree.ParseError):
+        return ()
+
+
+def read_multiscales(folder: Path, group: str = "") -> Multiscales:
+    """An image of an OME-Zarr folder.
+
+    Parameters
+    ----------
+    folder : top of the hierarchy
+    group : where the image is below it; without one, of several in the layout of bioformats2raw the first
+
+    Raises
+    ------
+    NoImageError
         If there is none, or its metadata are not what the specification says.
     """
-    attributes, group = _attributes(folder), ""
-    if "multiscales" not in attributes and "bioformats2raw.layout" in attributes:
+    attributes = _attributes(folder / group)
+    if not group and "multiscales" not in attributes and "bioformats2raw.layout" in attributes:
         attributes, group = _attributes(folder / "0"), "0"
     if "image-label" in attributes:
         raise NoImageError("a label image, not a picture")

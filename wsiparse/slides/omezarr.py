@@ -18,19 +18,26 @@ from typing import Any, Final
 import numpy as np
 import zarr
 from numpy.typing import NDArray
+from zarr.storage import LocalStore
 
 from wsiparse.errors import SlideNotFoundError, TileReadError, UnsupportedSlideError
+from wsiparse.slides.agreement import TileBytes
 from wsiparse.slides.files import hash_sampled
-from wsiparse.slides.multiscales import Multiscales, NoImageError, read_multiscales
+from wsiparse.slides.images import choose_image, image_fingerprint, image_note
+from wsiparse.slides.multiscales import Multiscales, NoImageError, read_images, read_multiscales
 from wsiparse.slides.pyramid import WHITE, PyramidSlide, SlideFacts, reopened
 from wsiparse.slides.quiet import quietly
 from wsiparse.slides.scale import GivenMpp, settle_mpp
+from wsiparse.slides.zarrguard import GuardedStore, claim_of
 from wsiparse.types import Box
 
 __all__ = ["ZarrSlide"]
 
 #: More bytes than any chunk has: reading one pixel decodes all of its chunk.
 _MOST_CHUNK_BYTES: Final = 1 << 28
+
+#: More chunks than are looked for one by one.
+_MOST_CHUNKS: Final = 1 << 21
 
 #: Files whose content is looked at for the fingerprint; of all others the name and the size.
 _SAMPLED_FILES: Final = 64
@@ -51,6 +58,7 @@ class ZarrSlide(PyramidSlide):
     ----------
     path : an existing folder
     mpp : the pixel size people give, or None
+    image : name or number of the image to read in a folder of several; None for the one that is the slide
 
     Raises
     ------
@@ -60,36 +68,43 @@ class ZarrSlide(PyramidSlide):
         If it holds no such image, or pixels that are not 8-bit RGB; the text is the bare reason.
     """
 
-    def __init__(self, path: Path, mpp: GivenMpp | None = None) -> None:
-        self._path, self._mpp = path, mpp
+    def __init__(self, path: Path, mpp: GivenMpp | None = None, image: str | None = None) -> None:
+        self._path, self._mpp, self._wanted = path, mpp, image
         self._closed = False
         try:
-            image = read_multiscales(path)
+            images = read_images(path)
+            number = choose_image([fact for fact, _ in images], image)
+            image_found = read_multiscales(path, images[number][1])
             with quietly():
-                levels = [zarr.open_array(path / image.group / level, mode="r") for level in image.levels]
-            sizes = _sizes(levels, image.axes)
+                levels = [_opened(path / image_found.group / level) for level in image_found.levels]
+            sizes = _sizes(levels, image_found.axes)
+            for array in levels:
+                array.store.claim = claim_of(array)  # type: ignore[attr-defined]
         except NoImageError as error:
             raise UnsupportedSlideError(str(error)) from error
         except _LIBRARY_ERRORS as error:
             raise UnsupportedSlideError(f"its arrays cannot be opened ({_reason(error)})") from error
-        self._image, self._levels = image, levels
+        self._image, self._levels = image_found, levels
+        fingerprint, self._files = _fingerprint(path, image_found)
         super().__init__(
             SlideFacts(
                 path=path,
                 reader="zarr",
                 vendor="ome-zarr",
                 level_sizes=sizes,
-                mpp=settle_mpp([image.claim], mpp, objective=None, vendor="ome-zarr", size=sizes[0]),
+                mpp=settle_mpp([image_found.claim], mpp, objective=None, vendor="ome-zarr", size=sizes[0]),
                 objective=None,
                 bounds=Box(0, 0, *sizes[0]),
                 background=WHITE,
-                fingerprint=_fingerprint(path, image),
-                tile_sizes=tuple(_across(array, image.axes) for array in levels),
+                fingerprint=image_fingerprint(fingerprint, number),
+                tile_sizes=tuple(_across(array, image_found.axes) for array in levels),
+                notes=tuple(filter(None, [image_note([fact for fact, _ in images], number)])),
+                image=number,
             )
         )
 
     def __reduce__(self) -> tuple[object, tuple[object, ...]]:
-        return reopened, (type(self), (self._path, self._mpp), self.facts)
+        return reopened, (type(self), (self._path, self._mpp, self._wanted), self.facts)
 
     def close(self) -> None:
         """Nothing to free; reading afterwards is an error all the same."""
@@ -99,7 +114,26 @@ class ZarrSlide(PyramidSlide):
         return True  # a folder's own state says nothing about the files in it
 
     def _print_anew(self) -> str:
-        return _fingerprint(self._path, self._image)
+        return image_fingerprint(_fingerprint(self._path, self._image)[0], self.facts.image)
+
+    def tile_bytes(self, stored: int) -> TileBytes | None:
+        """Where a stored level has chunks (of an array in shards: shards), by the files that are there."""
+        array, axes = self._levels[stored], self._image.axes
+        chunks = tuple(array.shards or array.chunks)
+        grid = {axis: -(-n // m) for axis, n, m in zip(axes, array.shape, chunks, strict=True)}
+        if math.prod(grid.values()) > _MOST_CHUNKS:
+            return None
+        size = dict(zip(axes, chunks, strict=True))
+        top = f"{self._image.levels[stored]}/"
+        counts = np.zeros((grid["y"], grid["x"]), np.int64)
+        for y, x in np.ndindex(*counts.shape):
+            place = {"y": y, "x": x}
+            keys = [
+                array.metadata.encode_chunk_key(tuple(place.get(axis, c if axis == "c" else 0) for axis in axes))
+                for c in range(grid.get("c", 1))
+            ]
+            counts[y, x] = min(self._files.get(top + key, 0) for key in keys)
+        return TileBytes(counts, (size["x"], size["y"]))
 
     def _read_level(self, level: int, box: Box) -> NDArray[np.uint8]:
         if self._closed:
@@ -115,6 +149,10 @@ class ZarrSlide(PyramidSlide):
             ) from error
         kept = [axis for axis in axes if axis in span]
         return np.ascontiguousarray(pixels.transpose([kept.index(axis) for axis in "yxc"]), dtype=np.uint8)
+
+
+def _opened(path: Path) -> _Array:
+    return zarr.open_array(GuardedStore(LocalStore(path, read_only=True)), mode="r")
 
 
 def _across(array: _Array, axes: str) -> tuple[int, int]:
@@ -157,8 +195,10 @@ def _sizes(levels: list[_Array], axes: str) -> tuple[tuple[int, int], ...]:
     return tuple(sizes)
 
 
-def _fingerprint(folder: Path, image: Multiscales) -> str:
+def _fingerprint(folder: Path, image: Multiscales) -> tuple[str, dict[str, int]]:
     """Identity by content: sha256 hex of the names and sizes of all files, and of samples of the content of some.
+
+    The files of the arrays, with their sizes, come with it.
 
     Raises
     ------
@@ -179,7 +219,7 @@ def _fingerprint(folder: Path, image: Multiscales) -> str:
             hash_sampled(digest, top / name)
     except OSError as error:
         raise SlideNotFoundError(f"{folder}: cannot be read ({error}). Check the drive and permissions.") from error
-    return digest.hexdigest()
+    return digest.hexdigest(), dict(files)
 
 
 def _files(top: Path, level: str) -> Iterator[tuple[str, int]]:

@@ -188,6 +188,8 @@ def _misread(skeleton: TiffSkeleton, vendor: str) -> str:
         return f"an Orientation tag of {skeleton.orientation}, by which OpenSlide turns every tile in its place"
     if vendor != "generic-tiff":
         return ""
+    if not skeleton.first_largest:
+        return "its first image is not its largest, and OpenSlide takes the first"
     if skeleton.bits != 8 or not skeleton.integer:
         return f"{skeleton.bits}-bit {'integer' if skeleton.integer else 'float'} pixels, only 8-bit RGB is supported"
     if skeleton.ome and skeleton.samples < 3:

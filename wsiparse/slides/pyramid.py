@@ -17,6 +17,7 @@ from wsiparse.coords import Frame
 from wsiparse.errors import SlideError, UnsupportedSlideError
 from wsiparse.slides.agreement import TileBytes
 from wsiparse.slides.files import FileState, file_fingerprint
+from wsiparse.slides.images import image_fingerprint
 from wsiparse.slides.metadata import Mpp
 from wsiparse.slides.resample import read_frame
 from wsiparse.types import Box
@@ -199,12 +200,12 @@ class PyramidSlide(ABC):
 
     def _may_have_changed(self) -> bool:
         # of a slide of several files, the one that names it tells nothing about the others
-        several = self.path.suffix.lower() in (".mrxs", ".dcm")
+        several = self.path.suffix.lower() == ".mrxs" or self.vendor == "dicom"
         return bool(self._state.facts) and (several or FileState.take(self.path) != self._state)
 
     def _print_anew(self) -> str:
         """The fingerprint as the files are now."""
-        return file_fingerprint(self.path)
+        return image_fingerprint(file_fingerprint(self.path), self.facts.image)
 
     def _read_used(self, level: int, box: Box) -> NDArray[np.uint8]:
         return self._read_level(self.facts.levels[level], box)

@@ -9,10 +9,11 @@ Layout after TIFF 6.0 (Adobe, 1992) sections 2 and 15, and BigTIFF (libtiff): 8-
 
 from __future__ import annotations
 
+import math
 import os
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -58,6 +59,7 @@ class TiffSkeleton:
     ome : whether it carries OME-XML
     tiled : whether the first image is made of tiles, not strips
     orientation : how a viewer should turn the first image (TIFF tag 274); 1 as it is stored
+    first_largest : whether no other image of the main chain has more pixels than the first
     """
 
     end: int
@@ -67,6 +69,7 @@ class TiffSkeleton:
     ome: bool
     tiled: bool
     orientation: int = 1
+    first_largest: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +129,7 @@ class _Reader:
         waiting = [self._number(head, self.head_size - self.inline, self.offset_format)]
         seen: set[int] = set()
         first: dict[int, _Entry] | None = None
+        pixels: list[int] = []
         while waiting and self.end <= self.size:
             offset = waiting.pop()
             if not offset:
@@ -137,13 +141,14 @@ class _Reader:
             if _NDPI in entries:
                 return TiffSkeleton(end=0, bits=8, samples=3, integer=True, ome=False, tiled=True)
             first = entries if first is None else first
+            pixels.append(math.prod(int(self._integers(entries.get(tag)).max(initial=0)) for tag in (_WIDTH, _HEIGHT)))
             self._check_image(entries, strips=_TILE_OFFSETS not in first)
             # levels of an OME-TIFF hang below its image; each may begin a chain of its own
             below = self._integers(entries.get(_SUB_DIRECTORIES))
             waiting += [following, *map(int, below[:_MOST_ENTRIES])]
         if first is None and self.end <= self.size:
             raise _DamagedError("it has no directory")
-        return self._skeleton(first or {})
+        return replace(self._skeleton(first or {}), first_largest=max(pixels, default=0) == (pixels or [0])[0])
 
     def _check_image(self, entries: dict[int, _Entry], *, strips: bool) -> None:
         """What one directory says of its image must fit together; `end` grows with its data.

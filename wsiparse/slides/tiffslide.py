@@ -1,15 +1,17 @@
-"""Slides read by tiffslide (tifffile underneath); the only module that imports it.
+"""Slides read by tifffile; what their metadata mean is tiffslide's word, except for OME-TIFF. Only here is it imported.
 
-It reads TIFFs that OpenSlide does not know, OME-TIFF and plain tiled TIFF among them. RGB and grey with 8 bits are
-taken, alpha is composited; everything else (16 bit, float, fluorescence channels, stacks) is refused with the reason,
-because guessing a display range would change counts.
+It reads TIFFs that OpenSlide does not know, OME-TIFF and plain tiled TIFF among them, and those that OpenSlide would
+misread. Tiles are fetched and decoded one by one, so that a damaged one costs only itself; slides that tiffslide puts
+together from several images are read through it.
+
+The Orientation tag is not applied: pixels and coordinates are as stored, which is what Bio-Formats and so QuPath show
+(`BaseTiffReader` of Bio-Formats 8 puts the tag among the metadata and reads the picture as it is).
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -21,13 +23,17 @@ from numpy.typing import NDArray
 from tiffslide import tiffslide as names
 
 from wsiparse.errors import TileReadError, UnsupportedSlideError
-from wsiparse.slides.codestream import claimed_size
+from wsiparse.slides.agreement import TileBytes
 from wsiparse.slides.files import file_fingerprint
 from wsiparse.slides.handles import Handles
+from wsiparse.slides.images import ImageFact, choose_image, image_fingerprint, image_note
 from wsiparse.slides.metadata import MppClaim, parse_colour, parse_number, tiff_claim
-from wsiparse.slides.pyramid import WHITE, PyramidSlide, SlideFacts, composite, reopened
+from wsiparse.slides.omexml import OmeImage, ome_images
+from wsiparse.slides.pyramid import WHITE, PyramidSlide, SlideFacts, reopened
 from wsiparse.slides.quiet import quietly
+from wsiparse.slides.samples import FULL_16_BIT, Meaning, meaning_of, to_rgb
 from wsiparse.slides.scale import GivenMpp, settle_mpp
+from wsiparse.slides.tiffpages import PageLevel
 from wsiparse.types import Box
 
 __all__ = ["TiffSlideSlide"]
@@ -39,53 +45,46 @@ _LIBRARY_ERRORS: Final = (
     TypeError, ValueError, struct.error, ElementTree.ParseError,
 )  # fmt: skip
 
-#: Microns per OME length unit; "pixel" and "reference frame" have none.
-_OME_UNIT_UM: Final[Mapping[str, float]] = {
-    "µm": 1.0, "μm": 1.0, "um": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6, "Å": 1e-4, "pm": 1e-6,
-}  # fmt: skip
+_INDEX, _COMPOSITION = "tiffslide.series-index", "tiffslide.series-composition"
 
-
-#: TIFF compressions whose data say a size of their own: JPEG, JPEG 2000 of several makers, WebP.
-_CLAIMING: Final = frozenset({6, 7, 33003, 33004, 33005, 34712, 50001})
-
-#: Of a tile, what is looked at before a codec sees it.
-_HEAD_BYTES: Final = 1 << 14
+#: Tiles of a 16-bit slide that are looked at for its range.
+_RANGE_TILES: Final = 64
+#: Glass in a bright-field scan is brighter than this; without a brighter pixel the range is not the one declared.
+_LEAST_BRIGHTEST: Final = 1 << 15
 
 
 class TiffSlideSlide(PyramidSlide):
-    """A TIFF that tiffslide understands.
+    """A TIFF that tifffile understands.
 
     Parameters
     ----------
     path : an existing file
     mpp : the pixel size people give, or None
+    image : name or number of the image to read in a file of several; None for the one that is the slide
 
     Raises
     ------
     UnsupportedSlideError
-        If the file is not such a TIFF or its pixels are not 8-bit RGB or grey; the text is the bare reason.
+        If the file is not such a TIFF or its pixels have no certain meaning as RGB; the text is the bare reason.
     """
 
-    def __init__(self, path: Path, mpp: GivenMpp | None = None) -> None:
-        self._path, self._mpp = path, mpp
-        self._handles = Handles(path.name, partial(_opened, path))
+    def __init__(self, path: Path, mpp: GivenMpp | None = None, image: str | None = None) -> None:
+        self._path, self._mpp, self._image = path, mpp, image
+        self._handles = Handles(path.name, partial(_Handle, path, image))
         try:
             handle = self._handles.get()
-            properties = dict(handle.properties)
-            self._axes = str(properties["tiffslide.series-axes"])
-            self._downsamples = tuple(float(d) for d in handle.level_downsamples)
-            sizes = tuple((int(w), int(h)) for w, h in handle.level_dimensions)
-            self._conversion = _conversion(handle, self._axes)
-            self._tiles = _tiles(handle, len(sizes))
-            claims = _mpp_claims(handle, properties)
-            vendor = str(properties.get(names.PROPERTY_NAME_VENDOR) or _kind(handle))
+            self._meaning = handle.meaning()
+            if self._meaning.top == FULL_16_BIT:
+                _check_range(handle)
+            claims = _mpp_claims(handle)
+            vendor = str(handle.properties.get(names.PROPERTY_NAME_VENDOR) or _kind(handle))
         except UnsupportedSlideError:
             self.close()
             raise
         except _LIBRARY_ERRORS as error:
             self.close()
             raise UnsupportedSlideError(_reason(error)) from error
-        objective = _objective(properties)
+        objective, sizes = _objective(handle.properties), handle.sizes
         super().__init__(
             SlideFacts(
                 path=path,
@@ -95,17 +94,26 @@ class TiffSlideSlide(PyramidSlide):
                 mpp=settle_mpp(claims, mpp, objective=objective, vendor=vendor, size=sizes[0]),
                 objective=objective,
                 bounds=Box(0, 0, *sizes[0]),
-                background=parse_colour(properties.get(names.PROPERTY_NAME_BACKGROUND_COLOR)) or WHITE,
-                fingerprint=file_fingerprint(path),
+                background=parse_colour(handle.properties.get(names.PROPERTY_NAME_BACKGROUND_COLOR)) or WHITE,
+                fingerprint=image_fingerprint(file_fingerprint(path), handle.image),
+                tile_sizes=tuple(level.tiles and level.tiles.tile for level in handle.levels),
+                directories=tuple(level.directory for level in handle.levels),
+                notes=handle.notes(),
+                image=handle.image,
             )
         )
 
     def __reduce__(self) -> tuple[object, tuple[object, ...]]:
-        return reopened, (type(self), (self._path, self._mpp), self.facts)
+        return reopened, (type(self), (self._path, self._mpp, self._image), self.facts)
 
     def close(self) -> None:
         """Close the handles of all threads."""
         self._handles.close()
+
+    def tile_bytes(self, stored: int) -> TileBytes | None:
+        """Where a stored level has data."""
+        levels = self._handles.get().levels
+        return levels[stored].tiles if levels else None
 
     def whole_level(self, level: int) -> NDArray[np.uint8]:
         """All pixels of a level, (h, w, 3) uint8.
@@ -117,20 +125,11 @@ class TiffSlideSlide(PyramidSlide):
         ValueError
             If the slide has been closed.
         """
-        return self._read_level(level, Box(0, 0, *self.level_sizes[level]))
+        return self._read_level(level, Box(0, 0, *self.facts.stored_sizes[level]))
 
     def _read_level(self, level: int, box: Box) -> NDArray[np.uint8]:
-        downsample = self._downsamples[level]
-        origin = (_level0_origin(box.x, downsample), _level0_origin(box.y, downsample))
-        tiles = list(self._tiles[level].inside(box))
         try:
-            if self._tiles[level].claims:
-                self._check_claims(tiles, self._tiles[level].tile)
-            pixels: NDArray[Any] = np.asarray(
-                self._handles.get().read_region(origin, level, (box.width, box.height), as_array=True)
-            )
-            if pixels.shape[:2] != (box.height, box.width):
-                raise ValueError(f"got {pixels.shape[1]} x {pixels.shape[0]} px")
+            pixels, holes = self._handles.get().read(level, box)
         except _LIBRARY_ERRORS as error:
             if self._handles.closed:
                 raise
@@ -138,81 +137,151 @@ class TiffSlideSlide(PyramidSlide):
                 f"{self._path.name}: cannot decode level {level}, x {box.x}-{box.x1}, y {box.y}-{box.y1} "
                 f"({_reason(error)}). Copy the slide again if the region matters."
             ) from error
-        rgb = _to_rgb(pixels, self._conversion, self.background)
-        for tile, _, count in tiles:
-            if not count:  # a sparse file leaves it out, and tifffile shows it black
-                rgb[tile.y - box.y : tile.y1 - box.y, tile.x - box.x : tile.x1 - box.x] = self.background
+        rgb = to_rgb(pixels, self._meaning, self.background)
+        for part in holes:
+            rgb[part.y - box.y : part.y1 - box.y, part.x - box.x : part.x1 - box.x] = self.background
         return rgb
 
-    def _check_claims(self, tiles: list[tuple[Box, int, int]], size: tuple[int, int]) -> None:
-        """`ValueError` for a tile whose data say that it is larger than a tile: codecs would allocate that first."""
-        with self._path.open("rb", buffering=0) as file:
-            for _, start, count in tiles:
-                file.seek(start)
-                claim = claimed_size(file.read(min(count, _HEAD_BYTES)))
-                if claim is not None and (claim[0] > size[0] or claim[1] > size[1]):
-                    raise ValueError(f"a tile of {size[0]} x {size[1]} px claims {claim[0]} x {claim[1]} px")
 
+class _Handle:
+    """An open file of one thread, and the image in it that is read.
 
-def _opened(path: Path) -> tiffslide.TiffSlide:
-    with quietly():
-        handle = tiffslide.TiffSlide(path)
-        try:
-            # both are parsed on first use, with warnings about vendors and metadata
-            _ = handle.properties, handle.level_dimensions
-        except _LIBRARY_ERRORS:
-            handle.close()
-            raise
-    return handle
-
-
-@dataclass(frozen=True, slots=True)
-class _Tiles:
-    """Where the tiles (or strips) of a level lie in the file.
-
-    Parameters
+    Attributes
     ----------
-    starts, counts : (rows, columns) int64, first byte and number of bytes; (0, 0) where this cannot be told
-    tile : (width, height), level px
-    claims : whether the data of a tile say how large it is
+    properties : tiffslide's, empty where it does not understand the file, and for OME-TIFF
+    image : number of the image
+    levels : of the image; empty where tiffslide puts it together from several
     """
 
-    starts: NDArray[np.int64]
-    counts: NDArray[np.int64]
-    tile: tuple[int, int]
-    claims: bool
+    def __init__(self, path: Path, image: str | None) -> None:
+        with quietly():
+            self._slide = tiffslide.TiffSlide(path)
+            try:
+                self.tiff = self._slide.ts_tifffile
+                self.properties = _properties(self._slide)
+                self.ome = ome_images(self.tiff.ome_metadata or "") if self.tiff.is_ome else ()
+                self.facts = _images(self.tiff, self.ome)
+                self.image = self._chosen(image)
+                self.levels = self._levels()
+            except (UnsupportedSlideError, *_LIBRARY_ERRORS):
+                self.close()
+                raise
 
-    def inside(self, box: Box) -> Iterator[tuple[Box, int, int]]:
-        """The tiles a box touches: the common part, level px, and where the tile lies."""
-        width, height = self.tile
-        rows = range(box.y // height, min(len(self.starts), -(-box.y1 // height)))
-        columns = range(box.x // width, min(self.starts.shape[1], -(-box.x1 // width)))
-        for row in rows:
-            for column in columns:
-                x, y = column * width, row * height
-                left, top = max(x, box.x), max(y, box.y)
-                part = Box(left, top, min(x + width, box.x1) - left, min(y + height, box.y1) - top)
-                yield part, int(self.starts[row, column]), int(self.counts[row, column])
+    def _chosen(self, image: str | None) -> int:
+        vendor = str(self.properties.get(names.PROPERTY_NAME_VENDOR) or "")
+        if image is not None or self.tiff.is_ome or not vendor or vendor == "generic-tiff":
+            return choose_image(self.facts, image)
+        return int(self.properties.get(_INDEX, 0))
+
+    def _levels(self) -> tuple[PageLevel, ...]:
+        if _COMPOSITION in self.properties and self.image == self.properties.get(_INDEX):
+            return ()
+        levels = [PageLevel(level, repeated=not self.tiff.is_ome) for level in self.tiff.series[self.image].levels]
+        like = (levels[0].samples, levels[0].frame.dtype)
+        return tuple(level for level in levels if (level.samples, level.frame.dtype) == like)
+
+    @property
+    def sizes(self) -> tuple[tuple[int, int], ...]:
+        """(width, height) of each level, px."""
+        if self.levels:
+            return tuple(level.size for level in self.levels)
+        return tuple((int(w), int(h)) for w, h in self._slide.level_dimensions)
+
+    def ome_image(self) -> OmeImage | None:
+        """What the OME-XML says about the image; None where it is no OME-TIFF or does not tell which it is."""
+        fitting = [one for one in self.ome if one.size == self.facts[self.image].size]
+        if len(self.ome) == len(self.facts):
+            return self.ome[self.image]
+        return fitting[0] if len(fitting) == 1 else None
+
+    def meaning(self) -> Meaning:
+        """How stored samples become RGB."""
+        if not self.levels:
+            page = self.tiff.series[self.image].keyframe
+            return meaning_of(page, int(page.samplesperpixel), None)
+        told = self.ome_image()
+        return meaning_of(self.levels[0].frame, self.levels[0].samples, told.significant_bits if told else None)
+
+    def notes(self) -> tuple[str, ...]:
+        """What users should know."""
+        notes = []
+        vendor = str(self.properties.get(names.PROPERTY_NAME_VENDOR) or "")
+        if self.tiff.is_ome or vendor in ("", "generic-tiff"):
+            notes.append(image_note(self.facts, self.image))
+        if self.levels and self.levels[0].pictures > 1:
+            notes.append(f"Of {self.levels[0].pictures} pictures of this size the first is read.")
+        turned = self.levels[0].frame.tags.valueof(274, 1) if self.levels else 1
+        if turned != 1:
+            notes.append(
+                f"Its Orientation tag ({turned}) is not applied: pixels and coordinates are as stored, as in QuPath."
+            )
+        return tuple(note for note in notes if note)
+
+    def read(self, level: int, box: Box) -> tuple[NDArray[Any], list[Box]]:
+        """Samples (h, w, samples) of a box inside a level, and the parts of it that the file does not have."""
+        if self.levels:
+            return self.levels[level].read(box)
+        downsample = float(self._slide.level_downsamples[level])
+        origin = (_level0_origin(box.x, downsample), _level0_origin(box.y, downsample))
+        pixels = np.asarray(self._slide.read_region(origin, level, (box.width, box.height), as_array=True))
+        if pixels.shape[:2] != (box.height, box.width):
+            raise ValueError(f"got {pixels.shape[1]} x {pixels.shape[0]} px")
+        return pixels, []
+
+    def close(self) -> None:
+        """Close the file."""
+        self._slide.close()
 
 
-def _tiles(handle: tiffslide.TiffSlide, levels: int) -> tuple[_Tiles, ...]:
-    none = _Tiles(np.zeros((0, 0), np.int64), np.zeros((0, 0), np.int64), (1, 1), claims=False)
-    if "tiffslide.series-composition" in handle.properties:
-        return (none,) * levels
-    out = []
-    for level in handle.ts_tifffile.series[handle.properties["tiffslide.series-index"]].levels[:levels]:
-        page = level.keyframe
-        tile = (
-            (page.tilewidth, page.tilelength)
-            if page.is_tiled
-            else (page.imagewidth, min(page.rowsperstrip, page.imagelength))
-        )
-        shape = (-(-page.imagelength // max(1, tile[1])), -(-page.imagewidth // max(1, tile[0])))
-        starts, counts = (np.asarray(v, np.int64) for v in (page.dataoffsets, page.databytecounts))
-        fits = len(starts) == len(counts) == shape[0] * shape[1] and min(tile) > 0
-        claims = int(page.compression) in _CLAIMING
-        out.append(_Tiles(starts.reshape(shape), counts.reshape(shape), tile, claims) if fits else none)
-    return tuple(out)
+def _properties(slide: tiffslide.TiffSlide) -> Mapping[str, Any]:
+    if slide.ts_tifffile.is_ome:
+        return {}  # of the first image, whatever that is
+    try:
+        return dict(slide.properties)
+    except _LIBRARY_ERRORS:
+        return {}
+
+
+def _images(tiff: Any, ome: tuple[OmeImage, ...]) -> tuple[ImageFact, ...]:
+    """What the file says about each of its images."""
+    facts = []
+    for k, series in enumerate(tiff.series):
+        frame = series.keyframe
+        size = (int(frame.imagewidth), int(frame.imagelength)) if frame is not None else (0, 0)
+        name = ome[k].name if len(ome) == len(tiff.series) else str(series.name) if tiff.is_ome else ""
+        facts.append(ImageFact(name, size, len(series.levels)))
+    if not facts:
+        raise UnsupportedSlideError("it holds no image")
+    return tuple(facts)
+
+
+def _check_range(handle: _Handle) -> None:
+    """Refuse 16-bit colour that nowhere reaches half of the range that it declares.
+
+    Raises
+    ------
+    UnsupportedSlideError
+        If no pixel of some tiles spread over the coarsest level does; the text is the bare reason.
+    """
+    level = len(handle.levels) - 1
+    width, height = handle.sizes[level]
+    brightest = 0
+    tiles = handle.levels[level].tiles if handle.levels else None
+    edge = tiles.tile if tiles is not None else (512, 512)
+    places = [(x, y) for y in range(0, height, edge[1]) for x in range(0, width, edge[0])]
+    for k in range(min(_RANGE_TILES, len(places))):
+        x, y = places[k * len(places) // min(_RANGE_TILES, len(places))]
+        try:
+            pixels, _ = handle.read(level, Box(x, y, min(edge[0], width - x), min(edge[1], height - y)))
+        except _LIBRARY_ERRORS:  # told when it is wanted
+            continue
+        brightest = max(brightest, int(pixels.max(initial=0)))
+        if brightest >= _LEAST_BRIGHTEST:
+            return
+    raise UnsupportedSlideError(
+        f"16-bit pixels without a declared range: none is brighter than {brightest} of {FULL_16_BIT}, so which value is "
+        "white is not certain. Convert it to 8 bits, or write SignificantBits into its OME-XML"
+    )
 
 
 def _level0_origin(x: int, downsample: float) -> int:
@@ -223,9 +292,9 @@ def _level0_origin(x: int, downsample: float) -> int:
     return origin
 
 
-def _kind(handle: tiffslide.TiffSlide) -> str:
+def _kind(handle: _Handle) -> str:
     """What kind of TIFF a file without a known vendor is."""
-    return "ome-tiff" if handle.ts_tifffile.is_ome else "generic-tiff"
+    return "ome-tiff" if handle.tiff.is_ome else "generic-tiff"
 
 
 def _reason(error: BaseException) -> str:
@@ -234,70 +303,30 @@ def _reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__
 
 
-def _conversion(handle: tiffslide.TiffSlide, axes: str) -> str:
-    """How stored samples become RGB: "rgb", "rgba", "premultiplied", "grey" or "inverted grey".
-
-    Raises
-    ------
-    UnsupportedSlideError
-        If there is no way that is certain.
-    """
-    series = handle.ts_tifffile.series[handle.properties["tiffslide.series-index"]]
-    page = series.keyframe
-    if series.dtype != np.uint8:
-        raise UnsupportedSlideError(f"{series.dtype} pixels, only 8-bit RGB is supported")
-    photometric = page.photometric.name
-    samples = 1 if axes == "YX" else int(series.shape[axes.index("C" if axes == "CYX" else "S")])
-    if axes == "YX" and photometric in ("MINISBLACK", "MINISWHITE"):
-        return "grey" if photometric == "MINISBLACK" else "inverted grey"
-    if axes == "YXS" and photometric in ("RGB", "YCBCR") and samples in (3, 4):
-        extra = [e.name for e in page.extrasamples]
-        if samples == 3 or "UNSPECIFIED" in extra:
-            return "rgb"
-        return "premultiplied" if "ASSOCALPHA" in extra else "rgba"
-    raise UnsupportedSlideError(
-        f"{samples} sample{'s' * (samples > 1)} per pixel, axes {axes}, {photometric.lower()}, only RGB is supported"
-    )
-
-
-def _to_rgb(pixels: NDArray[np.uint8], conversion: str, background: tuple[int, int, int]) -> NDArray[np.uint8]:
-    """(h, w, samples) uint8 to (h, w, 3)."""
-    if conversion == "rgb":
-        return np.ascontiguousarray(pixels[:, :, :3])
-    if conversion == "rgba":
-        return composite(pixels, background)
-    if conversion == "premultiplied":
-        # colour already times alpha: only the background's share is missing
-        share = np.array(background, np.uint32) * (255 - pixels[:, :, 3:].astype(np.uint32))
-        return np.minimum(pixels[:, :, :3] + (share + 127) // 255, 255).astype(np.uint8)
-    grey = pixels if conversion == "grey" else 255 - pixels
-    return np.repeat(grey, 3, axis=2)
-
-
-def _mpp_claims(handle: tiffslide.TiffSlide, properties: Mapping[str, Any]) -> list[MppClaim]:
-    get = properties.get
-    claims = []
-    if handle.ts_tifffile.is_ome:
-        claims.append(_ome_claim(handle.ts_tifffile.ome_metadata or ""))
-    claims.append(MppClaim("tiffslide.mpp-x", get(names.PROPERTY_NAME_MPP_X), get(names.PROPERTY_NAME_MPP_Y)))
+def _mpp_claims(handle: _Handle) -> list[MppClaim]:
+    get = handle.properties.get
+    if handle.tiff.is_ome:
+        told = handle.ome_image()
+        return [told.claim if told else MppClaim("OME PhysicalSize", None, None), _page_claim(handle)]
+    if handle.image != get(_INDEX, handle.image) or not handle.properties:
+        return [_page_claim(handle)]
+    claims = [MppClaim("tiffslide.mpp-x", get(names.PROPERTY_NAME_MPP_X), get(names.PROPERTY_NAME_MPP_Y))]
     raw = get("aperio.MPP")
     if raw is not None:
         claims = [MppClaim("aperio.MPP", raw, raw)] if "," in str(raw) else [*claims, MppClaim("aperio.MPP", raw, raw)]
     return [*claims, tiff_claim(get("tiff.XResolution"), get("tiff.YResolution"), get("tiff.ResolutionUnit"))]
 
 
-def _ome_claim(xml: str) -> MppClaim:
-    """PhysicalSizeX and -Y of the first image (OME schema 2016-06: the unit is um unless it says otherwise)."""
-    root = ElementTree.fromstring(xml)
-    pixels = next((e for e in root.iter() if e.tag.rpartition("}")[2] == "Pixels"), None)
-    if pixels is None:
-        return MppClaim("OME PhysicalSize", None, None)
-    found: list[object] = []
-    for axis in "XY":
-        value, unit = pixels.get(f"PhysicalSize{axis}"), pixels.get(f"PhysicalSize{axis}Unit", "µm")
-        micron, number = _OME_UNIT_UM.get(unit), parse_number(value)
-        found.append(value if number is None else round(number * micron, 9) if micron else f"{value} {unit}")
-    return MppClaim("OME PhysicalSize", *found)
+def _page_claim(handle: _Handle) -> MppClaim:
+    """The resolution of the image's own directory."""
+    tags = handle.tiff.series[handle.image].keyframe.tags
+    x, y, unit = (tags.valueof(name) for name in ("XResolution", "YResolution", "ResolutionUnit"))
+    numbers = [
+        n / d if d else None for n, d in (v if isinstance(v, tuple) else (v, 1) for v in (x, y)) if n is not None
+    ]
+    if len(numbers) != 2:
+        return tiff_claim(None, None, None)
+    return tiff_claim(*numbers, getattr(unit, "name", unit))
 
 
 def _objective(properties: Mapping[str, Any]) -> float | None:
