@@ -155,7 +155,7 @@ def test_a_magnification_is_no_pixel_size(value: float) -> None:
 
 @pytest.mark.parametrize("value", [0.0, -0.25, float("nan"), float("inf"), 0.01, 21.0, 0.00025])
 def test_what_is_given_must_be_believable(value: float) -> None:
-    with pytest.raises(MissingMppError, match="between 0.05 and 20"):
+    with pytest.raises(MissingMppError, match=r"between 0\.05 and 20"):
         told_mpp(value, "--override-mpp")
 
 
@@ -166,7 +166,7 @@ def test_every_reader_fills_replaces_and_pickles(tmp_path: Path, reader: str) ->
     with open_slide(has, slide_mpp=0.25, reader=reader) as slide:
         assert require_mpp(slide) == (0.5, 0.5)
         assert len(slide.mpp_notices) == 1
-        with pickle.loads(pickle.dumps(slide)) as again:  # noqa: S301  (our own bytes)
+        with pickle.loads(pickle.dumps(slide)) as again:
             assert (again.mpp, again.mpp_notices) == (slide.mpp, slide.mpp_notices)
     with open_slide(lacks, slide_mpp=0.25, reader=reader) as slide:
         assert require_mpp(slide) == (0.25, 0.25)
