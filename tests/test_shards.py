@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from wsiparse.errors import ConfigError
 from wsiparse.shards import (
     Shard,
+    array_job,
     array_variables,
     imbalance,
     longest_first,
@@ -122,6 +123,22 @@ def test_an_array_whose_shares_cannot_be_told_is_an_error_with_a_remedy(
 ) -> None:
     with pytest.raises(ConfigError, match=words):
         shard_from_environment(environment)
+
+
+@pytest.mark.parametrize(
+    ("environment", "name"),
+    [
+        ({}, None),
+        ({"SGE_TASK_ID": "undefined", "LSB_JOBINDEX": "0", "PBS_ARRAY_INDEX": ""}, None),
+        ({"WSIPARSE_SHARD_COUNT": "4", "SLURM_ARRAY_TASK_COUNT": "4"}, None),
+        (slurm(1, 1, 9, 1, 3), "SLURM_ARRAY_TASK_ID"),
+        ({"PBS_ARRAY_INDEX": "3"}, "PBS_ARRAY_INDEX"),
+        ({"PBS_ARRAYID": "3"}, "PBS_ARRAYID"),
+        ({"SGE_TASK_ID": "undefined", "LSB_JOBINDEX": "2"}, "LSB_JOBINDEX"),
+    ],
+)
+def test_a_job_of_an_array_is_known_by_its_index(environment: dict[str, str], name: str | None) -> None:
+    assert array_job(environment) == name
 
 
 def test_the_variables_that_are_set_are_listed() -> None:

@@ -215,9 +215,9 @@ def _check_enlargement(slide: Slide, info: EngineInfo) -> None:
     times = max(mpp) / info.mpp
     if times > MAX_ENLARGEMENT * (1 + SNAP):
         raise PlanError(
-            f"{slide.path.name}: pixels of {max(mpp):.4g} um ({slide.mpp_source}) are too coarse for this engine, which "
-            f"sees {info.mpp:g} um per px: they would be enlarged {times:.3g}-fold. Take a scan with pixels of at most "
-            f"{MAX_ENLARGEMENT * info.mpp:g} um, or give the right size with --override-mpp if this one is wrong."
+            f"{slide.path.name}: pixels of {max(mpp):.4g} um ({slide.mpp_source}) are too coarse for this engine, "
+            f"which sees {info.mpp:g} um per px: they would be enlarged {times:.3g}-fold. Take a scan with pixels of "
+            f"at most {MAX_ENLARGEMENT * info.mpp:g} um, or replace a wrong size with --override-mpp."
         )
 
 

@@ -15,7 +15,15 @@ import numpy as np
 
 from wsiparse.errors import ConfigError
 
-__all__ = ["Shard", "array_variables", "imbalance", "longest_first", "shard_from_environment", "shard_from_text"]
+__all__ = [
+    "Shard",
+    "array_job",
+    "array_variables",
+    "imbalance",
+    "longest_first",
+    "shard_from_environment",
+    "shard_from_text",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +84,16 @@ def array_variables(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: environment[name] for name in sorted(_VARIABLES) if environment.get(name)}
 
 
+def array_job(environment: Mapping[str, str]) -> str | None:
+    """The variable that says which job of an array this is, or None outside of an array."""
+    for name, *_ in _ARRAYS:
+        index = environment.get(name, "")
+        # SGE says "undefined" outside of arrays, LSF 0
+        if index.isdigit() and not (name == "LSB_JOBINDEX" and index == "0"):
+            return name
+    return None
+
+
 def shard_from_environment(environment: Mapping[str, str]) -> Shard | None:
     """The share that a Slurm, PBS, SGE or LSF array job is, or None outside of an array.
 
@@ -88,34 +106,32 @@ def shard_from_environment(environment: Mapping[str, str]) -> Shard | None:
     ConfigError
         If an index is given but the number of jobs is not known, or the indices are not evenly spaced.
     """
-    for name, first, last, step, count in _ARRAYS:
-        index = environment.get(name, "")
-        if not index.isdigit():  # SGE says "undefined" outside of arrays
-            continue
-        if name == "LSB_JOBINDEX" and index == "0":  # LSF: not an array
-            continue
-        told = environment.get("WSIPARSE_SHARD_COUNT") or ""
-        low = int(environment.get(first) or 1) if first else 1
-        stride = _number(environment, step, 1)
-        if told:
-            if not told.isdigit():
-                raise ConfigError(f"WSIPARSE_SHARD_COUNT is '{told}': expected the number of array jobs, such as 64.")
-            # some jobs of an array submitted again have other first and last indices than the whole array
-            return Shard(int(index) + (low == 0), int(told), name)
-        high = environment.get(last) or ""
-        if not high.isdigit():
-            raise ConfigError(
-                f"{name} is {index}, but the number of array jobs is not told. Set WSIPARSE_SHARD_COUNT=N, give "
-                "--shard i/N, or --shard none to do everything here."
-            )
-        n = (int(high) - low) // stride + 1
-        if count and environment.get(count, "").isdigit() and int(environment[count]) != n:
-            raise ConfigError(
-                f"{name}: {environment[count]} array jobs with indices {low}-{high} are not evenly spaced. Use an "
-                "array such as 1-64, or give --shard i/N."
-            )
-        return Shard(_rank(int(index), low, stride, name), n, name)
-    return None
+    name = array_job(environment)
+    if name is None:
+        return None
+    index = environment[name]
+    first, last, step, count = next(row[1:] for row in _ARRAYS if row[0] == name)
+    told = environment.get("WSIPARSE_SHARD_COUNT") or ""
+    low = int(environment.get(first) or 1) if first else 1
+    stride = _number(environment, step, 1)
+    if told:
+        if not told.isdigit():
+            raise ConfigError(f"WSIPARSE_SHARD_COUNT is '{told}': expected the number of array jobs, such as 64.")
+        # some jobs of an array submitted again have other first and last indices than the whole array
+        return Shard(int(index) + (low == 0), int(told), name)
+    high = environment.get(last) or ""
+    if not high.isdigit():
+        raise ConfigError(
+            f"{name} is {index}, but the number of array jobs is not told. Set WSIPARSE_SHARD_COUNT=N, give "
+            "--shard i/N, or leave --shard out to do everything here."
+        )
+    n = (int(high) - low) // stride + 1
+    if count and environment.get(count, "").isdigit() and int(environment[count]) != n:
+        raise ConfigError(
+            f"{name}: {environment[count]} array jobs with indices {low}-{high} are not evenly spaced. Use an "
+            "array such as 1-64, or give --shard i/N."
+        )
+    return Shard(_rank(int(index), low, stride, name), n, name)
 
 
 def longest_first(sizes: Sequence[int], count: int) -> list[list[int]]:

@@ -37,7 +37,15 @@ from wsiparse.slide_report import redo_slide_report
 from wsiparse.slides import Slide, open_slide
 from wsiparse.types import SlideSummary
 from wsiparse.version import own_version
-from wsiparse.write.manifest import done_record, file_name, full_name, report_record, slide_folder, summary_of, write_text
+from wsiparse.write.manifest import (
+    done_record,
+    file_name,
+    full_name,
+    report_record,
+    slide_folder,
+    summary_of,
+    write_text,
+)
 from wsiparse.write.parts import output_error
 from wsiparse.write.publish import desk, publish_desk
 

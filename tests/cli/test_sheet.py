@@ -44,9 +44,6 @@ def test_plan_takes_mpp_and_region_of_each_row(wsiparse: Callable, cohort: Path)
 
 
 def test_options_count_where_a_row_says_nothing(wsiparse: Callable, cohort: Path) -> None:
-    planned = plans(wsiparse("plan", cohort, "--json", "--slide-mpp", "1.0"))
-    ratio = planned["whole"]["analysed_mm2"] / planned["bare"]["analysed_mm2"]
-    assert ratio == pytest.approx(4, rel=0.2)
     right = cohort.parent / "right.geojson"
     text = (cohort.parent / "left.geojson").read_text(encoding="ascii")
     right.write_text(text.replace("[0,", "[320,"), encoding="ascii")
@@ -54,6 +51,18 @@ def test_options_count_where_a_row_says_nothing(wsiparse: Callable, cohort: Path
     before = plans(wsiparse("plan", cohort, "--json"))
     assert narrowed["part"]["analysed_mm2"] == before["part"]["analysed_mm2"]
     assert narrowed["whole"]["analysed_mm2"] < before["whole"]["analysed_mm2"]
+
+
+def test_the_mpp_of_a_row_and_of_the_option_fill_gaps_only(wsiparse: Callable, cohort: Path) -> None:
+    (cohort.parent / "bare.svs").rename(cohort.parent / "other.svs")
+    cohort.write_text("slide;mpp;roi\nother.svs;;\npart.svs;;left.geojson\nwhole.svs;0.25;\n", encoding="ascii")
+    said = wsiparse("plan", cohort, "--json", "--slide-mpp", "1.0")
+    planned = plans(said)
+    ratio = planned["other"]["analysed_mm2"] / planned["whole"]["analysed_mm2"]
+    assert ratio == pytest.approx(4, rel=0.2)  # 1.0 fills the gap of one slide, and no other is touched
+    assert "whole.svs: 0.25 um per px (--slide-mpp or slides.csv) is NOT used" in said.err
+    assert "part.svs: 1 um per px (--slide-mpp or slides.csv) is NOT used" in said.err
+    assert "other.svs: 1 um per px does not fit the objective of 20x" in said.err  # it is what the row leaves open
 
 
 def test_info_takes_the_mpp_of_a_row_and_says_so(wsiparse: Callable, cohort: Path) -> None:

@@ -146,6 +146,8 @@ def test_slide_shards_of_an_array_job_merged_give_the_bytes_of_one_run(slide: Pa
             tmp_path / "slides",
             "-o",
             tmp_path / "shards",
+            "--shard",
+            "auto",
             *SETTINGS,
             SLURM_ARRAY_TASK_ID=str(i),
             SLURM_ARRAY_TASK_MIN="0",

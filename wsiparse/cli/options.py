@@ -96,9 +96,9 @@ def shard_options(function: F) -> F:
         [
             click.option(
                 "--shard",
-                default="auto",
                 metavar="i/N|auto|none",
-                help="Do the i-th of N shares; auto reads the variables of Slurm, PBS, SGE and LSF array jobs.",
+                help="Do the i-th of N shares; auto reads i and N from the variables of Slurm, PBS, SGE and LSF array "
+                "jobs. Default: everything that is given, also in a job of an array.",
             ),
             click.option(
                 "--shard-by",

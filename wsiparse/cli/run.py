@@ -65,7 +65,7 @@ def command(
     config_file: Path | None,
     prompts: tuple[str, ...],
     roi: Path | None,
-    shard: str,
+    shard: str | None,
     shard_by: str,
     stage_dir: Path | None,
     overwrite: bool,
@@ -78,7 +78,8 @@ def command(
     SLIDES are files, folders, patterns, addresses such as https://... and s3://..., or a slides.csv that lists them
     (columns slide, mpp, roi). What is done already is skipped, what was interrupted goes on, and a slide that fails
     does not stop the others.
-    Exit code: 0 done, 1 error, 2 wrong usage, 3 some slides or tiles failed, 130 / 143 stopped by a signal.
+    Exit code: 0 done, 1 error, 2 wrong usage, 3 some slides or tiles failed or a shard without a slide,
+    130 / 143 stopped by a signal.
 
     Example: wsiparse run slides/ -o results --prompt "inflammatory cells" --prompt nuclei
     """
@@ -107,12 +108,18 @@ def command(
     jobs = [Job(one.slide, one.mpp, one.roi or roi, one.override_mpp) for one in listed]
     if retry_failed:
         jobs = _failed(jobs, results_dir)
+    given = len(jobs)
     if share is not None and shard_by == "slides":
         jobs = _own_slides(jobs, share)
     check_results_folder(results_dir)
-    if not jobs:
-        click.echo("nothing to do: no slide " + ("failed in an earlier run" if retry_failed else "in this shard"))
+    if not jobs and retry_failed:
+        click.echo(
+            "nothing to do: no slide failed in an earlier run" + (f", or none is left for shard {share}" * bool(given))
+        )
         return 0
+    if not jobs:
+        click.echo(f"error: {_empty(share, given)}", err=True)
+        return 3
     tally = _Tally(len(jobs))
     with (
         stopping(),
@@ -195,17 +202,39 @@ def _scheduler(name: str, device: str) -> tuple[str, Sequence[str]]:
     return name, gpus
 
 
-def _shard(text: str) -> Shard | None:
-    from wsiparse.shards import shard_from_environment, shard_from_text
+def _shard(text: str | None) -> Shard | None:
+    """The share that was asked for, or None for everything; an array that nobody asked about is mentioned once."""
+    from wsiparse.shards import array_job, shard_from_environment, shard_from_text
 
     if text == "none":
+        return None
+    if text is None:
+        name = array_job(os.environ)
+        if name is not None:
+            click.echo(
+                f"notice: {name}={os.environ[name]}: a job of an array, which does all it is given; --shard auto shares"
+                " the slides out among the jobs",
+                err=True,
+            )
         return None
     if text != "auto":
         return shard_from_text(text)
     share = shard_from_environment(os.environ)
-    if share is not None:
-        click.echo(f"shard {share} (from {share.source}); --shard none does everything here", err=True)
+    if share is None:
+        click.echo("notice: --shard auto: not a job of an array, so everything is done here", err=True)
+    else:
+        click.echo(f"shard {share} (from {share.source}); without --shard everything is done here", err=True)
     return share
+
+
+def _empty(share: Shard | None, slides: int) -> str:
+    """Why a job of an array has no slide, and what to do: its command may have meant a slide of its own."""
+    assert share is not None, "without shares there are slides"
+    return (
+        f"shard {share} (from {share.source}) has no slide: {slides} slide(s) for {share.count} jobs, and others do "
+        "them. Leave --shard out if this job should do what it was given; else nothing is missing, and an array of at "
+        f"most {slides} jobs has no empty ones."
+    )
 
 
 def _own_slides(jobs: list[Job], share: Shard) -> list[Job]:

@@ -122,7 +122,7 @@ def judge_gpus(facts: TorchFacts, driver: str | None, environment: Mapping[str, 
 
 
 def check_scheduler(environment: Mapping[str, str]) -> Iterator[Check]:
-    """What a batch system says, and the share of the work that a run would take because of it."""
+    """What a batch system says, and the share of the work that a run would take if it is told to."""
     seen = {name: environment[name] for name in sorted(environment) if _VARIABLES.fullmatch(name)}
     seen |= array_variables(environment)
     if not seen:
@@ -132,7 +132,11 @@ def check_scheduler(environment: Mapping[str, str]) -> Iterator[Check]:
     try:
         shard = shard_from_environment(environment)
     except ConfigError as error:
-        yield problem("shard", str(error), "Set the array as the line says, or give --shard.")
+        yield note(
+            "shard", str(error), "For --shard auto set the array as the line says; without --shard nothing is shared."
+        )
         return
     if shard is not None:
-        yield good("shard", f"wsiparse run takes share {shard} here (from {shard.source})")
+        yield good(
+            "shard", f"with --shard auto a run takes share {shard} here (from {shard.source}), without it everything"
+        )

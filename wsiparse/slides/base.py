@@ -23,7 +23,7 @@ from wsiparse.slides.files import check_file, expanded, picture_kind
 from wsiparse.slides.magic import looks_like
 from wsiparse.slides.multiscales import is_zarr_folder
 from wsiparse.slides.pyramid import PyramidSlide
-from wsiparse.slides.scale import GivenMpp, given_mpp
+from wsiparse.slides.scale import MAX_GLASS_MM, GivenMpp, given_mpp
 from wsiparse.slides.soundness import by_content, by_size
 from wsiparse.slides.tiff import TiffSkeleton, tiff_skeleton
 from wsiparse.types import Box
@@ -324,7 +324,10 @@ def overview_frame(slide: Slide, target_mpp: float) -> Frame:
     mpp = require_mpp(slide)
     frame = frame_at(slide.size, mpp, target_mpp)
     width, height = (max(1, math.ceil(n / f - 1e-9)) for n, f in zip(slide.size, frame.downsample, strict=True))
-    if width * height > _MOST_OVERVIEW_PX:
+    if (
+        width * height > _MOST_OVERVIEW_PX
+        or max(n * m for n, m in zip(slide.size, mpp, strict=True)) > 1000 * MAX_GLASS_MM
+    ):
         mm = " x ".join(f"{n * m / 1000:.0f}" for n, m in zip(slide.size, mpp, strict=True))
         raise PlanError(
             f"{slide.path.name}: {slide.size[0]} x {slide.size[1]} px of {mpp[0]:g} um ({slide.mpp_source}) are {mm} "

@@ -43,7 +43,8 @@ _OF_LENSES: Final = ((3.0, 14.0), (1.2, 35.0))
 _ODD_PIXEL: Final = 1.25
 _IMPOSSIBLE_PIXEL: Final = 4.0
 
-#: The largest glass is 4 x 6 inches (102 x 152 mm); the usual one 26 x 76, a double one 52 x 76.
+#: The largest glass is 4 x 6 inches (102 x 152 mm); the usual one 26 x 76, a double one 52 x 76. What is larger than
+#: any is refused where it is first looked at (`base.overview_frame`).
 MAX_GLASS_MM: Final = 160.0
 _USUAL_GLASS_MM: Final = (60.0, 80.0)
 
@@ -82,8 +83,8 @@ def told_mpp(value: float, name: str) -> float:
     """
     if value in _MAGNIFICATIONS:
         raise MissingMppError(
-            f"{name} {value:g} is a magnification, not a pixel size: {value:g}x is about {10 / value:.2g} um per pixel. "
-            f"Give the size of a full-resolution pixel in um, here perhaps {name} {10 / value:.2g}."
+            f"{name} {value:g} is a magnification, not a pixel size: {value:g}x is about {10 / value:.2g} um per "
+            f"pixel. Give the size of a full-resolution pixel in um, here perhaps {name} {10 / value:.2g}."
         )
     number = checked_mpp(value)
     if number is None:
@@ -150,8 +151,8 @@ def settle_mpp(
     if max(abs(v / given.fill - 1) for v in own.value) <= _ROUNDING:
         return own
     notice = (
-        f"{FILLED} {given.fill:g} is not used: the slide's own pixel size is {_size(own.value)} um ({own.source}). "
-        f"If that is wrong, --override-mpp {given.fill:g} replaces it."
+        f"{given.fill:g} um per px ({FILLED}) is NOT used: the slide's own pixel size is {_size(own.value)} um "
+        f"({own.source}). If that is wrong, --override-mpp {given.fill:g} replaces it."
     )
     return replace(own, notices=(notice, *own.notices))
 
@@ -200,9 +201,10 @@ class _Facts:
     def misfits(self, mpp: tuple[float, float]) -> tuple[str, tuple[str, ...]]:
         """Why a pixel size is impossible, or "", and sentences about what is only odd."""
         faults, doubts = [], []
-        for fault, doubt in (self._axes(mpp), self._magnification(mpp), self._glass(mpp)):
+        for fault, doubt in (self._axes(mpp), self._magnification(mpp)):
             faults += [fault] if fault else []
             doubts += [doubt] if doubt else []
+        doubts += [large] if (large := self._large(mpp)) else []
         if self.objective is None and not faults and (odd := _unusual(mpp)):
             doubts.append(odd)
         return "; ".join(faults), tuple(doubts)
@@ -229,14 +231,15 @@ class _Facts:
             return "", ""
         return "", f"{what}. Compare with the scanner; --override-mpp {expected:.2g} replaces it."
 
-    def _glass(self, mpp: tuple[float, float]) -> tuple[str, str]:
+    def _large(self, mpp: tuple[float, float]) -> str:
+        """What to say of a slide between usual glass and the largest there is."""
         sides = sorted(n * m / 1000 for n, m in zip(self.size, mpp, strict=True))
-        mm = f"{sides[0]:.0f} x {sides[1]:.0f} mm"
-        if sides[1] > MAX_GLASS_MM:
-            return f"the slide would be {mm}, larger than any glass", ""
-        if sides[0] > _USUAL_GLASS_MM[0] or sides[1] > _USUAL_GLASS_MM[1]:
-            return "", f"the slide is {mm} with pixels of {_size(mpp)} um, larger than most glass: is the size right?"
-        return "", ""
+        if sides[1] > MAX_GLASS_MM or (sides[0] <= _USUAL_GLASS_MM[0] and sides[1] <= _USUAL_GLASS_MM[1]):
+            return ""
+        return (
+            f"with pixels of {_size(mpp)} um the slide is {sides[0]:.0f} x {sides[1]:.0f} mm, larger than most glass. "
+            "Compare with the scanner; --override-mpp replaces the size."
+        )
 
 
 def _unusual(mpp: tuple[float, float]) -> str:
