@@ -95,6 +95,7 @@ class RunConfig(_Strict):
     slurm: SlurmConfig = SlurmConfig()
     whole_slide: bool = False
     reader: Literal["auto", "direct", "tiffslide", "openslide", "image", "zarr"] = "auto"
+    image: str | None = None
     coords: Literal["qupath", "level0"] = "qupath"
     compartments: Literal["auto", "roi", "none"] | None = None
     labels: bool = True

@@ -68,7 +68,7 @@ def _finish(slide: UnfinishedSlide, results: Path, engines: _Engines, progress: 
     try:
         with Stager(None, [path]) as stager, stager.slide(0) as source:
             return run_slide(
-                Job(path, facts["slide_mpp"], roi, facts.get("override_mpp")),
+                Job(path, facts["slide_mpp"], roi, facts.get("override_mpp"), facts.get("image")),
                 results,
                 config,
                 engines.of(config),

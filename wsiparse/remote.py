@@ -36,6 +36,9 @@ __all__ = ["MAX_DEATHS", "FillTask", "Filled", "Workplace", "fill_on_worker"]
 
 MAX_DEATHS: Final = 2
 
+#: How a slide was opened: its file, pixel sizes, reader and image.
+_Opened = tuple[Path, float | None, float | None, str, str | None]
+
 
 @dataclass(frozen=True, slots=True)
 class FillTask:
@@ -44,7 +47,7 @@ class FillTask:
     Parameters
     ----------
     source : the slide's file, as the worker sees it
-    slide_mpp, override_mpp, reader : how it is opened
+    slide_mpp, override_mpp, reader, image : how it is opened
     scale : prompts and engine of the pass
     plan : JSON file of the tile plan
     plan_digest : of that plan
@@ -57,6 +60,7 @@ class FillTask:
     slide_mpp: float | None
     override_mpp: float | None
     reader: str
+    image: str | None
     scale: Scale
     plan: Path
     plan_digest: str
@@ -71,17 +75,21 @@ class Workplace:
     def __init__(self) -> None:
         self.recognizers = Recognizers()
         self._lock = threading.Lock()
-        self._slides: OrderedDict[tuple[Path, float | None, float | None, str], tuple[Slide, list[int]]] = OrderedDict()
+        self._slides: OrderedDict[_Opened, tuple[Slide, list[int]]] = OrderedDict()
         self._plans: OrderedDict[str, TilePlan] = OrderedDict()
 
     @contextmanager
     def slide(self, task: FillTask) -> Iterator[Slide]:
         """The task's slide, open; the last two stay open."""
-        key = (task.source, task.slide_mpp, task.override_mpp, task.reader)
+        key = (task.source, task.slide_mpp, task.override_mpp, task.reader, task.image)
         with self._lock:
             if key not in self._slides:
                 slide = open_slide(
-                    task.source, slide_mpp=task.slide_mpp, override_mpp=task.override_mpp, reader=task.reader
+                    task.source,
+                    slide_mpp=task.slide_mpp,
+                    override_mpp=task.override_mpp,
+                    reader=task.reader,
+                    image=task.image,
                 )
                 self._slides[key] = (slide, [0])
             self._slides.move_to_end(key)

@@ -8,7 +8,7 @@ from pathlib import Path
 from wsiparse.config import RunConfig
 from wsiparse.prepare import Prepared
 from wsiparse.progress import Progress
-from wsiparse.slides import Slide
+from wsiparse.slides import Slide, missing_mm2
 
 __all__ = ["Site"]
 
@@ -50,5 +50,8 @@ class Site:
             "mpp_notices": list(slide.mpp_notices),
             "vendor": slide.vendor,
             "reader": slide.reader,
+            "image": slide.image,
+            "notes": list(slide.notes),
+            "missing_mm2": missing_mm2(slide),
             "bounds": [slide.bounds.x, slide.bounds.y, slide.bounds.width, slide.bounds.height],
         }

@@ -34,7 +34,7 @@ from wsiparse.schedule import Cluster, Crew, Here, peak_rss_bytes
 from wsiparse.shards import Shard
 from wsiparse.site import Site
 from wsiparse.slide_report import redo_slide_report
-from wsiparse.slides import Slide, open_slide
+from wsiparse.slides import Slide, missing_mm2, open_slide
 from wsiparse.types import SlideSummary
 from wsiparse.version import own_version
 from wsiparse.write.manifest import (
@@ -69,12 +69,14 @@ class Job:
     slide_mpp : microns per level-0 px where the metadata have none, or None
     roi : GeoJSON file of the regions to analyse, or None
     override_mpp : microns per level-0 px instead of what the metadata say, or None
+    image : name or number of the image in a file of several, or None
     """
 
     path: Path | str
     slide_mpp: float | None = None
     roi: Path | None = None
     override_mpp: float | None = None
+    image: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,7 @@ class _Call:
     source: Path
     slide_mpp: float | None
     override_mpp: float | None
+    image: str | None
     run: str
     rank: int
 
@@ -155,8 +158,9 @@ def run_slide(
     folder = slide_folder(results, job.path)
     slide_mpp, override_mpp = job.slide_mpp or config.slide_mpp, job.override_mpp or config.override_mpp
     source = source or Path(job.path)
+    image = job.image or config.image
     with open_slide(
-        source, slide_mpp=slide_mpp, override_mpp=override_mpp, reader=config.reader, threads=crew.workers
+        source, slide_mpp=slide_mpp, override_mpp=override_mpp, reader=config.reader, image=image, threads=crew.workers
     ) as slide:
         _tell_scale(slide, file_name(job.path), progress)
         prepared = prepare(slide, config, engine, job.roi)
@@ -170,7 +174,7 @@ def run_slide(
             shutil.rmtree(work, ignore_errors=True)
         arrivals = Arrivals(_open_work(work, job, config, prepared))
         missing = _missing(arrivals, shard and shard.of_slide(folder.name), again=compute)
-        call = _Call(source, slide_mpp, override_mpp, run, rank)
+        call = _Call(source, slide_mpp, override_mpp, image, run, rank)
         with _slide_log(folder / "log.txt"), desk(folder) as own:
             site = Site(slide, folder, work, own, prepared, config, crew.workers, progress)
             _log_begin(site, job, arrivals, missing)
@@ -210,7 +214,7 @@ def run_slide(
 
 def _tell_scale(slide: Slide, name: str, progress: Progress) -> None:
     """What people should know about the slide's pixel size, before any work is done at it."""
-    for notice in slide.mpp_notices:
+    for notice in (*slide.mpp_notices, *slide.notes):
         progress.say(f"notice: {name}: {notice}")
 
 
@@ -246,6 +250,7 @@ def _open_work(work: Path, job: Job, config: RunConfig, prepared: Prepared) -> l
         "address": isinstance(job.path, str),
         "slide_mpp": job.slide_mpp,
         "override_mpp": job.override_mpp,
+        "image": job.image,
         "roi": str(job.roi.absolute()) if job.roi is not None else None,
         "digest": prepared.digest,
         "parts": [len(own) for own in chunks],
@@ -274,7 +279,10 @@ def _missing(arrivals: Arrivals, shard: Shard | None, *, again: bool) -> list[tu
 def _log_begin(site: Site, job: Job, arrivals: Arrivals, missing: list[tuple[int, Chunk]]) -> None:
     log.info("wsiparse %s: %s, %s", own_version(), job.path, site.prepared.title)
     log.info("mpp %s (%s)", site.slide.mpp, site.slide.mpp_source)
-    for notice in site.slide.mpp_notices:
+    absent = missing_mm2(site.slide)
+    if absent:
+        log.warning("%.3f mm2 of the slide are not in the file; they are background here", absent)
+    for notice in (*site.slide.mpp_notices, *site.slide.notes):
         log.warning("scale: %s", notice)
     for p in site.prepared.passes:
         log.info("%d tiles of %d px at %.4g um/px", len(p.plan), p.plan.grid.tile, p.plan.frame.mean_mpp)
@@ -371,6 +379,7 @@ def _tasks(site: Site, missing: list[tuple[int, Chunk]], call: _Call) -> list[Fi
             slide_mpp=call.slide_mpp,
             override_mpp=call.override_mpp,
             reader=site.config.reader,
+            image=call.image,
             scale=passes[k].scale,
             plan=site.work / f"scale-{k}" / "plan.json",
             plan_digest=digests[k],

@@ -207,8 +207,8 @@ def test_a_passing_openslide_error_is_retried_once(pyramid: Path, monkeypatch: p
             raise openslide.OpenSlideError("network hiccup")
         return real(self, *args)
 
-    monkeypatch.setattr(openslide.OpenSlide, "read_region", flaky)
     with open_slide(pyramid, reader="openslide") as slide:
+        monkeypatch.setattr(openslide.OpenSlide, "read_region", flaky)
         np.testing.assert_array_equal(slide.read(Box(0, 0, 9, 9), scaled(1)), PICTURE[:9, :9])
         with pytest.raises(TileReadError, match="network hiccup"):
             slide.read(Box(0, 0, 9, 9), scaled(1))
@@ -334,8 +334,10 @@ def test_tiffslide_turns_grey_and_alpha_into_rgb(tmp_path: Path, samples: int, e
 @pytest.mark.parametrize(
     ("array", "options", "words"),
     [
-        (np.zeros((64, 64, 3), np.uint16), {"photometric": "rgb"}, "only 8-bit RGB"),
+        (np.zeros((64, 64, 3), np.uint16), {"photometric": "rgb"}, "without a declared range|only 8-bit RGB"),
         (np.zeros((64, 64, 3), np.float32), {"photometric": "rgb"}, "only 8-bit RGB"),
+        (np.zeros((64, 64), np.uint16), {"photometric": "minisblack"}, "only 8-bit RGB"),
+        (np.zeros((64, 64, 3), np.int8), {"photometric": "rgb"}, "only 8-bit RGB"),
         (np.zeros((5, 64, 64), np.uint8), {"photometric": "minisblack", "metadata": {"axes": "CYX"}}, "only RGB"),
     ],
 )

@@ -24,6 +24,7 @@ def command(
     recursive: bool,
     ext: tuple[str, ...],
     reader: str | None,
+    image: str | None,
     as_json: bool,
 ) -> int:
     """Describe SLIDES: vendor, size, levels, mpp, objective, bounds, reader used, estimated tissue.
@@ -45,7 +46,7 @@ def command(
             try:
                 with stager.slide(k) as source:
                     sizes = (one.mpp or slide_mpp, one.override_mpp or override_mpp)
-                    fact = {"slide": one.shown, **_facts(source, *sizes, reader or "auto")}
+                    fact = {"slide": one.shown, **_facts(source, *sizes, reader or "auto", one.image or image)}
             except WsiparseError as err:
                 failed += 1
                 click.echo(f"error: {err}", err=True)
@@ -60,12 +61,14 @@ def command(
     return 3 if failed else 0
 
 
-def _facts(path: Path, slide_mpp: float | None, override_mpp: float | None, reader: str) -> dict[str, Any]:
+def _facts(
+    path: Path, slide_mpp: float | None, override_mpp: float | None, reader: str, image: str | None
+) -> dict[str, Any]:
     from wsiparse.prepare import OVERVIEW_MPP
-    from wsiparse.slides import open_slide, survey
+    from wsiparse.slides import missing_mm2, open_slide, survey
     from wsiparse.tiling import AnalysisArea, tissue_mask
 
-    with open_slide(path, slide_mpp=slide_mpp, override_mpp=override_mpp, reader=reader) as slide:
+    with open_slide(path, slide_mpp=slide_mpp, override_mpp=override_mpp, reader=reader, image=image) as slide:
         tissue_mm2 = share = None
         if slide.mpp is not None:
             seen = survey(slide, OVERVIEW_MPP)
@@ -85,6 +88,9 @@ def _facts(path: Path, slide_mpp: float | None, override_mpp: float | None, read
             "bounds": [box.x, box.y, box.width, box.height],
             "tissue_mm2": tissue_mm2,
             "tissue_share": share,
+            "image": slide.image,
+            "missing_mm2": missing_mm2(slide),
+            "notes": list(slide.notes),
         }
 
 
@@ -113,5 +119,11 @@ def _text(fact: dict[str, Any]) -> str:
             f"  objective  {objective}",
             f"  bounds     {w} x {h} px at ({x}, {y})",
             f"  tissue     {tissue}",
+            *(
+                [f"  no data    {fact['missing_mm2']:.3f} mm2 that the file does not have"]
+                if fact["missing_mm2"]
+                else []
+            ),
+            *(f"  note       {note}" for note in fact["notes"]),
         ]
     )

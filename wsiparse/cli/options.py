@@ -34,6 +34,11 @@ def slide_options(function: F) -> F:
                 type=click.Choice(["auto", "direct", "tiffslide", "openslide", "image", "zarr"]),
                 help="Library that reads the slides; direct needs none, auto takes it where the pixels are the same.",
             ),
+            click.option(
+                "--image",
+                metavar="NAME|NUMBER",
+                help="Image of a file of several, by name or from 0 (default: the one that is no macro or label).",
+            ),
         ]
     ):
         function = option(function)

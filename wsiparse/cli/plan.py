@@ -143,7 +143,10 @@ def _facts(one: Listed, source: Path, config: RunConfig, engine: Engine, roi: Pa
         slide_mpp=one.mpp or config.slide_mpp,
         override_mpp=one.override_mpp or config.override_mpp,
         reader=config.reader,
+        image=one.image or config.image,
     ) as slide:
+        for note in slide.notes:
+            click.echo(f"note: {one.shown}: {note}", err=True)
         for notice in slide.mpp_notices:
             click.echo(f"notice: {one.shown}: {notice}", err=True)
         prepared = prepare(slide, config, engine, one.roi or roi)

@@ -105,7 +105,7 @@ def command(
             "--overwrite with --shard-by tiles: jobs would remove each other's parts. Remove the results."
         )
     listed = find_listed(slides, recursive=recursive, extensions=ext or None)
-    jobs = [Job(one.slide, one.mpp, one.roi or roi, one.override_mpp) for one in listed]
+    jobs = [Job(one.slide, one.mpp, one.roi or roi, one.override_mpp, one.image) for one in listed]
     if retry_failed:
         jobs = _failed(jobs, results_dir)
     given = len(jobs)

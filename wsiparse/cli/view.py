@@ -17,6 +17,7 @@ __all__ = ["command"]
 @click.command("view")
 @click.argument("results", type=click.Path(path_type=Path))
 @click.option("--slide", type=click.Path(path_type=Path), help="Where the slide is now, if it was moved.")
+@click.option("--image", metavar="NAME|NUMBER", help="Its image, if it moved within the file (default: the run's).")
 @click.option("--export", "folder", type=click.Path(path_type=Path), metavar="DIR", help="Write the viewer as files.")
 @click.option(
     "--max-px",
@@ -26,7 +27,13 @@ __all__ = ["command"]
 @click.option("--port", type=click.IntRange(0, 65535), help="Listen here (default: any free port).")
 @click.option("--open", "browse", is_flag=True, help="Open the page in this machine's browser.")
 def command(
-    results: Path, slide: Path | None, folder: Path | None, max_px: int | None, port: int | None, browse: bool
+    results: Path,
+    slide: Path | None,
+    image: str | None,
+    folder: Path | None,
+    max_px: int | None,
+    port: int | None,
+    browse: bool,
 ) -> int:
     """Look at a slide's results in a browser: the slide, objects in class colours, counts, hot-spots.
 
@@ -43,7 +50,7 @@ def command(
         raise click.UsageError("--max-px is for --export.")
     if folder is not None and (port is not None or browse):
         raise click.UsageError("--port and --open are for serving, not for --export.")
-    shown = find_shown(results, slide)
+    shown = find_shown(results, slide, image)
     try:
         if shown.missing:
             click.echo(f"notice: without the slide's picture: {shown.missing} (see --slide)", err=True)

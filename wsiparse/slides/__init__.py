@@ -1,6 +1,6 @@
 """Edge in: slide files become pixels of a frame. No slide library is imported before a slide is opened."""
 
-from wsiparse.slides.base import READERS, Slide, open_slide, overview, overview_frame, require_mpp, survey
+from wsiparse.slides.base import READERS, Slide, missing_mm2, open_slide, overview, overview_frame, require_mpp, survey
 from wsiparse.slides.discover import SLIDE_EXTENSIONS, find_slides
 from wsiparse.slides.memory import MemorySlide
 from wsiparse.slides.sheet import Listed, find_listed
@@ -13,6 +13,7 @@ __all__ = [
     "Slide",
     "find_listed",
     "find_slides",
+    "missing_mm2",
     "open_slide",
     "overview",
     "overview_frame",

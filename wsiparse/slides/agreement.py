@@ -103,18 +103,18 @@ def compare_levels(
     tiles : of the finer level, where known
     background : colour of what the finer level does not have; squares of nothing else are not compared
     """
-    pairs = []
+    pairs: list[tuple[NDArray[np.float64], NDArray[np.float64]]] = []
     for place in _places(size, ratio, tiles):
         try:
-            a = fine(Box(place.x * ratio, place.y * ratio, place.width * ratio, place.height * ratio))
-            b = coarse(place)
+            near = fine(Box(place.x * ratio, place.y * ratio, place.width * ratio, place.height * ratio))
+            far = coarse(place)
         except TileReadError:  # told when it is wanted
             continue
         square = min(_SQUARE_PX, place.width), min(_SQUARE_PX, place.height)
-        there = (a != np.array(background, np.uint8)).any(axis=2)
+        there = (near != np.array(background, np.uint8)).any(axis=2)
         known = _means(there[..., None], (square[0] * ratio, square[1] * ratio))[:, 0] > 0
         pairs.append(
-            (_means(a, (square[0] * ratio, square[1] * ratio))[known], _means(b, square)[known])
+            (_means(near, (square[0] * ratio, square[1] * ratio))[known], _means(far, square)[known])
         )  # fmt: skip
     if not pairs:
         return Comparison(0.0, 0)
@@ -173,4 +173,5 @@ def _means(pixels: NDArray[np.uint8] | NDArray[np.bool_], block: Size) -> NDArra
     down, across = pixels.shape[0] // block[1], pixels.shape[1] // block[0]
     whole = pixels[: down * block[1], : across * block[0]]
     blocks = whole.reshape(down, block[1], across, block[0], pixels.shape[2])
-    return blocks.mean(axis=(1, 3), dtype=np.float64).reshape(-1, pixels.shape[2])
+    means: NDArray[np.float64] = blocks.mean(axis=(1, 3), dtype=np.float64).reshape(-1, pixels.shape[2])
+    return means

@@ -28,7 +28,17 @@ from wsiparse.slides.soundness import by_content, by_size
 from wsiparse.slides.tiff import TiffSkeleton, tiff_skeleton
 from wsiparse.types import Box
 
-__all__ = ["READERS", "Slide", "Survey", "open_slide", "overview", "overview_frame", "require_mpp", "survey"]
+__all__ = [
+    "READERS",
+    "Slide",
+    "Survey",
+    "missing_mm2",
+    "open_slide",
+    "overview",
+    "overview_frame",
+    "require_mpp",
+    "survey",
+]
 
 #: What `open_slide` takes as `reader`; "auto" tries those that the kind of file asks for.
 READERS: Final = ("auto", "direct", "tiffslide", "openslide", "image", "zarr")
@@ -122,6 +132,11 @@ class Slide(Protocol):
     @property
     def notes(self) -> tuple[str, ...]:
         """What users should know about how the file is read, a sentence each."""
+        ...
+
+    @property
+    def image(self) -> int:
+        """Number of the image in a file of several, from 0."""
         ...
 
     @property
@@ -307,6 +322,11 @@ def require_mpp(slide: Slide) -> tuple[float, float]:
             "Pass --slide-mpp 0.25 (your scanner's value) if you know it, or list the slide with its mpp in slides.csv."
         )
     return slide.mpp
+
+
+def missing_mm2(slide: Slide) -> float:
+    """Mm2 of a slide that its file does not have: missing tiles or chunks; 0 without microns per pixel."""
+    return 0.0 if slide.mpp is None else slide.missing_px * slide.mpp[0] * slide.mpp[1] * 1e-6
 
 
 def overview_frame(slide: Slide, target_mpp: float) -> Frame:

@@ -29,9 +29,9 @@ def find_slides(
     """All slides that the given files, folders and patterns name, in natural order, each once.
 
     A file is taken whatever it is called, and so is a Zarr folder; the folder of a MIRAX slide is that slide. Another
-    folder contributes the files in it with a slide extension, the first of each DICOM series (files without an ending
-    too), and the OME-Zarr images; hidden files and the companion folders of .mrxs slides are left out. A name with ``*``, ``?`` or ``[`` that is not itself a file is a pattern; ``**`` matches
-    any depth.
+    folder contributes the files in it with a slide extension, the first of each DICOM series (also where its files
+    have no ending), and the OME-Zarr images; hidden files and the companion folders of .mrxs slides are left out.
+    A name with ``*``, ``?`` or ``[`` that is not itself a file is a pattern; ``**`` matches any depth.
 
     Parameters
     ----------
@@ -128,8 +128,8 @@ def slide_of_folder(folder: Path) -> Path | None:
         return None
     if len(first) > 1:
         raise UnsupportedSlideError(
-            f"{folder}: holds {len(first)} DICOM series. Give one file of a series, such as {next(iter(first.values()))}, "
-            "or run the whole folder."
+            f"{folder}: holds {len(first)} DICOM series. Give one file of a series, such as "
+            f"{next(iter(first.values()))}, or run the whole folder."
         )
     return next(iter(first.values()), None)
 

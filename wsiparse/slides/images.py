@@ -1,7 +1,7 @@
 """Files of several images: which of them is the slide.
 
-Converters write what the scanner made beside the slide (a macro picture, the label) as images of the same rank, and some
-write them first. Names tell them, then a pyramid, then the number of pixels. Pure.
+Converters write what the scanner made beside the slide (a macro picture, the label) as images of the same rank, and
+some write them first. Names tell them, then a pyramid, then the number of pixels. Pure.
 """
 
 from __future__ import annotations

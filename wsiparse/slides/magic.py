@@ -82,6 +82,6 @@ def looks_like(path: Path) -> str:
             return f"it is an XML file. {_ITSELF}"
         return f"it is a text file. {_ITSELF}"
     return (
-        "its first bytes belong to no slide format that is known here. Copy the slide again; if it is whole, convert it "
-        "to an OME-TIFF, e.g. with bioformats2raw and raw2ometiff."
+        "its first bytes belong to no known slide format. Copy the slide again; if it is whole, convert it to an "
+        "OME-TIFF, e.g. with bioformats2raw and raw2ometiff."
     )

@@ -157,6 +157,11 @@ class PyramidSlide(ABC):
         return self.facts.notes
 
     @property
+    def image(self) -> int:
+        """Number of the image in a file of several, from 0."""
+        return self.facts.image
+
+    @property
     def missing_px(self) -> int:
         """Level-0 px of tiles that the file does not have: background, and nothing is known of them."""
         return self.facts.missing_px

@@ -2,8 +2,9 @@
 
 A sheet is a text file ``*.csv`` or ``*.tsv`` with a header. Columns: ``slide`` (path relative to the sheet, or an
 address), ``mpp`` (um per level-0 px, where the metadata have none), ``override_mpp`` (instead of what the metadata
-say) and ``roi`` (GeoJSON file, relative to the sheet); the others describe the slide for whoever reads the sheet later
-and mean nothing here. A cell without text is a value that is not told.
+say), ``roi`` (GeoJSON file, relative to the sheet) and ``image`` (name or number of an image in a file of several); the
+others describe the slide for whoever reads the sheet later and mean nothing here. A cell without text is a value that
+is not told.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from wsiparse.errors import ConfigError, MissingMppError, SlideNotFoundError
-from wsiparse.slides.discover import find_slides
+from wsiparse.slides.discover import find_slides, slide_of_folder
 from wsiparse.slides.files import check_file, expanded
 from wsiparse.slides.metadata import MAX_MPP, MIN_MPP, checked_mpp
 from wsiparse.slides.multiscales import is_zarr_folder
@@ -32,7 +33,7 @@ SHEET_EXTENSIONS: Final = (".csv", ".tsv")
 _DELIMITERS: Final = (",", ";", "\t")
 
 #: Columns that mean something here.
-_COLUMNS: Final = ("slide", "mpp", "override_mpp", "roi")
+_COLUMNS: Final = ("slide", "mpp", "override_mpp", "roi", "image")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ class Listed:
     slide : file or OME-Zarr folder, or its address as text
     mpp : um per level-0 px where the metadata have none, or None
     override_mpp : um per level-0 px instead of what the metadata say, or None
+    image : name or number of the image in a file of several, or None
     roi : GeoJSON file of the regions to analyse, or None
     """
 
@@ -51,6 +53,7 @@ class Listed:
     mpp: float | None = None
     roi: Path | None = None
     override_mpp: float | None = None
+    image: str | None = None
 
     @property
     def shown(self) -> str:
@@ -227,13 +230,13 @@ def _row(path: Path, line: int, cells: list[str], columns: dict[str, int], width
     slide: Path | str = told["slide"]
     if not is_url(slide):
         slide = _beside(path, place, told["slide"], "slide")
-        if slide.is_dir() and not is_zarr_folder(slide):
+        if slide.is_dir() and not is_zarr_folder(slide) and slide_of_folder(slide) is None:
             raise ConfigError(
                 f"{place}: {_flat(str(slide))} is a folder, not a slide. List the slides in it one by one."
             )
     roi = _beside(path, place, told["roi"], "region file") if told.get("roi") else None
     fill, override = (_mpp(place, name, told.get(name, "")) for name in ("mpp", "override_mpp"))
-    return Listed(slide, fill, roi, override)
+    return Listed(slide, fill, roi, override, told.get("image") or None)
 
 
 def _beside(sheet: Path, place: str, text: str, what: str) -> Path:

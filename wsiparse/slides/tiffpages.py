@@ -53,9 +53,9 @@ class PageLevel:
         if repeated:
             kept = kept.lstrip("QI")
         if kept not in _PICTURES:
+            shape = " x ".join(map(str, level.shape))
             raise UnsupportedSlideError(
-                f"a stack with axes {axes} of {' x '.join(map(str, level.shape))}, only single pictures of RGB or grey "
-                "are supported"
+                f"a stack of {shape} with axes {axes}, only RGB and grey pictures are supported"
             )
         self.page = level.pages[0]
         self.frame = level.keyframe
@@ -65,9 +65,10 @@ class PageLevel:
         self.size = (int(self.frame.imagewidth), int(self.frame.imagelength))
         self.samples = int(self.frame.samplesperpixel)
         # counts are those of the page, everything else that of its key frame
-        self.tiles = page_counts(self.frame) if self.page is self.frame else _frame_counts(self.page, self.frame)
-        if self.tiles is None:
+        tiles = page_counts(self.frame) if self.page is self.frame else _frame_counts(self.page, self.frame)
+        if tiles is None:
             raise UnsupportedSlideError("its directory does not place as many tiles as its size needs")
+        self.tiles = tiles
         self._planes = self.samples if self.frame.planarconfig == 2 else 1
 
     @property
@@ -88,7 +89,6 @@ class PageLevel:
         ValueError and what tifffile and its codecs raise
             If a tile cannot be decoded.
         """
-        assert self.tiles is not None, "checked when it was made"
         out = np.zeros((box.height, box.width, self.samples), self.frame.dtype)
         (rows, columns), (width, height) = self.tiles.counts.shape, self.tiles.tile
         holes = []
@@ -111,7 +111,6 @@ class PageLevel:
 
     def _decoded(self, index: int) -> NDArray[Any]:
         """A tile of one plane, (h, w, samples)."""
-        assert self.tiles is not None, "checked when it was made"
         file = self.page.parent.filehandle
         file.seek(int(self.page.dataoffsets[index]))
         data = file.read(int(self.page.databytecounts[index]))

@@ -96,7 +96,7 @@ class TiffSlideSlide(PyramidSlide):
                 bounds=Box(0, 0, *sizes[0]),
                 background=parse_colour(handle.properties.get(names.PROPERTY_NAME_BACKGROUND_COLOR)) or WHITE,
                 fingerprint=image_fingerprint(file_fingerprint(path), handle.image),
-                tile_sizes=tuple(level.tiles and level.tiles.tile for level in handle.levels),
+                tile_sizes=tuple(level.tiles.tile for level in handle.levels),
                 directories=tuple(level.directory for level in handle.levels),
                 notes=handle.notes(),
                 image=handle.image,
@@ -266,8 +266,7 @@ def _check_range(handle: _Handle) -> None:
     level = len(handle.levels) - 1
     width, height = handle.sizes[level]
     brightest = 0
-    tiles = handle.levels[level].tiles if handle.levels else None
-    edge = tiles.tile if tiles is not None else (512, 512)
+    edge = handle.levels[level].tiles.tile if handle.levels else (512, 512)
     places = [(x, y) for y in range(0, height, edge[1]) for x in range(0, width, edge[0])]
     for k in range(min(_RANGE_TILES, len(places))):
         x, y = places[k * len(places) // min(_RANGE_TILES, len(places))]
@@ -321,12 +320,11 @@ def _page_claim(handle: _Handle) -> MppClaim:
     """The resolution of the image's own directory."""
     tags = handle.tiff.series[handle.image].keyframe.tags
     x, y, unit = (tags.valueof(name) for name in ("XResolution", "YResolution", "ResolutionUnit"))
-    numbers = [
-        n / d if d else None for n, d in (v if isinstance(v, tuple) else (v, 1) for v in (x, y)) if n is not None
-    ]
+    found = [value if isinstance(value, tuple) else (value, 1) for value in (x, y) if value is not None]
+    numbers = [n / d if d else 0.0 for n, d in found]
     if len(numbers) != 2:
         return tiff_claim(None, None, None)
-    return tiff_claim(*numbers, getattr(unit, "name", unit))
+    return tiff_claim(numbers[0], numbers[1], getattr(unit, "name", unit))
 
 
 def _objective(properties: Mapping[str, Any]) -> float | None:

@@ -57,13 +57,14 @@ class Shown:
         return float(x), float(y)
 
 
-def find_shown(results: Path, slide: Path | None = None) -> Shown:
+def find_shown(results: Path, slide: Path | None = None, image: str | None = None) -> Shown:
     """Open results for viewing.
 
     Parameters
     ----------
     results : a slide's results folder, or a results folder with one slide
     slide : where the slide is now; None for the path that the run's own file tells
+    image : name or number of its image in a file of several; None for the number that the results tell
 
     Raises
     ------
@@ -84,14 +85,14 @@ def find_shown(results: Path, slide: Path | None = None) -> Shown:
     if len(summary.counts) != len(reader.prompts):
         raise OutputError(f"{folder}: DONE.json and objects.zarr are of different runs. Run the slide again.")
     if slide is not None:
-        return Shown(folder, record, reader, summary, _open(slide, reader))
+        return Shown(folder, record, reader, summary, _open(slide, reader, image))
     told = next((e.path for e in read_entries(folder.parent.parent) if e.folder == folder.name), None)
     if told is None:
         return Shown(folder, record, reader, summary, None, "no run-*.json tells where the slide is")
     if "://" in told:
         return Shown(folder, record, reader, summary, None, f"the slide is not a file here: {told}")
     try:
-        return Shown(folder, record, reader, summary, _open(Path(told), reader))
+        return Shown(folder, record, reader, summary, _open(Path(told), reader, image))
     except SlideError as error:
         return Shown(folder, record, reader, summary, None, str(error))
 
@@ -109,9 +110,11 @@ def _slide_folder(results: Path) -> Path:
     raise OutputError(f"{results}: {len(ready)} slides; name one, e.g. wsiparse view {ready[0]}")
 
 
-def _open(path: Path, reader: ObjectsReader) -> Slide:
+def _open(path: Path, reader: ObjectsReader, image: str | None) -> Slide:
     told = str(reader.slide.get("reader", "auto"))
-    slide = open_slide(path, reader=told if told in READERS else "auto")
+    number = reader.slide.get("image")  # 0 is what files of one image have
+    own = image if image is not None else str(number) if number is not None else None
+    slide = open_slide(path, reader=told if told in READERS else "auto", image=own)
     if slide.fingerprint != slide_fact(reader, "fingerprint") or list(slide.size) != list(slide_fact(reader, "size")):
         slide.close()
         raise SlideError(
