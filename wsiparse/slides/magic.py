@@ -59,22 +59,29 @@ _MAGIC: Final = (
     ),
 )  # fmt: skip
 
+#: Files that name others which hold the pixels, by their ending.
+_PARTS: Final = {
+    ".mrxs": "of a MIRAX slide this is only the label. Put it beside its folder {name}, which holds the pixels.",
+    ".vms": "of a Hamamatsu VMS slide this is only the list of its files. Put it into their folder.",
+    ".vmu": "of a Hamamatsu VMU slide this is only the list of its files. Put it into their folder.",
+    ".vsi": f"of an Olympus VSI slide this holds only metadata; the pixels lie in the folder _{{name}}_. {_CONVERT}",
+    ".ets": f"it is part of an Olympus VSI slide. {_CONVERT}",
+}
+
 _TIFF: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_VSI: Final = (
-    "it is an Olympus VSI file, whose pixels lie in the folder _NAME_ beside it. " + _CONVERT
-)  # fmt: skip
 
 
 def looks_like(path: Path) -> str:
     """What a file is by its first bytes, as a phrase that ends in a remedy."""
+    ending = path.suffix.lower()
+    if ending in _PARTS:
+        return _PARTS[ending].format(name=path.stem)
     with path.open("rb") as file:
         head = file.read(512)
     for at, magic, name, remedy in _MAGIC:
         if head[at : at + len(magic)] == magic:
             return f"it is {name}. {remedy}"
     if head[:4] in _TIFF:
-        if path.suffix.lower() == ".vsi":
-            return _VSI
         return "it is a TIFF. Convert it to tiled 8-bit RGB, e.g. vips tiffsave IN OUT.tif --tile --pyramid."
     text = head.removeprefix(b"\xef\xbb\xbf")
     if all(byte in b"\t\n\r\f" or 32 <= byte < 127 for byte in text):

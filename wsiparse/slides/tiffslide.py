@@ -214,7 +214,7 @@ class _Handle:
         if turned != 1:
             notes.append(
                 f"Its Orientation tag ({turned}) is not applied: pixels and coordinates are as stored, as in QuPath."
-            )
+            )  # fmt: skip
         return tuple(note for note in notes if note)
 
     def read(self, level: int, box: Box) -> tuple[NDArray[Any], list[Box]]:
@@ -278,8 +278,8 @@ def _check_range(handle: _Handle) -> None:
         if brightest >= _LEAST_BRIGHTEST:
             return
     raise UnsupportedSlideError(
-        f"16-bit pixels without a declared range: none is brighter than {brightest} of {FULL_16_BIT}, so which value is "
-        "white is not certain. Convert it to 8 bits, or write SignificantBits into its OME-XML"
+        f"16-bit pixels without a declared range: none is brighter than {brightest} of {FULL_16_BIT}, so which value "
+        "is white is not certain. Convert it to 8 bits, or write SignificantBits into its OME-XML"
     )
 
 
