@@ -206,7 +206,7 @@ def test_a_truncated_picture_is_refused(tmp_path: Path, share: float, suffix: st
 
 def test_the_picture_in_a_mirax_file_without_its_folder_is_not_taken_for_the_slide(tmp_path: Path) -> None:
     Image.fromarray(PICTURE).save(tmp_path / "a.mrxs", "JPEG")
-    assert "it is a JPEG image" in refusal(tmp_path / "a.mrxs")
+    assert "of a MIRAX slide this is only the label. Put it beside its folder a" in refusal(tmp_path / "a.mrxs")
 
 
 def test_a_large_strip_tiff_falls_back_to_tiffslide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -268,7 +268,7 @@ def _open_folder(path: Path, mpp: GivenMpp, image: str | None) -> Slide:
 def _open_with(
     reader: str, path: Path, mpp: GivenMpp, skeleton: TiffSkeleton | None, image: str | None
 ) -> PyramidSlide:
-    if image is not None and image.strip() != "0" and reader != "tiffslide":
+    if reader == "openslide" and image is not None and image.strip() != "0":
         raise UnsupportedSlideError("it reads one image of a file only")
     if reader == "openslide":
         from wsiparse.slides.openslide import OpenSlideSlide
@@ -277,7 +277,7 @@ def _open_with(
     if reader == "image":
         from wsiparse.slides.image import ImageSlide
 
-        return ImageSlide(path, mpp)
+        return ImageSlide(path, mpp, image)
     if reader == "zarr":
         raise UnsupportedSlideError("not a folder")
     from wsiparse.slides.tiffslide import TiffSlideSlide

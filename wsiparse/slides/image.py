@@ -24,10 +24,12 @@ from PIL.PngImagePlugin import PngImageFile
 
 from wsiparse.errors import TileReadError, UnsupportedSlideError
 from wsiparse.slides.files import file_fingerprint, picture_kind
+from wsiparse.slides.images import image_fingerprint
 from wsiparse.slides.metadata import MppClaim, tiff_claim
 from wsiparse.slides.pyramid import WHITE, PyramidSlide, SlideFacts, composite
 from wsiparse.slides.quiet import quietly
 from wsiparse.slides.scale import GivenMpp, settle_mpp
+from wsiparse.slides.soundness import by_content
 from wsiparse.types import Box
 
 __all__ = ["MOST_BYTES", "ImageSlide"]
@@ -62,6 +64,7 @@ class ImageSlide(PyramidSlide):
     ----------
     path : an existing file
     mpp : the pixel size people give, or None
+    image : name or number of the picture in a TIFF of several; None for the one that is the slide
 
     Raises
     ------
@@ -69,20 +72,25 @@ class ImageSlide(PyramidSlide):
         If it is no such picture, too large, damaged, or not 8-bit RGB or grey; the text is the bare reason.
     """
 
-    def __init__(self, path: Path, mpp: GivenMpp | None = None) -> None:
-        self._path, self._mpp = path, mpp
+    def __init__(self, path: Path, mpp: GivenMpp | None = None, image: str | None = None) -> None:
+        self._path, self._mpp, self._image = path, mpp, image
         kind = picture_kind(path)
         fingerprint = file_fingerprint(path)  # before the pixels: a file that changes meanwhile is found out later
         self._array: NDArray[np.uint8] | None
+        notes: tuple[str, ...]
         if kind in _FORMATS:
             self._array, claim = _decoded(path, kind)
             height, width = self._array.shape[:2]
             found = settle_mpp([claim], mpp, objective=None, vendor=kind, size=(width, height))
             objective, background = None, WHITE
+            notes, missing, number = (), 0, 0
+            if image is not None and image.strip() != "0":
+                raise UnsupportedSlideError(f"it has one image only, none called {image!r}")
         else:
-            self._array, facts = _without_tiles(path, mpp)
+            self._array, facts = _without_tiles(path, mpp, image)
             kind, found = facts.vendor, facts.mpp
             objective, background = facts.objective, facts.background
+            notes, missing, number = facts.notes, facts.missing_px, facts.image
         height, width = self._array.shape[:2]
         super().__init__(
             SlideFacts(
@@ -94,12 +102,15 @@ class ImageSlide(PyramidSlide):
                 objective=objective,
                 bounds=Box(0, 0, width, height),
                 background=background,
-                fingerprint=fingerprint,
+                fingerprint=image_fingerprint(fingerprint, number),
+                notes=notes,
+                missing_px=missing,
+                image=number,
             )
         )
 
-    def __reduce__(self) -> tuple[type[ImageSlide], tuple[Path, GivenMpp | None]]:
-        return type(self), (self._path, self._mpp)
+    def __reduce__(self) -> tuple[type[ImageSlide], tuple[Path, GivenMpp | None, str | None]]:
+        return type(self), (self._path, self._mpp, self._image)
 
     def close(self) -> None:
         """Let go of the pixels."""
@@ -163,16 +174,16 @@ def _rgb(image: Image.Image, *, clear: bool) -> NDArray[np.uint8]:
     return out
 
 
-def _without_tiles(path: Path, mpp: GivenMpp | None) -> tuple[NDArray[np.uint8], SlideFacts]:
+def _without_tiles(path: Path, mpp: GivenMpp | None, image: str | None) -> tuple[NDArray[np.uint8], SlideFacts]:
     """The pixels of a TIFF of strips, (h, w, 3) uint8, and what its metadata say."""
     from wsiparse.slides.tiffslide import TiffSlideSlide
 
-    with TiffSlideSlide(path, mpp) as slide:
+    with TiffSlideSlide(path, mpp, image) as slide:
         if len(slide.level_sizes) > 1:
             raise UnsupportedSlideError(f"a pyramid of {len(slide.level_sizes)} levels, not a single picture")
         width, height = slide.size
         _check_size(width, height, path)
         try:
-            return slide.whole_level(0), slide.facts
+            return slide.whole_level(0), by_content(slide)
         except TileReadError as error:
             raise UnsupportedSlideError(str(error)) from error

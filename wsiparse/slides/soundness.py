@@ -130,7 +130,7 @@ def _holes(slide: PyramidSlide, choice: LevelChoice) -> int:
 def _missing_px(slide: PyramidSlide) -> int:
     """Level-0 px of tiles without data."""
     tiles = slide.tile_bytes(0)
-    return 0 if tiles is None else missing_px(tiles, slide.facts.stored_sizes[0])
+    return slide.missing_px if tiles is None else missing_px(tiles, slide.facts.stored_sizes[0])
 
 
 def missing_px(tiles: TileBytes, size: Size) -> int:

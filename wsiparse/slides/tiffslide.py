@@ -47,6 +47,9 @@ _LIBRARY_ERRORS: Final = (
 
 _INDEX, _COMPOSITION = "tiffslide.series-index", "tiffslide.series-composition"
 
+#: Pixels converted at a time where a whole level is read.
+_BAND_PX: Final = 1 << 24
+
 #: Tiles of a 16-bit slide that are looked at for its range.
 _RANGE_TILES: Final = 64
 #: Glass in a bright-field scan is brighter than this; without a brighter pixel the range is not the one declared.
@@ -125,7 +128,13 @@ class TiffSlideSlide(PyramidSlide):
         ValueError
             If the slide has been closed.
         """
-        return self._read_level(level, Box(0, 0, *self.facts.stored_sizes[level]))
+        (width, height), tile = self.facts.stored_sizes[level], self.facts.tile_sizes[level]
+        step = tile[1] if tile is not None else 1
+        rows = max(1, _BAND_PX // (width * step)) * step  # whole tiles: none is decoded twice
+        out = np.empty((height, width, 3), np.uint8)
+        for y in range(0, height, rows):
+            out[y : y + rows] = self._read_level(level, Box(0, y, width, min(rows, height - y)))
+        return out
 
     def _read_level(self, level: int, box: Box) -> NDArray[np.uint8]:
         try:
