@@ -9,7 +9,7 @@ import struct
 from pathlib import Path
 from typing import Final
 
-__all__ = ["HEADER_BYTES", "file_series", "is_dicom", "series_uid"]
+__all__ = ["HEADER_BYTES", "dicom_kind", "file_series", "is_dicom", "series_uid"]
 
 #: The header of a DICOM file up to its series is less than this.
 HEADER_BYTES: Final = 1 << 16
@@ -21,6 +21,17 @@ _NOT_PLAIN: Final = ("1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99")  # big-end
 _UNDEFINED: Final = 0xFFFFFFFF
 _ITEM, _ITEM_END, _SEQUENCE_END = (0xFFFE, 0xE000), (0xFFFE, 0xE00D), (0xFFFE, 0xE0DD)
 _SERIES: Final = (0x0020, 0x000E)
+#: Storage classes that go with slides or are taken for them (PS3.4, B.5).
+_KINDS: Final = {
+    "1.2.840.10008.5.1.4.1.1.66.4": "a segmentation",
+    "1.2.840.10008.5.1.4.1.1.66.7": "a label map segmentation",
+    "1.2.840.10008.5.1.4.1.1.91.1": "annotations",
+    "1.2.840.10008.5.1.4.1.1.2": "a CT image",
+    "1.2.840.10008.5.1.4.1.1.4": "an MR image",
+    "1.2.840.10008.5.1.4.1.1.7": "a secondary capture",
+    "1.2.840.10008.5.1.4.1.1.77.1.2": "a microscope image without tiles",
+    "1.2.840.10008.1.3.10": "the list of files on a medium",
+}
 _DEEPEST: Final = 64
 
 
@@ -44,6 +55,22 @@ def file_series(path: Path) -> str:
             return series_uid(file.read(HEADER_BYTES)) or ""
     except OSError:
         return ""
+
+
+def dicom_kind(head: bytes) -> str:
+    """What a DICOM file holds by its first bytes; "" where that may be a whole-slide image."""
+    if head[128:132] != b"DICM":
+        return ""
+    position = 132
+    try:
+        while struct.unpack_from("<H", head, position)[0] == 0x0002:
+            tag, start, length = _element(head, position, explicit=True)
+            if tag == (0x0002, 0x0002):
+                return _KINDS.get(_text(head, start, length), "")
+            position = start + length
+    except struct.error:  # the bytes end here
+        pass
+    return ""
 
 
 def series_uid(head: bytes) -> str | None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
+from wsiparse.slides.dicom import dicom_kind
+
 __all__ = ["looks_like"]
 
 _VIPS: Final = "Convert it to a tiled TIFF first, e.g. vips tiffsave IN OUT.tif --tile --pyramid."
@@ -78,6 +80,9 @@ def looks_like(path: Path) -> str:
         return _PARTS[ending].format(name=path.stem)
     with path.open("rb") as file:
         head = file.read(512)
+    kind = dicom_kind(head)
+    if kind:
+        return f"it is a DICOM file with {kind}, not a slide. Give a file of the whole-slide image itself."
     for at, magic, name, remedy in _MAGIC:
         if head[at : at + len(magic)] == magic:
             return f"it is {name}. {remedy}"

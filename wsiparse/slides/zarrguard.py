@@ -41,6 +41,9 @@ _MOST_INNER: Final = 1 << 22
 
 
 class _Stream(Protocol):
+    @property
+    def eof(self) -> bool: ...
+
     def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
 
 
@@ -117,7 +120,7 @@ def _grown(packing: str, data: bytes, most: int) -> int | None:
     if packing not in makers:
         return None
     stream, total = makers[packing](), 0
-    while total <= most:
+    while total <= most and not stream.eof:
         piece = stream.decompress(data, _PIECE_BYTES)
         if not piece:
             break
