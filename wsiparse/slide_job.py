@@ -282,8 +282,10 @@ def _log_begin(site: Site, job: Job, arrivals: Arrivals, missing: list[tuple[int
     absent = missing_mm2(site.slide)
     if absent:
         log.warning("%.3f mm2 of the slide are not in the file; they are background here", absent)
-    for notice in (*site.slide.mpp_notices, *site.slide.notes):
+    for notice in site.slide.mpp_notices:
         log.warning("scale: %s", notice)
+    for note in site.slide.notes:
+        log.warning("file: %s", note)
     for p in site.prepared.passes:
         log.info("%d tiles of %d px at %.4g um/px", len(p.plan), p.plan.grid.tile, p.plan.frame.mean_mpp)
     n = sum(len(own) for own in arrivals.chunks)

@@ -60,7 +60,7 @@ def slide_parts(numbers: Numbers, pictures: Mapping[str, Picture]) -> dict[str, 
         "spots": _spots(numbers, pictures),
         "distributions": _distributions(numbers, colours),
         "thresholds": _thresholds(numbers),
-        "excluded": _excluded(numbers["area"]),
+        "excluded": _excluded(numbers["area"]) + _absent(numbers["slide"]),
         "facts": _facts(numbers),
         "scale_notices": list(numbers["slide"].get("mpp_notices", ())),
     }  # fmt: skip
@@ -136,6 +136,12 @@ def _excluded(area: Numbers) -> list[tuple[str, float, bool]]:
         (unreadable, area["unreadable_mm2"], True),
         ("pen, ink or black: not counted as tissue", area["artefact_mm2"], False),
     ]
+
+
+def _absent(slide: Numbers) -> list[tuple[str, float, bool]]:
+    """The part of the slide that its file does not have: nothing is known of it."""
+    mm2 = float(slide.get("missing_mm2", 0.0))
+    return [("not in the file: missing tiles, shown as background", mm2, False)] if mm2 > 0 else []
 
 
 def _verdicts(numbers: Numbers, colours: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -315,6 +321,7 @@ def _facts(numbers: Numbers) -> list[tuple[str, str]]:
         ("resolution", f"{mpp[0]:.4g} x {mpp[1]:.4g} µm per px ({slide['mpp_source']})"),
         *(("resolution: notice", notice) for notice in slide.get("mpp_notices", ())),
         ("scanner's format", f"{slide['vendor']}, read by {slide['reader']}"),
+        *(("file: note", note) for note in slide.get("notes", ())),
         ("engine", numbers["engine"]),
         ("wsiparse", str(numbers["wsiparse"])),
         ("region of interest", f"{roi} (sha256 {settings['roi_sha256']})" if roi else "none"),
