@@ -65,7 +65,7 @@ def _strips_bomb(path: Path) -> None:
 
 def _too_large_for_glass(path: Path) -> None:
     """Every tile is there, none has content: 1 px in the file for 2^26 of the slide."""
-    edge, tile = 1 << 20, 1 << 14
+    edge, tile = 1 << 20, 1 << 13
     n = (edge // tile) ** 2
     entries = [
         (256, 4, 1, edge), (257, 4, 1, edge), (258, 3, 3, None), (259, 3, 1, 1), (262, 3, 1, 2), (277, 3, 1, 3),
@@ -95,6 +95,10 @@ HAZARDS: Final[dict[str, tuple[Callable[[Path], object], str]]] = {
     "bomb.tif": (lambda p: (_svs(p), set_tag(p, "ImageWidth", 2**31)), "2147483648 x 200 px"),
     "bomb_strips.tif": (_strips_bomb, "claims strips of 300 x 2147483647 px"),
     "bomb_tile.svs": (lambda p: (_svs(p), set_tag(p, "TileLength", 2**31)), "claims tiles of 64 x 2147483648 px"),
+    "large_tile.svs": (
+        lambda p: (_svs(p), set_tag(p, "TileLength", 1 << 15), set_tag(p, "TileWidth", 1 << 12)),
+        "claims tiles of 4096 x 32768 px",
+    ),
     "cut.svs": (_cut, "truncated"),
     "dangling.svs": (lambda p: p.symlink_to("nowhere.svs"), "no such file"),
     "empty.svs": (lambda p: p.touch(), "empty (0 bytes)"),

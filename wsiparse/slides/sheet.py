@@ -230,10 +230,13 @@ def _row(path: Path, line: int, cells: list[str], columns: dict[str, int], width
     slide: Path | str = told["slide"]
     if not is_url(slide):
         slide = _beside(path, place, told["slide"], "slide")
-        if slide.is_dir() and not is_zarr_folder(slide) and slide_of_folder(slide) is None:
-            raise ConfigError(
-                f"{place}: {_flat(str(slide))} is a folder, not a slide. List the slides in it one by one."
-            )
+        if slide.is_dir() and not is_zarr_folder(slide):
+            own = slide_of_folder(slide)
+            if own is None:
+                raise ConfigError(
+                    f"{place}: {_flat(str(slide))} is a folder, not a slide. List the slides in it one by one."
+                )
+            slide = own
     roi = _beside(path, place, told["roi"], "region file") if told.get("roi") else None
     fill, override = (_mpp(place, name, told.get(name, "")) for name in ("mpp", "override_mpp"))
     return Listed(slide, fill, roi, override, told.get("image") or None)

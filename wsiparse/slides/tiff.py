@@ -40,8 +40,8 @@ _NDPI: Final = 65420
 #: More directories than any slide has, and more entries than any directory has.
 _MOST_DIRECTORIES: Final = 100_000
 _MOST_ENTRIES: Final = 4096
-#: More pixels than any tile has: OpenSlide ends the process when it cannot allocate a tile.
-_MOST_TILE_PX: Final = 1 << 28
+#: More pixels than any tile has (8192 x 8192): libraries allocate a tile before they look at its data.
+_MOST_TILE_PX: Final = 1 << 26
 #: A picture may be one strip, so a strip may be as large as a picture that is read as a whole (2 GB decoded).
 _MOST_STRIP_PX: Final = 666_666_666
 
