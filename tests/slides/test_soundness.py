@@ -241,3 +241,18 @@ def test_a_level_that_cannot_be_decoded_is_told_when_it_is_read(tmp_path: Path) 
     path.write_bytes(data)
     with open_slide(path) as slide:
         assert len(slide.level_sizes) == 2
+
+
+@pytest.mark.parametrize("bigtiff", [False, True])
+def test_levels_below_an_image_may_be_chained_as_well_as_listed(tmp_path: Path, bigtiff: bool) -> None:
+    """So tifffile writes them: a directory that is reached twice is no loop."""
+    path = tmp_path / "a.ome.tif"
+    options = {"photometric": "rgb", "tile": (64, 64), "compression": "deflate"}
+    with tifffile.TiffWriter(path, bigtiff=bigtiff) as writer:
+        writer.write(PICTURE, subifds=3, metadata={"axes": "YXS"}, **options)
+        for level in (halved(PICTURE, 2), halved(PICTURE, 4), macro((150, 150, 3))):
+            writer.write(level, subfiletype=1, **options)
+    with open_slide(path, slide_mpp=0.5) as slide:
+        assert slide.reader == "direct"
+        assert slide.level_sizes == ((1200, 800), (600, 400), (300, 200))
+        assert [note.split(":")[0] for note in slide.notes] == ["Level 3 of 150 x 150 px is not used"]

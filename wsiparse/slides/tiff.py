@@ -126,26 +126,31 @@ class _Reader:
         self.end = self.head_size
         if len(head) < self.head_size:
             return self._skeleton({})
-        waiting = [self._number(head, self.head_size - self.inline, self.offset_format)]
-        seen: set[int] = set()
+        # first byte of a directory, and whether it hangs below another one
+        waiting = [(self._number(head, self.head_size - self.inline, self.offset_format), False)]
+        seen: dict[int, bool] = {}
         first: dict[int, _Entry] | None = None
         pixels: list[int] = []
         while waiting and self.end <= self.size:
-            offset = waiting.pop()
-            if not offset:
+            offset, below = waiting.pop()
+            # tifffile lists the directories below an image and chains them as well
+            if not offset or (below and seen.get(offset, False)):
                 continue
             if offset in seen or len(seen) > _MOST_DIRECTORIES:
                 raise _DamagedError("its directories form a loop")
-            seen.add(offset)
+            seen[offset] = below
             entries, following = self._directory(offset)
             if _NDPI in entries:
                 return TiffSkeleton(end=0, bits=8, samples=3, integer=True, ome=False, tiled=True)
             first = entries if first is None else first
-            pixels.append(math.prod(int(self._integers(entries.get(tag)).max(initial=0)) for tag in (_WIDTH, _HEIGHT)))
+            if not below:
+                pixels.append(
+                    math.prod(int(self._integers(entries.get(tag)).max(initial=0)) for tag in (_WIDTH, _HEIGHT))
+                )
             self._check_image(entries, strips=_TILE_OFFSETS not in first)
             # levels of an OME-TIFF hang below its image; each may begin a chain of its own
-            below = self._integers(entries.get(_SUB_DIRECTORIES))
-            waiting += [following, *map(int, below[:_MOST_ENTRIES])]
+            lower = self._integers(entries.get(_SUB_DIRECTORIES))
+            waiting += [(following, below), *((int(place), True) for place in lower[:_MOST_ENTRIES])]
         if first is None and self.end <= self.size:
             raise _DamagedError("it has no directory")
         return replace(self._skeleton(first or {}), first_largest=max(pixels, default=0) == (pixels or [0])[0])
