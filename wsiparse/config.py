@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from wsiparse.errors import ConfigError
 from wsiparse.types import Prompt, PromptKind, PromptSet
 
-__all__ = ["DEFAULT_PROMPTS", "PromptConfig", "RunConfig", "SlurmConfig", "load_config", "prompt_set"]
+__all__ = ["DEFAULT_PROMPTS", "OTHER_NUCLEI", "PromptConfig", "RunConfig", "SlurmConfig", "load_config", "prompt_set"]
 
 #: Colours of classes nobody coloured, in prompt order (Okabe & Ito 2008: told apart by colour-blind readers).
 PALETTE = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7", "#999999")
@@ -114,10 +114,13 @@ class RunConfig(_Strict):
         return _validated(merged, "command line")
 
 
+#: What "nuclei" is called beside inflammatory cells, which it then does not hold.
+OTHER_NUCLEI = "Other nuclei"
+
 #: What is looked for when nobody says: every nucleus, inflammatory ones told apart.
 DEFAULT_PROMPTS = (
     PromptConfig(text="inflammatory cells", class_name="Inflammatory", colour="#ffd60a"),
-    PromptConfig(text="nuclei", class_name="Other nuclei", colour="#19e68c"),
+    PromptConfig(text="nuclei", class_name=OTHER_NUCLEI, colour="#19e68c"),
 )
 
 

@@ -6,9 +6,10 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from wsiparse.config import DEFAULT_PROMPTS, PromptConfig, RunConfig, prompt_set
-from wsiparse.recognize.base import Recognizer, check_prompts, load_recognizer, on_this_machine, scales_of
+from wsiparse.config import DEFAULT_PROMPTS, OTHER_NUCLEI, PromptConfig, RunConfig, prompt_set
+from wsiparse.recognize.base import Recognizer, check_prompts, engine_info, load_recognizer, on_this_machine, scales_of
 from wsiparse.recognize.biomedparse.weights import find_weights
+from wsiparse.recognize.prompts import INFLAMMATORY, answered
 from wsiparse.recognize.vocabulary import TARGETS, resolve, trained_target
 from wsiparse.types import EngineInfo, RecognizerSpec
 
@@ -85,7 +86,7 @@ class Engine:
         engine = config.engine
         if engine == "auto":
             engine = "biomedparse" if weights else "embedded"
-        asked, self.notices = _trained(config) if engine == "biomedparse" else (config.prompts or DEFAULT_PROMPTS, ())
+        asked, self.notices = _trained(config) if engine == "biomedparse" else _answered(config, engine)
         self.prompts = prompt_set(asked)
         spec = RecognizerSpec(
             engine=engine,
@@ -121,6 +122,23 @@ def _trained(config: RunConfig) -> tuple[tuple[PromptConfig, ...], tuple[str, ..
         if target is not None:
             known = {k: getattr(target, k) for k in ("class_name", "colour", "kind", "threshold", "input_mpp")}
         completed.append(PromptConfig(**(known | given)))
+    return tuple(completed), tuple(notice for _, notice in used if notice is not None)
+
+
+def _answered(config: RunConfig, engine: str) -> tuple[tuple[PromptConfig, ...], tuple[str, ...]]:
+    """Prompts in the words of the engines without a language model, and notices.
+
+    "Nuclei" beside inflammatory cells gets all others, and is called so.
+    """
+    if not config.prompts:
+        return DEFAULT_PROMPTS, ()
+    info = engine_info(RecognizerSpec(engine=engine, prompts=prompt_set(DEFAULT_PROMPTS)))
+    used = answered([p.text for p in config.prompts], info.title, strict=config.strict_prompts)
+    beside = any(role == INFLAMMATORY for role, _ in used)
+    completed = []
+    for prompt, (role, _) in zip(config.prompts, used, strict=True):
+        name = OTHER_NUCLEI if beside and role == "nuclei" else None
+        completed.append(prompt.model_copy(update={"text": role, "class_name": prompt.class_name or name}))
     return tuple(completed), tuple(notice for _, notice in used if notice is not None)
 
 
