@@ -6,7 +6,8 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from wsiparse.config import DEFAULT_PROMPTS, OTHER_NUCLEI, PromptConfig, RunConfig, prompt_set
+from wsiparse.config import DEFAULT_PROMPTS, MAX_TILE_PX, OTHER_NUCLEI, PromptConfig, RunConfig, prompt_set
+from wsiparse.errors import ConfigError
 from wsiparse.recognize.base import Recognizer, check_prompts, engine_info, load_recognizer, on_this_machine, scales_of
 from wsiparse.recognize.biomedparse.weights import find_weights
 from wsiparse.recognize.prompts import INFLAMMATORY, answered
@@ -151,6 +152,11 @@ def _overridden(info: EngineInfo, config: RunConfig) -> EngineInfo:
     tile = config.tile_size or info.tile_px
     if config.tile_um is not None:
         tile = max(1, round(config.tile_um / info.mpp / info.align_px)) * info.align_px
+        if tile > MAX_TILE_PX:
+            raise ConfigError(
+                f"tiles of {config.tile_um:g} um are {tile} px at {info.mpp:g} um per px, and {MAX_TILE_PX} px are the "
+                f"most. Choose --tile-um {MAX_TILE_PX * info.mpp:g} or less."
+            )
     # BiomedParse resizes every tile to its own input: what a tile needs does not depend on its size
     per_px = info.bytes_per_px * info.tile_px**2 // tile**2 if info.name == "biomedparse" else info.bytes_per_px
     return replace(info, split=split, halo_px=halo, tile_px=tile, bytes_per_px=per_px)

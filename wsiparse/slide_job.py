@@ -27,7 +27,7 @@ from wsiparse.engine import Engine
 from wsiparse.errors import FieldError, OutputError, SlideError
 from wsiparse.feed import Waits
 from wsiparse.machine import return_idle_memory
-from wsiparse.prepare import Prepared, prepare
+from wsiparse.prepare import Prepared, check_memory, prepare
 from wsiparse.progress import Progress
 from wsiparse.remote import FillTask, fill_on_worker
 from wsiparse.schedule import Cluster, Crew, Here, peak_rss_bytes
@@ -160,6 +160,8 @@ def run_slide(
     ) as slide:
         _tell_scale(slide, file_name(job.path), progress)
         prepared = prepare(slide, config, engine, job.roi)
+        if isinstance(crew, Here):
+            check_memory(prepared, config)
         record = done_record(folder, prepared.digest)
         if record is not None and not overwrite and report_record(folder) is None:
             redo_slide_report(folder, None, None)
