@@ -229,8 +229,8 @@ def check_memory(prepared: Prepared, config: RunConfig) -> None:
             fits = math.isqrt(max(most - info.base_bytes, 0) // (2 * info.bytes_per_px)) // 256 * 256
             raise PlanError(
                 f"{config.batch_size} tile(s) of {info.tile_px} px at once take about {needed / 1e9:.0f} GB of memory, "
-                f"and this process may have {most / 1e9:.0f} GB. Choose --batch-size 1 and --tile-size {max(fits, 256)} or "
-                "less, or leave both out."
+                f"and this process may have {most / 1e9:.0f} GB. Choose --batch-size 1 and --tile-size "
+                f"{max(fits, 256)} or less, or leave both out."
             )
 
 

@@ -28,7 +28,7 @@ from wsiparse.errors import FieldError, OutputError, SlideError
 from wsiparse.feed import Waits
 from wsiparse.machine import return_idle_memory
 from wsiparse.prepare import Prepared, check_memory, prepare
-from wsiparse.progress import Progress
+from wsiparse.progress import OfSlide, Progress
 from wsiparse.remote import FillTask, fill_on_worker
 from wsiparse.schedule import Cluster, Crew, Here, peak_rss_bytes
 from wsiparse.shards import Shard
@@ -152,6 +152,7 @@ def run_slide(
         earlier run stay, and finished parts of this one wait in the work folder for the next try.
     """
     began = time.monotonic()
+    progress = OfSlide(progress, file_name(job.path))
     folder = slide_folder(results, job.path)
     slide_mpp, override_mpp = job.slide_mpp or config.slide_mpp, job.override_mpp or config.override_mpp
     source = source or Path(job.path)

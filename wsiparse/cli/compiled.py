@@ -68,11 +68,11 @@ def telling_compilation(say: Callable[[str], None]) -> Iterator[None]:
 
     told = threading.Event()
 
-    class Listener(event.Listener):  # type: ignore[misc]
+    class Listener(event.Listener):
         def on_start(self, event: Any) -> None:
             if not told.is_set():
                 told.set()
-                say("compiling, once: the first run on a machine takes up to two minutes longer")
+                say("compiling, once: the first run on a machine takes a minute or two longer")
 
         def on_end(self, event: Any) -> None:
             """Nothing to say."""
