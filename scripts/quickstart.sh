@@ -33,14 +33,12 @@ if [ -d "$results" ]; then
   say "results lie in $results"
   find "$results" \( -name report.html -o -name counts.csv -o -name overlay.jpg -o -name '*.geojson.gz' \) -print | sort | sed 's/^/    /'
 fi
-show() { printf '    '; printf '%q ' "$@"; printf '\n'; } # a command as it can be pasted
-say "next: make wsiparse a command of this shell (in every new one), then try"
-show source "$bin/activate"
+say "next: make wsiparse a command of this shell (in every new one), then try the others"
+printf '    source %q\n' "$bin/activate"
 one="$(find "$results/slides" -mindepth 2 -maxdepth 2 -name DONE.json -print 2>/dev/null | sort | head -n 1)"
 if [ -n "$one" ]; then
-  show wsiparse export "$results" --format csv
-  show python -c "import sys, wsiparse; print(wsiparse.read_objects(sys.argv[1]).to_pandas())" "$(dirname "$one")"
+  printf '    wsiparse export %q --format csv\n' "$results"
+  printf "    python -c 'import sys, wsiparse; print(wsiparse.read_objects(sys.argv[1]).to_pandas())' %q\n" "$(dirname "$one")"
 fi
-show wsiparse --help
-printf '    wsiparse run YOUR_SLIDES -o results\n'
+printf '    wsiparse run --help                # your own slides: wsiparse run slides/ -o results\n'
 exit "$status"
