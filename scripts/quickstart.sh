@@ -12,7 +12,7 @@ root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 case "${1:-}" in -h | --help) sed -n '2,8s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;; esac
 
 results="${RESULTS:-$PWD/wsiparse_results}"
-make_environment ""
+make_environment pandas # for tables of objects in Python
 bin="$root/.venv/bin"
 
 if [ "$#" -eq 0 ]; then
@@ -33,4 +33,12 @@ if [ -d "$results" ]; then
   say "results lie in $results"
   find "$results" \( -name report.html -o -name counts.csv -o -name overlay.jpg -o -name '*.geojson.gz' \) -print | sort | sed 's/^/    /'
 fi
+say "next: make wsiparse a command of this shell (in every new one), then try the others"
+printf '    source %q\n' "$bin/activate"
+one="$(find "$results/slides" -mindepth 2 -maxdepth 2 -name DONE.json -print 2>/dev/null | sort | head -n 1)"
+if [ -n "$one" ]; then
+  printf '    wsiparse export %q --format csv\n' "$results"
+  printf "    python -c 'import sys, wsiparse; print(wsiparse.read_objects(sys.argv[1]).to_pandas())' %q\n" "$(dirname "$one")"
+fi
+printf '    wsiparse run --help                # your own slides: wsiparse run slides/ -o results\n'
 exit "$status"

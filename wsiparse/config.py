@@ -16,17 +16,29 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from wsiparse.errors import ConfigError
 from wsiparse.types import Prompt, PromptKind, PromptSet
 
-__all__ = ["DEFAULT_PROMPTS", "PromptConfig", "RunConfig", "SlurmConfig", "load_config", "prompt_set"]
+__all__ = [
+    "DEFAULT_PROMPTS",
+    "MAX_TILE_PX",
+    "OTHER_NUCLEI",
+    "PromptConfig",
+    "RunConfig",
+    "SlurmConfig",
+    "load_config",
+    "prompt_set",
+]
 
 #: Colours of classes nobody coloured, in prompt order (Okabe & Ito 2008: told apart by colour-blind readers).
 PALETTE = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7", "#999999")
+
+#: A tile of this edge takes some 200 GB of memory in a network.
+MAX_TILE_PX = 16384
 
 Engine = Literal["auto", "embedded", "classical", "biomedparse"]
 Precision = Literal["auto", "float32", "bf16", "fp16"]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class PromptConfig(_Strict):
@@ -85,12 +97,12 @@ class RunConfig(_Strict):
     mpp: float | None = Field(default=None, gt=0, le=20)
     slide_mpp: float | None = Field(default=None, gt=0)
     override_mpp: float | None = Field(default=None, gt=0)
-    tile_size: int | None = Field(default=None, ge=16)
+    tile_size: int | None = Field(default=None, ge=16, le=MAX_TILE_PX)
     tile_um: float | None = Field(default=None, gt=0)
     overlap: int | None = Field(default=None, ge=0)
     block_size: int = Field(default=2048, ge=16, le=8192)
-    batch_size: int = Field(default=1, ge=1)
-    num_workers: int | None = Field(default=None, ge=1)
+    batch_size: int = Field(default=1, ge=1, le=4096)
+    num_workers: int | None = Field(default=None, ge=1, le=4096)
     scheduler: str = "auto"
     slurm: SlurmConfig = SlurmConfig()
     whole_slide: bool = False
@@ -115,10 +127,13 @@ class RunConfig(_Strict):
         return _validated(merged, "command line")
 
 
+#: What "nuclei" is called beside inflammatory cells, which it then does not hold.
+OTHER_NUCLEI = "Other nuclei"
+
 #: What is looked for when nobody says: every nucleus, inflammatory ones told apart.
 DEFAULT_PROMPTS = (
     PromptConfig(text="inflammatory cells", class_name="Inflammatory", colour="#ffd60a"),
-    PromptConfig(text="nuclei", class_name="Other nuclei", colour="#19e68c"),
+    PromptConfig(text="nuclei", class_name=OTHER_NUCLEI, colour="#19e68c"),
 )
 
 

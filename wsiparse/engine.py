@@ -6,9 +6,11 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from wsiparse.config import DEFAULT_PROMPTS, PromptConfig, RunConfig, prompt_set
-from wsiparse.recognize.base import Recognizer, check_prompts, load_recognizer, on_this_machine, scales_of
+from wsiparse.config import DEFAULT_PROMPTS, MAX_TILE_PX, OTHER_NUCLEI, PromptConfig, RunConfig, prompt_set
+from wsiparse.errors import ConfigError
+from wsiparse.recognize.base import Recognizer, check_prompts, engine_info, load_recognizer, on_this_machine, scales_of
 from wsiparse.recognize.biomedparse.weights import find_weights
+from wsiparse.recognize.prompts import INFLAMMATORY, answered
 from wsiparse.recognize.vocabulary import TARGETS, resolve, trained_target
 from wsiparse.types import EngineInfo, RecognizerSpec
 
@@ -85,7 +87,7 @@ class Engine:
         engine = config.engine
         if engine == "auto":
             engine = "biomedparse" if weights else "embedded"
-        asked, self.notices = _trained(config) if engine == "biomedparse" else (config.prompts or DEFAULT_PROMPTS, ())
+        asked, self.notices = _trained(config) if engine == "biomedparse" else _answered(config, engine)
         self.prompts = prompt_set(asked)
         spec = RecognizerSpec(
             engine=engine,
@@ -124,6 +126,23 @@ def _trained(config: RunConfig) -> tuple[tuple[PromptConfig, ...], tuple[str, ..
     return tuple(completed), tuple(notice for _, notice in used if notice is not None)
 
 
+def _answered(config: RunConfig, engine: str) -> tuple[tuple[PromptConfig, ...], tuple[str, ...]]:
+    """Prompts in the words of the engines without a language model, and notices.
+
+    "Nuclei" beside inflammatory cells gets all others, and is called so.
+    """
+    if not config.prompts:
+        return DEFAULT_PROMPTS, ()
+    info = engine_info(RecognizerSpec(engine=engine, prompts=prompt_set(DEFAULT_PROMPTS)))
+    used = answered([p.text for p in config.prompts], info.title, strict=config.strict_prompts)
+    beside = any(role == INFLAMMATORY for role, _ in used)
+    completed = []
+    for prompt, (role, _) in zip(config.prompts, used, strict=True):
+        name = OTHER_NUCLEI if beside and role == "nuclei" else None
+        completed.append(prompt.model_copy(update={"text": role, "class_name": prompt.class_name or name}))
+    return tuple(completed), tuple(notice for _, notice in used if notice is not None)
+
+
 def _overridden(info: EngineInfo, config: RunConfig) -> EngineInfo:
     """The engine's facts with the user's settings; `overlap` is twice the halo."""
     split = info.split
@@ -133,6 +152,11 @@ def _overridden(info: EngineInfo, config: RunConfig) -> EngineInfo:
     tile = config.tile_size or info.tile_px
     if config.tile_um is not None:
         tile = max(1, round(config.tile_um / info.mpp / info.align_px)) * info.align_px
+        if tile > MAX_TILE_PX:
+            raise ConfigError(
+                f"tiles of {config.tile_um:g} um are {tile} px at {info.mpp:g} um per px, and {MAX_TILE_PX} px are the "
+                f"most. Choose --tile-um {MAX_TILE_PX * info.mpp:g} or less."
+            )
     # BiomedParse resizes every tile to its own input: what a tile needs does not depend on its size
     per_px = info.bytes_per_px * info.tile_px**2 // tile**2 if info.name == "biomedparse" else info.bytes_per_px
     return replace(info, split=split, halo_px=halo, tile_px=tile, bytes_per_px=per_px)

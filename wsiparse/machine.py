@@ -7,15 +7,18 @@ import os
 import secrets
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
 __all__ = [
     "available_memory_bytes",
     "bound_idle_memory",
+    "compile_cache_folders",
     "free_disk_bytes",
+    "may_write",
     "memory_limit_bytes",
     "process_is_alive",
     "publishing_fault",
@@ -159,6 +162,27 @@ def free_disk_bytes(folder: Path) -> int:
         If the disk cannot be asked.
     """
     return shutil.disk_usage(_existing(folder)).free
+
+
+def compile_cache_folders(environment: Mapping[str, str]) -> list[Path]:
+    """Where Numba may keep compiled kernels, in its order: NUMBA_CACHE_DIR, beside the code, the user's cache."""
+    told = environment.get("NUMBA_CACHE_DIR", "")
+    places = [Path(told)] if told else []
+    spec = find_spec("wsiparse")
+    if spec is not None and spec.origin is not None:
+        places.append(Path(spec.origin).parent)
+    home = environment.get("HOME", "")
+    if sys.platform == "darwin" and home:
+        places.append(Path(home) / "Library" / "Caches" / "numba")
+    elif environment.get("XDG_CACHE_HOME") or home:
+        places.append(Path(environment.get("XDG_CACHE_HOME") or f"{home}/.cache") / "numba")
+    return places
+
+
+def may_write(folder: Path) -> bool:
+    """Whether files can be made in a folder, or it can be made; asked of the system, nothing is tried."""
+    existing = _existing(folder)
+    return existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)
 
 
 def publishing_fault(folder: Path) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -16,6 +17,7 @@ from wsiparse.config import RunConfig
 from wsiparse.coords import SNAP, Frame, frame_at
 from wsiparse.engine import Engine, Scale
 from wsiparse.errors import PlanError, TileReadError
+from wsiparse.machine import available_memory_bytes
 from wsiparse.recognize.base import (
     calibrate,
     wants_sample,
@@ -39,7 +41,7 @@ from wsiparse.types import (
 )
 from wsiparse.write.basis import png_bytes
 
-__all__ = ["OVERVIEW_MPP", "Ground", "Pass", "Prepared", "overlay_offset", "prepare"]
+__all__ = ["OVERVIEW_MPP", "Ground", "Pass", "Prepared", "check_memory", "overlay_offset", "prepare"]
 
 log = logging.getLogger("wsiparse")
 
@@ -207,6 +209,29 @@ def prepare(slide: Slide, config: RunConfig, engine: Engine, roi: Path | None = 
     }
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
     return Prepared(passes, engine.prompts, engine.title, digest, ground)
+
+
+def check_memory(prepared: Prepared, config: RunConfig) -> None:
+    """See that one batch of tiles fits into the memory of this machine, where tiles or batches were asked for.
+
+    Raises
+    ------
+    PlanError
+        If it does not: the run would be killed, or end in the middle.
+    """
+    most = available_memory_bytes()
+    if most is None or (config.tile_size is None and config.tile_um is None and config.batch_size == 1):
+        return
+    for work in prepared.passes:
+        info = work.scale.info
+        needed = info.base_bytes + config.batch_size * info.bytes_per_px * info.tile_px**2
+        if needed > most:
+            fits = math.isqrt(max(most - info.base_bytes, 0) // (2 * info.bytes_per_px)) // 256 * 256
+            raise PlanError(
+                f"{config.batch_size} tile(s) of {info.tile_px} px at once take about {needed / 1e9:.0f} GB of memory, "
+                f"and this process may have {most / 1e9:.0f} GB. Choose --batch-size 1 and --tile-size "
+                f"{max(fits, 256)} or less, or leave both out."
+            )
 
 
 def _check_enlargement(slide: Slide, info: EngineInfo) -> None:

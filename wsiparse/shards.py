@@ -10,6 +10,7 @@ import re
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 
@@ -26,6 +27,10 @@ __all__ = [
 ]
 
 
+#: More jobs than any array has.
+MOST_SHARES: Final = 100_000
+
+
 @dataclass(frozen=True, slots=True)
 class Shard:
     """Share `index` of `count` equal ones.
@@ -39,7 +44,7 @@ class Shard:
     Raises
     ------
     ConfigError
-        If `index` is not in 1..`count`.
+        If `index` is not in 1..`count`, or there are more than `MOST_SHARES`.
     """
 
     index: int
@@ -47,6 +52,8 @@ class Shard:
     source: str = "--shard"
 
     def __post_init__(self) -> None:
+        if self.count > MOST_SHARES:
+            raise ConfigError(f"{self.count} shares (from {self.source}) are too many: at most {MOST_SHARES}.")
         if not 1 <= self.index <= self.count:
             raise ConfigError(
                 f"shard {self.index}/{self.count} (from {self.source}): the first of N shards is 1/N, the last is N/N. "

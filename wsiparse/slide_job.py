@@ -27,8 +27,8 @@ from wsiparse.engine import Engine
 from wsiparse.errors import FieldError, OutputError, SlideError
 from wsiparse.feed import Waits
 from wsiparse.machine import return_idle_memory
-from wsiparse.prepare import Prepared, prepare
-from wsiparse.progress import Progress
+from wsiparse.prepare import Prepared, check_memory, prepare
+from wsiparse.progress import OfSlide, Progress
 from wsiparse.remote import FillTask, fill_on_worker
 from wsiparse.schedule import Cluster, Crew, Here, peak_rss_bytes
 from wsiparse.shards import Shard
@@ -155,6 +155,7 @@ def run_slide(
         earlier run stay, and finished parts of this one wait in the work folder for the next try.
     """
     began = time.monotonic()
+    progress = OfSlide(progress, file_name(job.path))
     folder = slide_folder(results, job.path)
     slide_mpp, override_mpp = job.slide_mpp or config.slide_mpp, job.override_mpp or config.override_mpp
     source = source or Path(job.path)
@@ -164,6 +165,8 @@ def run_slide(
     ) as slide:
         _tell_scale(slide, file_name(job.path), progress)
         prepared = prepare(slide, config, engine, job.roi)
+        if isinstance(crew, Here):
+            check_memory(prepared, config)
         record = done_record(folder, prepared.digest)
         if record is not None and not overwrite and report_record(folder) is None:
             redo_slide_report(folder, None, None)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsiparse.errors import PromptError
-from wsiparse.recognize.prompts import Role, check_nucleus_prompts, role_of, share_nuclei
+from wsiparse.recognize.prompts import Role, answered, check_nucleus_prompts, role_of, share_nuclei
 from wsiparse.types import Prompt, PromptSet
 
 
@@ -21,12 +21,23 @@ def asked(*prompts: Prompt) -> tuple[Role, ...]:
         ("  Cell   Nuclei ", "nuclei"),
         ("Inflammatory_Cells", "inflammatory cells"),
         ("inflammatory-cells.", "inflammatory cells"),
-        ("lymphocytes", None),
+        ("lymphocytes", "inflammatory cells"),
+        ("immune cells", "inflammatory cells"),
+        ("TILs", "inflammatory cells"),
+        ("inflammatory cells in lung pathology", "inflammatory cells"),
+        ("免疫细胞", "inflammatory cells"),
+        ("炎症 细胞", "inflammatory cells"),
+        ("\uff29\uff2d\uff2d\uff35\uff2e\uff25\u3000\uff23\uff25\uff2c\uff2c\uff33", "inflammatory cells"),
+        ("Entzu\u0308ndungszellen", "inflammatory cells"),
+        ("celulas inflamatorias", "inflammatory cells"),
+        ("细胞核", "nuclei"),
+        ("núcleos", "nuclei"),
+        ("肿瘤细胞", None),
         ("cells", None),
         ("neoplastic nuclei", None),
     ],
 )
-def test_only_the_same_thing_in_other_spelling_is_understood(text: str, role: Role | None) -> None:
+def test_every_word_of_the_vocabulary_is_understood(text: str, role: Role | None) -> None:
     assert role_of(text) == role
 
 
@@ -37,9 +48,51 @@ def test_other_prompts_are_refused_with_the_remedy() -> None:
         asked(Prompt("nuclei", "a"), Prompt("mitoses", "b"))
 
 
+@pytest.mark.parametrize(
+    ("text", "caution"),
+    [("immune cells", ""), ("TILs", "wherever they lie"), ("淋巴细胞", "only a part"), ("Leukozyten", "")],
+)
+def test_other_words_are_answered_with_a_notice(text: str, caution: str) -> None:
+    [(role, notice)] = answered([text], "embedded")
+    assert role == "inflammatory cells"
+    assert notice is not None
+    assert repr(text) in notice
+    assert "answered as 'inflammatory cells'" in notice
+    assert caution in notice
+
+
+@pytest.mark.parametrize("text", ["nuclei", "Cell nucleus", "Inflammatory-cells."])
+def test_its_own_words_are_answered_silently(text: str) -> None:
+    assert answered([text], "embedded")[0][1] is None
+
+
+@pytest.mark.parametrize(
+    ("text", "near"),
+    [
+        ("inflamatory cels", "nearest known prompt is 'inflammatory cells'"),
+        ("nuclie", "nearest known prompt is 'nuclei'"),
+        ("lymphocites", "nearest known prompt is 'inflammatory cells'"),
+        ("tumor cells", "BiomedParse answers it as 'neoplastic cells'"),
+        ("腺体", "BiomedParse answers it as 'glandular structure'"),
+        ("qqqq", "answers only 'nuclei' and 'inflammatory cells'"),
+    ],
+)
+def test_unknown_words_are_refused_with_the_nearest(text: str, near: str) -> None:
+    with pytest.raises(PromptError, match=near):
+        answered([text], "embedded")
+
+
+def test_words_for_a_part_are_refused_when_strict() -> None:
+    with pytest.raises(PromptError, match="only a part"):
+        answered(["lymphocytes"], "embedded", strict=True)
+    assert answered(["immune cells"], "embedded", strict=True)[0][0] == "inflammatory cells"
+
+
 def test_two_names_of_one_thing_are_refused() -> None:
     with pytest.raises(PromptError, match="already asked"):
         asked(Prompt("nuclei", "a"), Prompt("nucleus", "b"))
+    with pytest.raises(PromptError, match=r"'TILs' and '免疫细胞'.*already asked"):
+        answered(["TILs", "nuclei", "免疫细胞"], "embedded")
 
 
 def test_regions_and_foreign_scales_are_refused() -> None:

@@ -6,14 +6,17 @@ Exit codes: 0 done; 1 a known error, told in one line; 2 wrong usage; 3 some sli
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import io
 import logging
+import os
 import sys
 from typing import Final
 
 import click
 
+from wsiparse.cli.compiled import provide_compile_cache
 from wsiparse.errors import WsiparseError
 
 __all__ = ["main"]
@@ -49,6 +52,16 @@ class _Commands(click.Group):
         command = importlib.import_module(f"wsiparse.cli.{module}").command
         assert isinstance(command, click.Command)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-"):
+            near = difflib.get_close_matches(name.lower(), COMMANDS, n=1, cutoff=0.5)
+            hint = f"Did you mean '{near[0]}'?" if near else f"There are {', '.join(COMMANDS)}."
+            ctx.fail(f"No such command '{name}'. {hint}")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -86,6 +99,9 @@ def main(arguments: list[str] | None = None) -> None:
     logging.getLogger("tifffile").addHandler(logging.NullHandler())
     logging.getLogger("wsiparse").addHandler(logging.NullHandler())
     try:
+        told = provide_compile_cache(os.environ)
+        if told is not None:
+            print(f"notice: {told}", file=sys.stderr)
         code = _group.main(args=arguments, prog_name="wsiparse", standalone_mode=False)
     except click.ClickException as err:
         err.show()

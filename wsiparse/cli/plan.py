@@ -26,7 +26,7 @@ __all__ = ["command"]
 @click.option("-n", "--num-workers", type=int, help="Threads (default: every core).")
 @click.option(
     "--shards",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, 100_000),
     help="Tell how N jobs of an array would share the slides, and who would wait.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON array instead of text.")

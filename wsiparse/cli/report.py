@@ -30,7 +30,7 @@ __all__ = ["command"]
 @click.option("--patient", metavar="COLUMN", help="Column of --metadata that names the patient (default: patient).")
 @click.option("--group", metavar="COLUMN", help="Column of --metadata whose groups are compared (default: group).")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the bootstrap.")
-@click.option("-n", "--num-workers", type=click.IntRange(min=1), help="Slides at once (default: the cores).")
+@click.option("-n", "--num-workers", type=click.IntRange(1, 4096), help="Slides at once (default: the cores).")
 @click.option("--cohort-only", is_flag=True, help="Leave the slides' reports; make summary.csv and the page over all.")
 @click.option("--pdf", is_flag=True, help="Print every page to PDF too; needs Chromium.")
 def command(

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections import Counter
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -83,6 +86,7 @@ def command(
 
     Example: wsiparse run slides/ -o results --prompt "inflammatory cells" --prompt nuclei
     """
+    from wsiparse.cli.compiled import telling_compilation
     from wsiparse.cli.progress import TerminalProgress
     from wsiparse.cli.signals import stopping
     from wsiparse.engine import Engine
@@ -121,8 +125,10 @@ def command(
         click.echo(f"error: {_empty(share, given)}", err=True)
         return 3
     tally = _Tally(len(jobs))
+    progress = TerminalProgress()
     with (
         stopping(),
+        telling_compilation(progress.say),
         open_crew(
             scheduler,
             config.num_workers,
@@ -131,12 +137,14 @@ def command(
             slurm=config.slurm.model_dump(),
             say=lambda text: click.echo(text, err=True),
         ) as crew,
+        ExitStack() as stack,
     ):
         if elsewhere and isinstance(crew, Cluster):
             from wsiparse.recognize.base import on_this_machine
 
             worker = crew
             engine = Engine(config, resolve=lambda spec: worker.ask(on_this_machine, spec))
+        everything = stack.enter_context(progress.stage("slides", len(jobs), "slides")) if len(jobs) > 1 else None
         for outcome in run_slides(
             jobs,
             results_dir,
@@ -148,10 +156,22 @@ def command(
             shard=share if shard_by == "tiles" else None,
             merge_later=share is not None,
             stage_dir=stage_dir,
-            progress=TerminalProgress(),
+            progress=progress,
         ):
             tally.tell(outcome)
+            if everything is not None:
+                everything.advance()
+    if len(jobs) > 1:
+        click.echo(tally.sum(results_dir, merge_later=share is not None))
     return tally.code
+
+
+def _say(text: str, stream: TextIO) -> None:
+    """A line beside live bars, which it must not break."""
+    from tqdm import tqdm
+
+    tqdm.write(text, file=stream)
+    stream.flush()
 
 
 class _Tally:
@@ -159,29 +179,41 @@ class _Tally:
 
     def __init__(self, n: int) -> None:
         self._n, self._seen, self._failed, self._partial = n, 0, 0, 0
+        self._states: Counter[str] = Counter()
 
     def tell(self, outcome: Outcome) -> None:
         from wsiparse.write.manifest import file_name
 
         self._seen += 1
+        self._states[outcome.status] += 1
         several = self._n > 1
         prefix = f"[{self._seen}/{self._n}] {file_name(outcome.path)}: " if several else f"{file_name(outcome.path)}: "
         if outcome.status == "failed":
             self._failed += 1
-            click.echo(f"{prefix if several else ''}error: {outcome.error}", err=True)
+            _say(f"{prefix if several else ''}error: {outcome.error}", sys.stderr)
             return
         if outcome.summary is None:
-            click.echo(f"{prefix}{outcome.status}; `wsiparse merge` makes the results -> {outcome.folder}")
+            _say(f"{prefix}{outcome.status}; `wsiparse merge` makes the results -> {outcome.folder}", sys.stdout)
             return
         self._partial += outcome.unreadable > 0
         counts = ", ".join(f"{c.n} {c.class_name}" for c in outcome.summary.counts)
         density = outcome.summary.density(outcome.summary.n_cells)
         per_mm2 = f", {density:.0f} cells/mm2" if density is not None else ", no tissue found"
         lost = f", {outcome.unreadable} UNREADABLE TILES" if outcome.unreadable else ""
-        click.echo(
+        _say(
             f"{prefix}{outcome.status}: {counts} on {outcome.summary.analysed_mm2:.3f} mm2{per_mm2}{lost}"
-            f" ({outcome.summary.engine}) -> {outcome.folder}"
+            f" ({outcome.summary.engine}) -> {outcome.folder}",
+            sys.stdout,
         )
+
+    def sum(self, results: Path, *, merge_later: bool) -> str:
+        """The last line of a run of several slides: how many of each state, and what to open or do next."""
+        counts = [f"{n} {state}" for state, n in self._states.items() if state != "failed"]
+        counts += [f"{self._failed} failed"] if self._failed else []
+        counts += [f"{self._partial} of them with unreadable tiles"] if self._partial else []
+        counts += [f"{self._n - self._seen} not begun"] if self._seen < self._n else []
+        next_step = f"next: wsiparse merge {results}" if merge_later else f"report: {results / 'report.html'}"
+        return f"{', '.join(counts)}; {next_step}"
 
     @property
     def code(self) -> int:

@@ -14,7 +14,7 @@ _FEWEST_THREADS = 4
 
 @click.command("verify")
 @click.argument("results", type=click.Path(path_type=Path), metavar="RESULTS")
-@click.option("-n", "--num-workers", type=click.IntRange(min=1), help="Threads (default: every core, at least 4).")
+@click.option("-n", "--num-workers", type=click.IntRange(1, 4096), help="Threads (default: every core, at least 4).")
 def command(results: Path, num_workers: int | None) -> int:
     """Take every hash in RESULTS again and tell what is missing, changed or not finished.
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
 from wsiparse.doctor.check import Check, good, note, problem, size_text
-from wsiparse.machine import free_disk_bytes, publishing_fault
+from wsiparse.machine import compile_cache_folders, free_disk_bytes, publishing_fault
 
 __all__ = ["check_compile_cache", "check_folder", "check_hub_cache", "check_temporary"]
 
@@ -53,15 +51,7 @@ def check_temporary() -> Iterator[Check]:
 def check_compile_cache(environment: Mapping[str, str]) -> Check:
     """Where Numba keeps compiled kernels: NUMBA_CACHE_DIR, else beside the code, else the user's cache."""
     told = environment.get("NUMBA_CACHE_DIR", "")
-    places = [Path(told)] if told else []
-    spec = find_spec("wsiparse")
-    if spec is not None and spec.origin is not None:
-        places.append(Path(spec.origin).parent)
-    home = environment.get("HOME", "")
-    if sys.platform == "darwin" and home:
-        places.append(Path(home) / "Library" / "Caches" / "numba")
-    elif environment.get("XDG_CACHE_HOME") or home:
-        places.append(Path(environment.get("XDG_CACHE_HOME") or f"{home}/.cache") / "numba")
+    places = compile_cache_folders(environment)
     for place in places:
         fault = publishing_fault(place)
         if not fault:

@@ -2,29 +2,87 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wsiparse.errors import PromptError
+from wsiparse.recognize.words import match, means_nuclei, nearest, plain
 from wsiparse.types import Prompt, PromptSet
 
-__all__ = ["ANSWERED", "Role", "check_nucleus_prompts", "role_of", "share_nuclei"]
+__all__ = ["INFLAMMATORY", "Role", "answered", "check_nucleus_prompts", "role_of", "share_nuclei"]
 
 Role = Literal["nuclei", "inflammatory cells"]
 
-#: The two prompts, and other spellings of exactly the same thing.
-ANSWERED: Final[dict[Role, tuple[str, ...]]] = {
-    "nuclei": ("nuclei", "nucleus", "cell nuclei", "cell nucleus", "all nuclei"),
-    "inflammatory cells": ("inflammatory cells", "inflammatory cell", "inflammatory nuclei"),
-}
+#: Spellings of the two prompts that need no word of explanation.
+_SAME: Final = frozenset(
+    {"nuclei", "nucleus", "cell nuclei", "cell nucleus", "all nuclei"}
+    | {"inflammatory cells", "inflammatory cell", "inflammatory nuclei"}
+)
+
+INFLAMMATORY: Final = "inflammatory cells"
 
 
 def role_of(text: str) -> Role | None:
-    """Which of the two prompts a text is, whatever its case and spacing; None for anything else."""
-    plain = " ".join(text.casefold().replace("-", " ").replace("_", " ").split()).rstrip(".")
-    return next((role for role, spellings in ANSWERED.items() if plain in spellings), None)
+    """Which of the two prompts a text asks for, in any words of the vocabulary; None for anything else."""
+    if means_nuclei(text):
+        return "nuclei"
+    found = match(text)
+    return "inflammatory cells" if found is not None and found.target.text == INFLAMMATORY else None
+
+
+def answered(texts: Sequence[str], title: str, *, strict: bool = False) -> list[tuple[Role, str | None]]:
+    """The prompt that answers each text, and a line for people where the words are others.
+
+    Parameters
+    ----------
+    texts : as the user wrote them
+    title : the engine's title, for messages
+    strict : refuse words that mean only a part of what is counted
+
+    Raises
+    ------
+    PromptError
+        If a text asks for something else, two ask for the same, or `strict` and one means a part only.
+    """
+    out: list[tuple[Role, str | None]] = []
+    for text in texts:
+        role = role_of(text)
+        if role is None:
+            raise _unanswered(text, title)
+        found = match(text)
+        caution = found.caution if found is not None else ""
+        if strict and caution:
+            raise PromptError(
+                f"prompt {text!r}: the nearest prompt is '{role}', but {caution}. Ask for '{role}', or leave "
+                "--strict-prompts out."
+            )
+        told = f"prompt {text!r}: answered as '{role}'" + (f": {caution}" if caution else "")
+        if found is not None and found.site:
+            told += f"; the site '{found.site}' changes nothing"
+        twin = next((other for other, (own, _) in zip(texts, out, strict=False) if own == role), None)
+        if twin is not None:
+            raise PromptError(
+                f"prompts {twin!r} and {text!r}: '{role}' is already asked for under another name. Leave one out."
+            )
+        out.append((role, None if plain(text) in _SAME else f"{told}."))
+    return out
+
+
+def _unanswered(text: str, title: str) -> PromptError:
+    found = match(text)
+    if found is not None:
+        near = f"BiomedParse answers it as '{found.target.text}'. "
+    else:
+        word = nearest(text)
+        near = f"The nearest known prompt is '{word}'. " if word else ""
+    return PromptError(
+        f"prompt {text!r}: this engine ({title}) answers only 'nuclei' and 'inflammatory cells'. {near}For others "
+        "fetch the BiomedParse weights (`wsiparse weights fetch`) and use --engine biomedparse; `wsiparse prompts` "
+        "lists all."
+    )
 
 
 def check_nucleus_prompts(prompts: PromptSet, title: str, mpp: float) -> tuple[Role, ...]:
@@ -46,10 +104,7 @@ def check_nucleus_prompts(prompts: PromptSet, title: str, mpp: float) -> tuple[R
     for prompt in prompts:
         role = role_of(prompt.text)
         if role is None:
-            raise PromptError(
-                f"prompt {prompt.text!r}: this engine ({title}) answers only 'nuclei' and 'inflammatory cells'. For "
-                "other prompts fetch the BiomedParse weights (`wsiparse weights fetch`) and use --engine biomedparse."
-            )
+            raise _unanswered(prompt.text, title)
         _check_settings(prompt, title, mpp)
         if role in roles:
             raise PromptError(

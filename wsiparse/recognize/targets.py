@@ -36,7 +36,7 @@ class Synonym:
 
     Parameters
     ----------
-    texts : lower case, single spaces, no hyphens
+    texts : lower case, single spaces, no hyphens; English first, then Chinese, German, French and Spanish
     caution : how the target differs from these words; "" when both mean the same
     """
 
@@ -147,8 +147,10 @@ TARGETS: Final[tuple[Target, ...]] = (
         synonyms=(
             _words("neoplastic cell, neoplastic nuclei, neoplastic nucleus"),
             _words("tumor cells, tumour cells, tumor cell, tumour cell, tumor nuclei, tumour nuclei"),
+            _words("肿瘤细胞, 肿瘤性细胞, 瘤细胞, 腫瘤細胞, tumorzellen, cellules tumorales, células tumorales"),
             _words(
-                "cancer cells, cancer cell, malignant cells, malignant cell, carcinoma cells",
+                "cancer cells, cancer cell, malignant cells, malignant cell, carcinoma cells, 癌细胞, 癌細胞, "
+                "恶性细胞, 恶性肿瘤细胞, krebszellen, cellules cancéreuses, células cancerosas",
                 "cells of benign tumours are not told apart and are counted too",
             ),
         ),
@@ -164,14 +166,20 @@ TARGETS: Final[tuple[Target, ...]] = (
         synonyms=(
             _words("inflammatory cell, inflammatory nuclei, immune cells, immune cell"),
             _words("leukocytes, leucocytes, leukocyte, leucocyte, white blood cells"),
+            _words("炎症细胞, 炎性细胞, 发炎细胞, 免疫细胞, 白细胞, 炎症細胞, 發炎細胞, 炎性細胞, 免疫細胞, 白血球"),
+            _words("entzündungszellen, immunzellen, leukozyten, cellules inflammatoires, cellules immunitaires"),
+            _words("células inflamatorias, células inmunes, células inmunitarias, leucocitos"),
             _words(
-                "tumor infiltrating lymphocytes, tumour infiltrating lymphocytes, tils, til",
+                "tumor infiltrating lymphocytes, tumour infiltrating lymphocytes, tils, til, 肿瘤浸润淋巴细胞, "
+                "腫瘤浸潤淋巴細胞, tumorinfiltrierende lymphozyten",
                 "all inflammatory cells are counted, of every type and wherever they lie",
             ),
             _words(
                 "lymphocytes, lymphocyte, lymphoid cells, t cells, t lymphocytes, b cells, b lymphocytes, "
                 "plasma cells, plasma cell, macrophages, macrophage, histiocytes, monocytes, neutrophils, neutrophil, "
-                "eosinophils, eosinophil, granulocytes, mast cells",
+                "eosinophils, eosinophil, granulocytes, mast cells, 淋巴细胞, 淋巴細胞, 浆细胞, 漿細胞, 巨噬细胞, "
+                "巨噬細胞, 中性粒细胞, 嗜中性粒细胞, 嗜酸性粒细胞, 粒细胞, 单核细胞, 肥大细胞, t细胞, b细胞, "
+                "lymphozyten, plasmazellen, makrophagen, granulozyten, linfocitos, macrófagos",
                 "they are only a part of the inflammatory cells, which are all counted",
             ),
         ),
@@ -186,12 +194,15 @@ TARGETS: Final[tuple[Target, ...]] = (
         scored=True,
         synonyms=(
             _words("connective tissue cell, connective tissue nuclei, connective cells, soft tissue cells"),
+            _words("结缔组织细胞, 結締組織細胞, bindegewebszellen, cellules du tissu conjonctif"),
+            _words("células del tejido conectivo, células del tejido conjuntivo"),
             _words(
-                "fibroblasts, fibroblast, fibrocytes, myofibroblasts",
+                "fibroblasts, fibroblast, fibrocytes, myofibroblasts, 成纤维细胞, 纤维母细胞, 纤维细胞, 成纖維細胞, "
+                "fibroblasten, fibroblastes, fibroblastos",
                 "they are only a part of the connective tissue cells, which are all counted",
             ),
             _words(
-                "stromal cells, stromal cell, stroma cells",
+                "stromal cells, stromal cell, stroma cells, 间质细胞, 基质细胞, 間質細胞, stromazellen",
                 "inflammatory cells of the stroma are a target of their own and are not counted",
             ),
         ),
@@ -206,6 +217,8 @@ TARGETS: Final[tuple[Target, ...]] = (
         scored=True,
         synonyms=(
             _words("epithelial cell, epithelial nuclei, epithelial nucleus"),
+            _words("上皮细胞, 上皮細胞, 正常上皮细胞, 非肿瘤性上皮细胞, 良性上皮细胞, epithelzellen"),
+            _words("cellules épithéliales, células epiteliales"),
             _words(
                 "non neoplastic epithelial cells, normal epithelial cells, benign epithelial cells, "
                 "healthy epithelial cells"
@@ -222,12 +235,15 @@ TARGETS: Final[tuple[Target, ...]] = (
         scored=False,
         synonyms=(
             _words("dead cell, dead nuclei"),
+            _words("死亡细胞, 死细胞, 死亡細胞, tote zellen, cellules mortes, células muertas"),
             _words(
-                "apoptotic cells, apoptotic cell, apoptotic nuclei",
+                "apoptotic cells, apoptotic cell, apoptotic nuclei, 凋亡细胞, 凋亡細胞, apoptotische zellen, "
+                "cellules apoptotiques, células apoptóticas",
                 "necrotic cells are not told apart and are counted too",
             ),
             _words(
-                "necrotic cells, necrotic cell, necrotic nuclei",
+                "necrotic cells, necrotic cell, necrotic nuclei, 坏死细胞, 壞死細胞, nekrotische zellen, "
+                "cellules nécrotiques, células necróticas",
                 "apoptotic cells are not told apart and are counted too",
             ),
             _words("dying cells, pyknotic cells, pyknotic nuclei", "dead cells of every look are counted"),
@@ -249,8 +265,10 @@ TARGETS: Final[tuple[Target, ...]] = (
         scored=False,
         synonyms=(
             _words("glandular structures, gland, glands, colon glands, colonic glands"),
+            _words("腺体, 腺体结构, 腺體, 腺體結構, drüsen, glandes, glándulas"),
             _words(
-                "crypts, crypt, colonic crypts, colon crypts", "glands of tumours, which are no crypts, are found too"
+                "crypts, crypt, colonic crypts, colon crypts, 隐窝, 隱窩, krypten, cryptes, criptas",
+                "glands of tumours, which are no crypts, are found too",
             ),
         ),
     ),

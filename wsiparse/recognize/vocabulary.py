@@ -7,15 +7,15 @@ mean only a part of it. Any other text is asked as it is, with a warning.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from typing import Final, Literal, NamedTuple
 
 from wsiparse.config import DEFAULT_PROMPTS
 from wsiparse.errors import PromptError
 from wsiparse.recognize import embedded
-from wsiparse.recognize.prompts import ANSWERED, role_of
+from wsiparse.recognize.prompts import role_of
 from wsiparse.recognize.targets import TARGETS, Dice, Target
+from wsiparse.recognize.words import NUCLEI, Match, match, nearest, plain
 from wsiparse.types import PromptKind
 
 __all__ = [
@@ -33,9 +33,6 @@ Support = Literal["trained", "untested"]
 
 #: Engines without a language model; they answer the prompts of `wsiparse.recognize.prompts` and no others.
 _WORDLESS: Final = ("embedded", "classical")
-
-#: Words that tell no target from another.
-_COMMON: Final = frozenset({"cell", "cells", "nucleus", "nuclei", "tissue", "structure", "structures"})
 
 
 class Resolved(NamedTuple):
@@ -74,39 +71,6 @@ class PromptFacts(NamedTuple):
     engines: dict[str, str]
 
 
-class _Match(NamedTuple):
-    """A target that words stand for, whether they are its own, how they differ, and the site or ""."""
-
-    target: Target
-    own: bool
-    caution: str
-    site: str
-
-
-def _plain(text: str) -> str:
-    """Lower case, single spaces, hyphens and underscores as spaces, no full stop."""
-    return " ".join(text.casefold().replace("-", " ").replace("_", " ").split()).rstrip(".").rstrip()
-
-
-def _match(text: str) -> _Match | None:
-    """The target of a text in the short or the long form, or None."""
-    words = " ".join(text.casefold().split()).rstrip(".").rstrip()
-    head, between, tail = words.partition(" in ")
-    site = ""
-    if between:
-        site, pathology, rest = tail.rpartition(" pathology")
-        if not pathology or rest or not site.strip():
-            return None
-    name = _plain(head)
-    for target in TARGETS:
-        if name == target.text:
-            return _Match(target, True, "", site)
-        for synonym in target.synonyms:
-            if name in synonym.texts:
-                return _Match(target, False, synonym.caution, site)
-    return None
-
-
 def trained_target(text: str) -> Target | None:
     """The target that a prompt asks for, in its own words or a synonym's, with or without a site; None for others.
 
@@ -115,8 +79,8 @@ def trained_target(text: str) -> Target | None:
     >>> trained_target("mitoses") is None
     True
     """
-    match = _match(text)
-    return match.target if match is not None else None
+    found = match(text)
+    return found.target if found is not None else None
 
 
 def support(text: str) -> Support:
@@ -128,37 +92,26 @@ def support(text: str) -> Support:
     >>> support("Inflammatory cells"), support("inflammatory cells in lung pathology"), support("plasma cells")
     ('trained', 'trained', 'untested')
     """
-    match = _match(text)
-    return "trained" if match is not None and not match.caution else "untested"
+    found = match(text)
+    return "trained" if found is not None and not found.caution else "untested"
 
 
 def _quoted(texts: Sequence[str]) -> str:
     return ", ".join(f"'{text}'" for text in texts)
 
 
-def _telling(text: str) -> str:
-    """A text without the words that many targets share."""
-    return " ".join(word for word in _plain(text).split() if word not in _COMMON)
+def _near(text: str) -> str | None:
+    """The trained prompt nearest to a text; "nuclei" is none."""
+    near = nearest(text)
+    return near if near != "nuclei" else None
 
 
-def _nearest(text: str) -> Target | None:
-    """The target whose words, or a synonym's, look most like a text or one of its words; None when none does."""
-    known = {_telling(words): target for target in TARGETS for s in target.synonyms for words in s.texts}
-    known |= {_telling(target.text): target for target in TARGETS}
-    telling = _telling(text)
-    for words, cutoff in ((telling, 0.65), *((word, 0.8) for word in telling.split())):
-        found = difflib.get_close_matches(words, known, n=1, cutoff=cutoff)
-        if found:
-            return known[found[0]]
-    return None
-
-
-def _refused(text: str, match: _Match | None) -> PromptError:
-    if match is not None:
-        why = f"the nearest trained prompt is '{match.target.text}', but {match.caution}"
+def _refused(text: str, found: Match | None) -> PromptError:
+    if found is not None:
+        why = f"the nearest trained prompt is '{found.target.text}', but {found.caution}"
     else:
-        near = _nearest(text)
-        why = f"BiomedParse was not trained on it{f'; the nearest trained prompt is {near.text!r}' if near else ''}"
+        near = _near(text)
+        why = f"BiomedParse was not trained on it{f'; the nearest trained prompt is {near!r}' if near else ''}"
     trained = _quoted([target.text for target in TARGETS])
     return PromptError(
         f"prompt {text!r}: {why}. With --strict-prompts only trained prompts are asked: {trained}. Use one of them, or "
@@ -166,21 +119,21 @@ def _refused(text: str, match: _Match | None) -> PromptError:
     )
 
 
-def _notice(text: str, match: _Match | None) -> str | None:
+def _notice(text: str, found: Match | None) -> str | None:
     """What to tell about a prompt that is asked although, or otherwise than, it was given."""
-    if match is None:
-        near = _nearest(text)
+    if found is None:
+        near = _near(text)
         return (
             f"prompt {text!r}: BiomedParse was not trained on these words for pathology; whatever it marks is "
-            f"untested. {f'The nearest trained prompt is {near.text!r}. ' if near else ''}`wsiparse prompts` lists all."
+            f"untested. {f'The nearest trained prompt is {near!r}. ' if near else ''}`wsiparse prompts` lists all."
         )
     told = []
-    if not match.own:
-        told.append(f"asked as '{match.target.text}'" + (f": {match.caution}" if match.caution else ""))
-    if match.site and _plain(match.site) not in match.target.sites:
-        sites = match.target.sites
+    if not found.own:
+        told.append(f"asked as '{found.target.text}'" + (f": {found.caution}" if found.caution else ""))
+    if found.site and plain(found.site) not in found.target.sites:
+        sites = found.target.sites
         told.append(
-            f"the training set has no site '{match.site}' for '{match.target.text}' (it has {', '.join(sites)})"
+            f"the training set has no site '{found.site}' for '{found.target.text}' (it has {', '.join(sites)})"
         )
     return f"prompt {text!r}: {'; '.join(told)}." if told else None
 
@@ -216,17 +169,17 @@ def resolve(prompt_texts: Sequence[str], strict: bool = False) -> list[Resolved]
     for text in prompt_texts:
         if not text.strip():
             raise PromptError("a prompt has no words: write what to look for, e.g. 'inflammatory cells'.")
-        match = _match(text)
+        found = match(text)
         if strict and support(text) == "untested":
-            raise _refused(text, match)
-        if match is None:
+            raise _refused(text, found)
+        if found is None:
             used = " ".join(text.split())
         else:
-            used = match.target.text + (f" in {match.site} pathology" if match.site else "")
+            used = found.target.text + (f" in {found.site} pathology" if found.site else "")
         twin = given.setdefault(used.casefold(), text)
         if len(given) == len(resolved):
             raise PromptError(f"prompts {twin!r} and {text!r} both ask for '{used}'. Leave one of them out.")
-        resolved.append(Resolved(used, _notice(text, match)))
+        resolved.append(Resolved(used, _notice(text, found)))
     return resolved
 
 
@@ -260,28 +213,26 @@ def describe() -> list[PromptFacts]:
         for target in TARGETS
     ]
     info, defaults = embedded.engine_info(), {p.text: p for p in DEFAULT_PROMPTS}
-    for role, spellings in ANSWERED.items():
-        if trained_target(role) is None:
-            default = defaults[role]
-            rows.append(
-                PromptFacts(
-                    prompt=role,
-                    support=support(role),
-                    class_name=default.class_name or role.capitalize(),
-                    kind=default.kind or "cell",
-                    colour=default.colour or "#808080",
-                    threshold=0.5,
-                    input_mpp=info.mpp,
-                    tile_px=info.tile_px,
-                    tile_um=info.tile_px * info.mpp,
-                    means="every nucleus; all but the inflammatory ones when those are asked for too",
-                    source="",
-                    masks=0,
-                    dice=None,
-                    scored=False,
-                    synonyms=tuple(text for text in spellings if text != role),
-                    mapped_with_caution=(),
-                    engines=_engines(role, support(role)),
-                )
-            )
+    default = defaults["nuclei"]
+    rows.append(
+        PromptFacts(
+            prompt="nuclei",
+            support=support("nuclei"),
+            class_name="Nuclei",
+            kind="cell",
+            colour=default.colour or "#808080",
+            threshold=0.5,
+            input_mpp=info.mpp,
+            tile_px=info.tile_px,
+            tile_um=info.tile_px * info.mpp,
+            means="every nucleus; all but the inflammatory ones when those are asked for too",
+            source="",
+            masks=0,
+            dice=None,
+            scored=False,
+            synonyms=NUCLEI[1:],
+            mapped_with_caution=(),
+            engines=_engines("nuclei", support("nuclei")),
+        )
+    )
     return rows
