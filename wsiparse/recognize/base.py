@@ -19,6 +19,7 @@ from wsiparse.recognize.biomedparse import engine as biomedparse
 from wsiparse.recognize.device import check_device_name, resolve_device
 from wsiparse.recognize.prompts import check_nucleus_prompts
 from wsiparse.recognize.score import load_distributions, prompt_scores
+from wsiparse.recognize.strength import StainFacts, stain_strength, tissue_is_enough
 from wsiparse.types import (
     Box,
     EngineInfo,
@@ -42,6 +43,7 @@ __all__ = [
     "operations_per_tile",
     "recognition_grid",
     "scales_of",
+    "stain_of",
     "wants_sample",
 ]
 
@@ -186,23 +188,36 @@ def operations_per_tile(spec: RecognizerSpec) -> float | None:
 
 def wants_sample(spec: RecognizerSpec) -> bool:
     """Whether `calibrate` makes anything of a sample of the slide."""
-    return spec.engine == "classical"
+    return spec.engine in ("embedded", "classical")
 
 
-def calibrate(spec: RecognizerSpec, sample: NDArray[np.uint8]) -> RecognizerSpec:
+def calibrate(spec: RecognizerSpec, sample: NDArray[np.uint8], tissue_mm2: float) -> RecognizerSpec:
     """The spec with what its engine learns from a sample of the slide, once for all tiles.
 
-    Anything estimated per tile would make results depend on the tiling; what needs an estimate (the classical engine:
-    stain vectors and global threshold) gets it here. Other engines return the spec as it is.
+    Anything estimated per tile would make results depend on the tiling; what needs an estimate (the strength of the
+    stain; the classical engine: stain vectors and global threshold too) gets it here. BiomedParse's spec stays as it
+    is.
 
     Parameters
     ----------
     spec : of any engine
     sample : (N, H, W, 3) uint8 patches of tissue at the engine's scale; N = 0 leaves the engine's fixed values
+    tissue_mm2 : tissue of the slide; little of it does not tell how strongly the slide is stained
     """
-    if wants_sample(spec) and len(sample):
-        return replace(spec, calibration=classical.calibration_of(sample))
-    return spec
+    if not (wants_sample(spec) and len(sample)):
+        return spec
+    strength = stain_strength(sample) if tissue_is_enough(tissue_mm2) else None
+    if spec.engine == "classical":
+        return replace(spec, calibration=classical.calibration_of(sample, strength))
+    return spec if strength is None else replace(spec, calibration=(strength,))
+
+
+def stain_of(spec: RecognizerSpec) -> StainFacts | None:
+    """What a calibrated spec knows of the slide's stain; None for an engine that takes every slide as it is."""
+    if not wants_sample(spec):
+        return None
+    known = spec.calibration[7:] if spec.engine == "classical" else spec.calibration
+    return StainFacts(known[0] if known else None)
 
 
 def recognition_grid(
