@@ -7,14 +7,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from wsiparse.coords import Frame, um2_per_px
 from wsiparse.machine import return_idle_memory
 from wsiparse.prepare import overlay_offset
+from wsiparse.recognize.base import limits_of
 from wsiparse.report.analysis import spots_of
 from wsiparse.report.figures import draw_overlay
 from wsiparse.site import Site
 from wsiparse.slide_report import load, square_images, write_slide_report
-from wsiparse.slides import overview, require_mpp
+from wsiparse.slides import Slide, overview, require_mpp
 from wsiparse.types import PromptKind, SlideSummary
 from wsiparse.write.basis import BASIS, Basis, PicturedSquare, png_pixels, write_basis
 from wsiparse.write.geojson import write_centroids, write_geojson
@@ -26,6 +30,9 @@ __all__ = ["KINDS", "OVERLAY_PX", "write_exports"]
 
 #: Longest edge of overlay.jpg, px.
 OVERLAY_PX: Final = 4000
+
+#: Longest edge of the slide's picture in a report, px: a biopsy of 1 mm is shown at 1 um per px, not at 8.
+VIEW_PX: Final = 1000
 
 LABELS: Final = "labels.ome.zarr"
 
@@ -102,6 +109,14 @@ def write_exports(
     return [*files, BASIS, "overlay.jpg"]
 
 
+def _view(slide: Slide, seen: Frame) -> NDArray[np.uint8] | None:
+    """The slide for a report's pictures, longest edge about `VIEW_PX`; None where the overview is as fine as that."""
+    if max(seen.size) >= VIEW_PX:
+        return None
+    mpp = max(max(n * m for n, m in zip(seen.size, seen.mpp, strict=True)) / VIEW_PX, min(require_mpp(slide)))
+    return overview(slide, mpp)[0]
+
+
 def _write_report(site: Site, reader: ObjectsReader, unreadable: Sequence[tuple[float, float, float, float]]) -> None:
     """basis/ and the report made of it; the slide is open now, so its hottest squares are pictured."""
     slide, ground = site.slide, site.prepared.ground
@@ -118,6 +133,8 @@ def _write_report(site: Site, reader: ObjectsReader, unreadable: Sequence[tuple[
         regions=tuple((region.class_name, region.geometry) for region in ground.regions),
         unreadable=tuple(unreadable),
         compartments=site.config.compartments,
+        limits=limits_of(site.prepared.passes[0].scale.spec),
+        view=_view(slide, area.overview),
     )
     loaded = load(reader, basis)
     boxes = [spot.box for spot in spots_of(loaded.source, loaded.settings)[3]]

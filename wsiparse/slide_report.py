@@ -24,6 +24,7 @@ from wsiparse.coords import Frame, to_um
 from wsiparse.errors import OutputError, TileReadError
 from wsiparse.recognize.vocabulary import trained_target
 from wsiparse.report.analysis import Analysis, Ask, ReportSettings, Role, Source, analyse
+from wsiparse.report.limits import limits
 from wsiparse.report.maps import (
     RAMP,
     Ground,
@@ -41,7 +42,7 @@ from wsiparse.report.picture import Picture
 from wsiparse.report.qc import SlideQuality, slide_quality
 from wsiparse.report.rows import IntervalSettings, rows_csv
 from wsiparse.report.spots import Spot
-from wsiparse.report.tissue import Tissue, analysed_tissue
+from wsiparse.report.tissue import Tissue, analysed_tissue, polygonal
 from wsiparse.tiling import Regions, background_colour, is_left_out, read_regions
 from wsiparse.types import Box, ObjectTable, PromptSet
 from wsiparse.version import own_version
@@ -148,11 +149,13 @@ def load(
     if asked is None:
         asked = "roi" if any(name for name, _ in kept) else "auto"
     settings = ReportSettings(asked, IntervalSettings(seed=seed))
-    drawn_out = [shape for name, shape in given if is_left_out(name)] if regions is not None else []
+    drawn_out = [shape for name, shape in given if is_left_out(name)]
     everywhere = _tissue(basis, basis.tissue, None, [])
-    in_roi = _tissue(basis, basis.tissue, basis.roi, [])
+    # what the run's own file leaves out lies outside `basis.roi` already, and is told apart from what it does not reach
+    reach = _reach(basis)
+    in_roi = _tissue(basis, basis.tissue, reach, [])
     unreadable = [shapely.box(*box) for box in basis.unreadable]
-    readable = _tissue(basis, basis.tissue, basis.roi, unreadable)
+    readable = _tissue(basis, basis.tissue, reach, unreadable)
     tissue = _tissue(basis, basis.tissue, basis.roi, [*unreadable, *drawn_out])
     area = {
         "tissue_mm2": everywhere.area_mm2,
@@ -173,6 +176,7 @@ def load(
         regions=tuple((name, shapely.transform(shape, lambda xy: xy * mpp)) for name, shape in kept),
         mpp=basis.mpp,
         slide_size=basis.size,
+        classes_by_rule=basis.limits.classes_by_rule,
     )
     quality = slide_quality(
         basis.picture,
@@ -210,6 +214,8 @@ def write_slide_report(folder: Path, loaded: Loaded, squares: Mapping[str, bytes
             "roi_sha256": loaded.regions.sha256 if loaded.regions is not None else None,
         },
         **analysis.numbers,
+        "limits": limits(analysis.numbers["area"], loaded.basis.slide, loaded.basis.limits),
+        "stain_strength": loaded.basis.limits.stain_strength,
         "maps": maps,
         "ramp": list(RAMP),
         "methods": [dict(method) for method in METHODS],
@@ -292,6 +298,17 @@ def square_images(boxes: Sequence[Box], read: Callable[[Box], NDArray[np.uint8]]
 
 def _tissue(basis: Basis, mask: NDArray[np.bool_], roi: BaseGeometry | None, without: Sequence[BaseGeometry]) -> Tissue:
     return analysed_tissue(basis.size, basis.overview, mask, roi=roi, unreadable=without)
+
+
+def _reach(basis: Basis) -> BaseGeometry | None:
+    """The region of interest with what is drawn out of it, level-0 px; None for the whole slide."""
+    left_out = [shape for name, shape in basis.regions if is_left_out(name)]
+    if basis.roi is None or not left_out:
+        return basis.roi
+    kept = [shape for name, shape in basis.regions if not is_left_out(name)]
+    if not kept:
+        return None
+    return polygonal(shapely.intersection(shapely.union_all(kept), shapely.box(0, 0, *basis.size)))
 
 
 def _ground(loaded: Loaded) -> Ground:

@@ -18,6 +18,7 @@ from wsiparse.recognize.base import calibrate, stain_of
 from wsiparse.recognize.stain import OD_OF_BYTE
 from wsiparse.recognize.strength import (
     CHECKED,
+    DARKEST_OD,
     LEAST_TISSUE_MM2,
     REFERENCE,
     StainFacts,
@@ -86,14 +87,21 @@ def test_glass_and_too_few_patches_tell_nothing(painted: Image) -> None:
 def test_bytes_at_the_reference_have_the_density_of_the_formula() -> None:
     table = byte_table(2.0)
     assert table is not None
-    od = OD_OF_BYTE.astype(np.float64)
+    wanted = np.minimum(OD_OF_BYTE.astype(np.float64) * REFERENCE / 2.0, DARKEST_OD)
     # half a byte's rounding, in OD
-    slack = 0.51 / (256 * 10.0 ** (-od * REFERENCE / 2.0) * np.log(10))
-    assert (np.abs(OD_OF_BYTE[table] - od * REFERENCE / 2.0) <= slack + 1e-6).all()
+    slack = 0.51 / (256 * 10.0**-wanted * np.log(10))
+    assert (np.abs(OD_OF_BYTE[table] - wanted) <= slack + 1e-6).all()
     assert byte_table(None) is None
     same = byte_table(REFERENCE)
     assert same is not None
-    np.testing.assert_array_equal(same, np.arange(256))
+    darkest = round(256 * 10**-DARKEST_OD - 1)
+    np.testing.assert_array_equal(same, np.maximum(np.arange(256), darkest))
+
+
+def test_no_slide_shows_more_of_the_dark_than_the_strongest_can() -> None:
+    """Black is the same at every strength that was checked, so that dark nuclei are as even on all of them."""
+    tables = [byte_table(strength) for strength in (CHECKED[0], 1.0, 1.9, CHECKED[1])]
+    assert len({int(table[0]) for table in tables if table is not None}) == 1
 
 
 def test_unknown_strength_leaves_the_very_pixels() -> None:

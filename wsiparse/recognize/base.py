@@ -17,12 +17,14 @@ from wsiparse.errors import ConfigError, WeightsError
 from wsiparse.recognize import classical, embedded
 from wsiparse.recognize.biomedparse import engine as biomedparse
 from wsiparse.recognize.device import check_device_name, resolve_device
-from wsiparse.recognize.prompts import check_nucleus_prompts
+from wsiparse.recognize.inflammatory import RULE_LIMITS
+from wsiparse.recognize.prompts import NUCLEI_ONLY, check_nucleus_prompts, role_of
 from wsiparse.recognize.score import load_distributions, prompt_scores
 from wsiparse.recognize.strength import StainFacts, stain_strength, tissue_is_enough
 from wsiparse.types import (
     Box,
     EngineInfo,
+    EngineLimits,
     PromptKind,
     PromptSet,
     Recognition,
@@ -37,6 +39,7 @@ __all__ = [
     "calibrate",
     "check_prompts",
     "engine_info",
+    "limits_of",
     "load_recognizer",
     "mirror_outside",
     "on_this_machine",
@@ -218,6 +221,26 @@ def stain_of(spec: RecognizerSpec) -> StainFacts | None:
         return None
     known = spec.calibration[7:] if spec.engine == "classical" else spec.calibration
     return StainFacts(known[0] if known else None)
+
+
+def limits_of(spec: RecognizerSpec) -> EngineLimits:
+    """What a report must say of an engine's answers on one slide.
+
+    Parameters
+    ----------
+    spec : calibrated to the slide
+    """
+    asked = {role_of(prompt.text) for prompt in spec.prompts}
+    stain = stain_of(spec)
+    if stain is None:
+        return EngineLimits()
+    rule = "inflammatory cells" in asked
+    return EngineLimits(
+        classes_by_rule=True,
+        stain_strength=stain.strength,
+        warnings=(stain.flag,) if rule and stain.flag else (),
+        sentences=(NUCLEI_ONLY, *((RULE_LIMITS,) if rule else ())),
+    )
 
 
 def recognition_grid(

@@ -10,9 +10,15 @@ from numpy.typing import NDArray
 from wsiparse.errors import PromptError
 from wsiparse.types import Prompt, PromptSet
 
-__all__ = ["ANSWERED", "Role", "check_nucleus_prompts", "role_of", "share_nuclei"]
+__all__ = ["ANSWERED", "NUCLEI_ONLY", "Role", "check_nucleus_prompts", "role_of", "share_nuclei"]
 
 Role = Literal["nuclei", "inflammatory cells"]
+
+#: What a report says of an engine that answers only these two prompts.
+NUCLEI_ONLY: Final = (
+    "The engine finds nuclei. It tells no tumour from normal cells and no kinds of tissue. A probability it gives is that "
+    "of a nucleus, not of the nucleus's class."
+)
 
 #: The two prompts, and other spellings of exactly the same thing.
 ANSWERED: Final[dict[Role, tuple[str, ...]]] = {

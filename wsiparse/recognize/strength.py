@@ -26,6 +26,7 @@ from wsiparse.recognize.stain import OD_OF_BYTE, RUIFROK, hematoxylin_lut, throu
 
 __all__ = [
     "CHECKED",
+    "DARKEST_OD",
     "LEAST_TISSUE_MM2",
     "REFERENCE",
     "StainFacts",
@@ -41,6 +42,11 @@ REFERENCE: Final = 1.0
 
 #: Strengths at which counts were checked against those of the same slide unfaded; further ones are held at the ends.
 CHECKED: Final = (0.5, 3.0)
+
+#: The darkest that any slide is shown, OD at the reference strength: what a byte can hold of a slide at the strong end of
+#: `CHECKED`. Without it a strong slide's dark pixels are cut off by its scanner and a pale one's are not, and nuclei of
+#: the strong one look more even.
+DARKEST_OD: Final = float(OD_OF_BYTE[0]) * REFERENCE / CHECKED[1]
 
 #: Less tissue than this tells nothing of a slide's stain.
 LEAST_TISSUE_MM2: Final = 0.25
@@ -130,7 +136,7 @@ def byte_table(strength: float | None) -> NDArray[np.uint8] | None:
     """
     if strength is None:
         return None
-    od = OD_OF_BYTE.astype(np.float64) * (REFERENCE / held(strength))
+    od = np.minimum(OD_OF_BYTE.astype(np.float64) * (REFERENCE / held(strength)), DARKEST_OD)
     return np.clip(np.rint(256 * 10.0**-od - 1), 0, 255).astype(np.uint8)
 
 

@@ -5,6 +5,7 @@ Layout::
     basis/
       basis.json       slide, frames, region of interest, unreadable tiles, pictured squares
       overview.png     (h, w, 3) the slide at about 8 um per px, as tissue was looked for on it; lossless
+      view.jpg         (H, W, 3) the same finer, for people, where the slide is small
       tissue.png       (h, w) 0 glass, 255 tissue, 128 pen, ink and black that were kept out
       spots/N.jpg      the N-th pictured square at full resolution, where it could be read
 """
@@ -28,7 +29,7 @@ from shapely.geometry.base import BaseGeometry
 
 from wsiparse.coords import Frame
 from wsiparse.errors import OutputError
-from wsiparse.types import Box
+from wsiparse.types import Box, EngineLimits
 from wsiparse.write.parts import output_errors
 
 __all__ = [
@@ -84,6 +85,8 @@ class Basis:
     unreadable : cores of unreadable tiles, level-0 px, each (x0, y0, x1, y1)
     compartments : how the run was told to divide tissue in reports, None for what fits
     squares : pictured ones
+    limits : what must be said of the engine's answers
+    view : (H, W, 3) uint8, the whole slide as people see it in reports; None where `picture` is fine enough
     """
 
     slide: Mapping[str, Any]
@@ -98,6 +101,8 @@ class Basis:
     unreadable: tuple[tuple[float, float, float, float], ...]
     compartments: Literal["auto", "roi", "none"] | None = None
     squares: tuple[PicturedSquare, ...] = ()
+    limits: EngineLimits = EngineLimits()
+    view: NDArray[np.uint8] | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -159,12 +164,16 @@ def write_basis(folder: Path, basis: Basis, overview: bytes, spots: Mapping[str,
         "unreadable": [list(box) for box in basis.unreadable],
         "compartments": basis.compartments,
         "squares": [asdict(square) for square in basis.squares],
+        "limits": asdict(basis.limits),
+        "view": basis.view is not None,
     }
     plane = np.where(basis.tissue, np.uint8(_TISSUE), np.where(basis.artefacts, np.uint8(_ARTEFACT), np.uint8(0)))
     with output_errors(folder):
         (folder / "spots").mkdir(parents=True)
         (folder / "overview.png").write_bytes(overview)
         (folder / "tissue.png").write_bytes(png_bytes(plane))
+        if basis.view is not None:
+            (folder / "view.jpg").write_bytes(jpeg_bytes(basis.view))
         for name, data in spots.items():
             (folder / name).write_bytes(data)
         text = json.dumps(facts, indent=1, ensure_ascii=False)
@@ -188,6 +197,17 @@ def _facts(folder: Path) -> dict[str, Any]:
     if facts["format"] != FORMAT:
         raise OutputError(f"{folder}: of format {facts['format']!r}, this program reads {FORMAT}. {_AGAIN}")
     return facts
+
+
+def _limits(facts: Mapping[str, Any]) -> EngineLimits:
+    """Of results that an older version made, nothing is known."""
+    lists = {key: tuple(facts[key]) for key in ("warnings", "sentences") if key in facts}
+    return EngineLimits(**{**facts, **lists})
+
+
+def _jpeg_pixels(data: bytes) -> NDArray[np.uint8]:
+    with Image.open(io.BytesIO(data)) as image:
+        return np.asarray(image.convert("RGB"))
 
 
 def read_offset(folder: Path) -> tuple[int, int]:
@@ -231,4 +251,6 @@ def read_basis(folder: Path) -> Basis:
             unreadable=tuple((float(a), float(b), float(c), float(d)) for a, b, c, d in facts["unreadable"]),
             compartments=facts["compartments"],
             squares=tuple(PicturedSquare(Box(**square["box"]), str(square["file"])) for square in facts["squares"]),
+            limits=_limits(facts.get("limits", {})),
+            view=_jpeg_pixels((folder / "view.jpg").read_bytes()) if facts.get("view") else None,
         )
