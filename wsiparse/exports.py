@@ -16,9 +16,11 @@ from wsiparse.prepare import overlay_offset
 from wsiparse.recognize.base import limits_of
 from wsiparse.report.analysis import spots_of
 from wsiparse.report.figures import draw_overlay
+from wsiparse.report.regions_drawn import drawn_regions
 from wsiparse.site import Site
 from wsiparse.slide_report import load, square_images, write_slide_report
 from wsiparse.slides import Slide, overview, require_mpp
+from wsiparse.tiling import is_left_out
 from wsiparse.types import PromptKind, SlideSummary
 from wsiparse.write.basis import BASIS, Basis, PicturedSquare, png_pixels, write_basis
 from wsiparse.write.geojson import write_centroids, write_geojson
@@ -34,6 +36,9 @@ OVERLAY_PX: Final = 4000
 #: Longest edge of the slide's picture in a report, px: a biopsy of 1 mm is shown at 1 um per px, not at 8.
 VIEW_PX: Final = 1000
 
+#: Classes of regions in the legend of overlay.jpg.
+MOST_REGIONS: Final = 12
+
 LABELS: Final = "labels.ome.zarr"
 
 KINDS: Final[tuple[PromptKind, PromptKind]] = ("cell", "region")
@@ -48,8 +53,15 @@ def _write_overlay(path: Path, site: Site, reader: ObjectsReader, summary: Slide
         (f"{c.class_name}: {c.n:,}", p.colour) for c, p in zip(summary.counts, prompts, strict=True)
     ]
     caption.append((f"{summary.slide}   {summary.engine}   research use only", None))
+    regions = drawn_regions(
+        ((region.class_name, region.geometry) for region in site.prepared.ground.regions), is_left_out
+    )
+    named = {(region.class_name, region.colour, region.left_out): None for region in regions}
+    caption[-1:-1] = [
+        (f"region {name or 'unclassified'}{' (left out)' if out else ''}", colour) for name, colour, out in named
+    ][:MOST_REGIONS]
     layers = ((batch, reader.frames[kind]) for kind in KINDS[::-1] for batch in reader.batches(kind))
-    image = draw_overlay(picture, frame, layers, prompts=prompts, caption=caption)
+    image = draw_overlay(picture, frame, layers, prompts=prompts, caption=caption, regions=regions)
     with publish(path) as temporary:
         image.save(temporary, format="JPEG", quality=88)
 

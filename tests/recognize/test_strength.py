@@ -45,7 +45,7 @@ def faded(rgb: Image, factor: float) -> Image:
 
 def patches(image: Image, n: int = 12, seed: int = 0) -> Image:
     """Squares of the middle of a picture, as a slide's sample."""
-    height, width = image.shape[:2]
+    height = image.shape[0]
     low, high = height // 4, 3 * height // 4 - SAMPLE_PX
     corners = np.random.default_rng(seed).integers(low, max(low + 1, high), (n, 2))
     return np.stack([image[y : y + SAMPLE_PX, x : x + SAMPLE_PX] for y, x in corners])

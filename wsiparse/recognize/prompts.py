@@ -16,8 +16,8 @@ Role = Literal["nuclei", "inflammatory cells"]
 
 #: What a report says of an engine that answers only these two prompts.
 NUCLEI_ONLY: Final = (
-    "The engine finds nuclei. It tells no tumour from normal cells and no kinds of tissue. A probability it gives is that "
-    "of a nucleus, not of the nucleus's class."
+    "The engine finds nuclei. It tells no tumour from normal cells and no kinds of tissue. A probability it gives is "
+    "that of a nucleus, not of the nucleus's class."
 )
 
 #: The two prompts, and other spellings of exactly the same thing.

@@ -6,8 +6,9 @@ by one factor of the slide, which is a table of 256 entries.
 
 Strength is Macenko's pseudo-maximum (Macenko et al., ISBI 2009: 99th percentile of the concentration of hematoxylin) of
 each patch of the slide's fixed sample, and of these the mean of the middle half, so that patches of blood, ink or lymph
-follicle do not speak for the slide. Only the factor is estimated: with the slide's own stain vectors in the place of Ruifrok's the
-inflammatory rule did worse on every annotated set it was tried on (docs/accuracy.md).
+follicle do not speak for the slide. Only the factor is estimated: with the slide's own stain vectors in the place of
+Ruifrok's the inflammatory rule did worse on two of three annotated sets and no better than chance would have it on the
+third (docs/accuracy.md).
 
 A single field of view cannot tell its stain from its content (a follicle is dark because of what it is): with less
 tissue than `LEAST_TISSUE_MM2` nothing is estimated, and pixels are left as they are.
@@ -43,9 +44,9 @@ REFERENCE: Final = 1.0
 #: Strengths at which counts were checked against those of the same slide unfaded; further ones are held at the ends.
 CHECKED: Final = (0.5, 3.0)
 
-#: The darkest that any slide is shown, OD at the reference strength: what a byte can hold of a slide at the strong end of
-#: `CHECKED`. Without it a strong slide's dark pixels are cut off by its scanner and a pale one's are not, and nuclei of
-#: the strong one look more even.
+#: The darkest that any slide is shown, OD at the reference strength: what a byte can hold of a slide at the strong end
+#: of `CHECKED`. Without it a strong slide's dark pixels are cut off by its scanner and a pale one's are not, and nuclei
+#: of the strong one look more even.
 DARKEST_OD: Final = float(OD_OF_BYTE[0]) * REFERENCE / CHECKED[1]
 
 #: Less tissue than this tells nothing of a slide's stain.

@@ -199,8 +199,8 @@ def _unmoved(n: int, raised: int, top: float) -> str:
         return "none was found, and what lies below the threshold was not stored"
     if raised == n:
         return (
-            f"all of them have a mean probability above {top:.3g}: no count changes up to there, and what lies below the "
-            "threshold was not stored"
+            f"all of them have a mean probability above {top:.3g}: no count changes up to there, and what lies below "
+            "the threshold was not stored"
         )
     return ""
 

@@ -6,11 +6,12 @@ included (ECMA-262, Number.prototype.toPrecision), and a test holds the two agai
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Final
 
-__all__ = ["NOTHING", "count", "interval", "listed", "p_value", "plain", "sentence", "significant", "times"]
+__all__ = ["NOTHING", "count", "interval", "listed", "micro", "p_value", "plain", "sentence", "significant", "times"]
 
 #: Stands for a number that is not known.
 NOTHING: Final = "\N{EN DASH}"
@@ -106,6 +107,18 @@ def listed(words: Sequence[str], joint: str = "and") -> str:
     if len(words) < 2:
         return "".join(words)
     return f"{', '.join(words[:-1])} {joint} {words[-1]}"
+
+
+def micro(text: str) -> str:
+    """Text of ASCII, as files have it, with the signs of its units: um as µm, mm2 as mm².
+
+    >>> micro("margin 0-100 um"), micro("0.01 mm2"), micro("gum um2")
+    ('margin 0-100 µm', '0.01 mm²', 'gum µm²')
+    """
+    for plain_unit, unit in (("um", "µm"), ("mm", "mm")):
+        text = re.sub(rf"\b{plain_unit}2\b", f"{unit}²", text)
+        text = re.sub(rf"\b{plain_unit}\b", unit, text)
+    return text
 
 
 def sentence(text: str) -> str:

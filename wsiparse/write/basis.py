@@ -16,7 +16,7 @@ import io
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -101,7 +101,7 @@ class Basis:
     unreadable: tuple[tuple[float, float, float, float], ...]
     compartments: Literal["auto", "roi", "none"] | None = None
     squares: tuple[PicturedSquare, ...] = ()
-    limits: EngineLimits = EngineLimits()
+    limits: EngineLimits = field(default_factory=EngineLimits)
     view: NDArray[np.uint8] | None = None
 
     @property
