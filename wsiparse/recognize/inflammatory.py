@@ -27,8 +27,8 @@ __all__ = ["RULE_LIMITS", "STRENGTH", "InflammatoryRule", "find_inflammatory"]
 #: What a report says of inflammatory cells that this rule called.
 RULE_LIMITS: Final = (
     "Inflammatory cells are called by a rule on size, shape and stain of nuclei; no network that learned cell types "
-    "has looked at them. On 30 breast tiles of BRCA-M2C the rule called 3.9 times too many (F1 0.37), many of them tumour "
-    "and stroma. Compare only slides of one organ, stain and scanner, and check the calls on the slide. Intervals tell "
+    "has looked at them. On 30 breast tiles of BRCA-M2C the rule called 3.9 times too many (F1 0.37), many of them "
+    "tumour and stroma. Compare only slides of one organ, stain and scanner, and check the calls on the slide. Intervals tell "
     "nothing of these errors."
 )
 

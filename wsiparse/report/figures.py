@@ -6,9 +6,10 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from wsiparse.coords import Frame
+from wsiparse.report.lettering import font_of, write
 from wsiparse.report.picture import bar_length_um, length_text
 from wsiparse.report.regions_drawn import DrawnRegion, draw_regions
 from wsiparse.types import ObjectTable, PromptSet
@@ -23,7 +24,7 @@ def _caption(draw: ImageDraw.ImageDraw, size: tuple[int, int], lines: list[tuple
     """Legend and scale bar on a white strip at the bottom."""
     width, height = size
     font_px = max(11, min(28, width // 70))
-    font = ImageFont.load_default(font_px)
+    font = font_of(font_px)
     pad, row = font_px // 2, int(font_px * 1.5)
     top = height - row * len(lines) - 2 * pad
     draw.rectangle((0, top, width, height), fill="white")
@@ -31,14 +32,13 @@ def _caption(draw: ImageDraw.ImageDraw, size: tuple[int, int], lines: list[tuple
         y = top + pad + k * row
         if colour is not None:
             draw.rectangle((pad, y + 2, pad + font_px, y + 2 + font_px), fill=colour, outline="black")
-        draw.text((pad + (2 * font_px if colour is not None else 0), y), text, fill="black", font=font)
+        write(draw, (pad + (2 * font_px if colour is not None else 0), y), text, font)
     length_um = bar_length_um(width * mpp)
     bar, thick = length_um / mpp, max(2, font_px // 5)
     x1, y = width - pad, top + pad
     # the label below its bar: letters with a tail stay clear of it
     draw.rectangle((x1 - bar, y, x1, y + thick), fill="black")
-    label = length_text(length_um)
-    draw.text((x1 - draw.textlength(label, font=font), y + thick + font_px // 4), label, fill="black", font=font)
+    write(draw, (x1, y + thick + font_px // 4), length_text(length_um), font, right=True)
 
 
 def _outlines(

@@ -14,10 +14,11 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from wsiparse.coords import Frame
 from wsiparse.report.density import DensityGrid
+from wsiparse.report.lettering import Font, font_of, text_width, write
 from wsiparse.report.picture import Picture, bar_length_um, length_text
 from wsiparse.report.regions_drawn import DrawnRegion, draw_regions
 from wsiparse.types import Box, ObjectTable, PromptSet
@@ -181,7 +182,7 @@ def density_sheet(
     names, tops : of the classes; see `top_of`
     """
     h, w = ground.analysed.shape
-    font = ImageFont.load_default(13)
+    font = font_of(13)
     pad, row = 14, 20
     cell_w, cell_h = max(w, 240) + pad, h + 3 * row + pad
     columns = min(len(names), max(1, 1600 // cell_w), 3)
@@ -190,11 +191,11 @@ def density_sheet(
     draw = ImageDraw.Draw(sheet)
     for k, name in enumerate(names):
         x, y = pad + (k % columns) * cell_w, pad + (k // columns) * cell_h
-        draw.text((x, y), f"{_short(name, 40)}, per mm² of tissue", fill="black", font=font)
+        write(draw, (x, y), f"{_short(name, 40)}, per mm² of tissue", font)
         sheet.paste(Image.fromarray(_density_pixels(ground, grid, k, tops[k])), (x, y + row))
         _legend(draw, (x, y + row + h + 6), tops[k], font)
         _scale_bar(draw, (x + max(w, 240), y + row + h + 6), w, ground.um_per_px[0], font)
-    draw.text((pad, sheet.height - row), _short(caption, sheet.width // 7), fill="black", font=font)
+    write(draw, (pad, sheet.height - row), _short(caption, sheet.width // 7), font)
     return sheet
 
 
@@ -202,17 +203,15 @@ def _short(text: str, most: int) -> str:
     return text if len(text) <= most else text[: most - 3] + "..."
 
 
-def _legend(
-    draw: ImageDraw.ImageDraw, at: tuple[int, int], top: float, font: ImageFont.FreeTypeFont | ImageFont.ImageFont
-) -> None:
+def _legend(draw: ImageDraw.ImageDraw, at: tuple[int, int], top: float, font: Font) -> None:
     x, y = at
     colours = _ramp_colours(np.linspace(0, 1, 120))
     for i, colour in enumerate(colours):
         draw.line((x + i, y, x + i, y + 9), fill=tuple(int(v) for v in colour))
     draw.rectangle((x - 1, y - 1, x + 120, y + 10), outline="black")
-    draw.text((x, y + 12), "0", fill="black", font=font)
-    label = f"≥ {top:,.6g}"
-    draw.text((x + 120 - draw.textlength(label, font=font) / 2, y + 12), label, fill="black", font=font)
+    write(draw, (x, y + 12), "0", font)
+    label = f"{top:,.6g} and more"
+    write(draw, (x + 120 - text_width(draw, label, font) / 2, y + 12), label, font)
 
 
 def _scale_bar(
@@ -220,15 +219,13 @@ def _scale_bar(
     right: tuple[int, int],
     width: int,
     um_per_px: float,
-    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
+    font: Font,
 ) -> None:
     length = bar_length_um(max(width, 50) * um_per_px)
     x, y = right
     bar = length / um_per_px
     draw.rectangle((x - bar, y, x, y + 3), fill="black")
-    draw.text(
-        (x - draw.textlength(length_text(length), font=font), y + 8), length_text(length), fill="black", font=font
-    )
+    write(draw, (x, y + 8), length_text(length), font, right=True)
 
 
 def spot_picture(

@@ -124,7 +124,7 @@ def _density_key(row: Numbers, colours: Mapping[str, str], *, doubtful: bool) ->
     if row["density_per_mm2"] is None:
         lines = ["no tissue was analysed"]
     elif row["density_low"] is None:
-        lines = [f"no interval: {row['density_note']}"]
+        lines = [f"no interval: {micro(row['density_note'])}"]
     else:
         lines = [f"95 % interval {interval(row['density_low'], row['density_high'])}"]
     lines.append("looked for and not found" if row["verdict"] == "not found" else f"{count(row['n'])} counted")
@@ -139,7 +139,7 @@ def _where(infiltrate: Numbers) -> list[Key]:
         line = f"tumour less stroma {significant(difference['estimate'])} per mm²"
         lines = [f"{line} (interval {interval(difference['low'], difference['high'])})"]
     else:
-        lines = [difference["note"]] if difference["note"] else []
+        lines = [f"no interval of the difference: {micro(difference['note'])}"] if difference["note"] else []
     out = []
     for label, name in (("Immune cells in tumour", "tumour"), ("Immune cells in stroma", "stroma")):
         about = [f"{count(infiltrate[f'n_{name}'])} on {significant(infiltrate[f'{name}_mm2'])} mm²"]
@@ -203,7 +203,7 @@ def _map(numbers: Numbers, pictures: Mapping[str, Picture]) -> Any:
 
 
 def _counts(numbers: Numbers, colours: Mapping[str, str]) -> Table:
-    rows = numbers["rows"]
+    rows = [_with_signs(row) for row in numbers["rows"]]
     return Table(
         key="counts-table",
         caption="Every class in every compartment",
@@ -214,6 +214,11 @@ def _counts(numbers: Numbers, colours: Mapping[str, str]) -> Table:
         file_name=f"{file_stem(numbers['slide']['name'])}-counts.csv",
         colours=colours,
     )
+
+
+def _with_signs(row: Numbers) -> Numbers:
+    """A row with the signs of its units in what people read."""
+    return {**row, **{key: micro(row[key]) for key in ("compartment", "density_note", "share_note")}}
 
 
 def _density(numbers: Numbers) -> Markup | None:
