@@ -12,7 +12,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -359,8 +359,11 @@ def _ground(loaded: Loaded) -> Ground:
 def _maps(loaded: Loaded, analysis: Analysis) -> tuple[dict[str, Picture], list[dict[str, Any]], list[float]]:
     """Maps by key, what the page says of density maps, and the tops of their ramps."""
     ground, basis = _ground(loaded), loaded.basis
-    pictures = {"overview": overview_map(ground, loaded.drawn)}
     described = analysis.numbers["compartments"]
+    # a class has one colour in both pictures
+    colours = dict(zip(described["names"], described["colours"], strict=True)) if described["used"] == "roi" else {}
+    drawn = [replace(r, colour=colours.get(r.class_name or "unclassified", r.colour)) for r in loaded.drawn]
+    pictures = {"overview": overview_map(ground, drawn)}
     if analysis.compartments is not None and described["used"] != "none":
         pictures["compartments"] = compartment_map(
             ground, analysis.compartments.labels, basis.overview, described["colours"]

@@ -263,18 +263,20 @@ def _uncertainty(source: Source, settings: ReportSettings, everything: Resampled
     bands = []
     for k, found in enumerate(threshold_band([objects], prompts, step=settings.threshold_step)):
         unit = objects.um2_per_px[prompts[k].kind]
+        # a band of one and the same number would be read as certainty
+        moved = None if found.reason else found
         bands.append(
             {
                 "class": found.class_name,
                 "threshold": found.threshold,
                 "step": found.step,
                 "n": found.n,
-                "n_raised": found.n_raised,
-                "n_lowered_at_least": found.n_lowered_at_least,
+                "n_raised": moved.n_raised if moved else None,
+                "n_lowered_at_least": moved.n_lowered_at_least if moved else None,
                 "reason": found.reason,
                 "area_um2": found.area_px * unit,
-                "area_raised_least_um2": found.area_raised_least_px * unit,
-                "area_raised_most_um2": found.area_raised_most_px * unit,
+                "area_raised_least_um2": moved.area_raised_least_px * unit if moved else None,
+                "area_raised_most_um2": moved.area_raised_most_px * unit if moved else None,
             }
         )
     cells = slice(0, objects.n_cells)

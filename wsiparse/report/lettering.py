@@ -46,10 +46,20 @@ def write(
         own = _sized(piece, font)
         draw.text((x, y), _letters(piece), fill=fill, font=own)
         if piece == "µ":
-            x0, top, _, bottom = draw.textbbox((x, y), "u", font=own)
-            size = bottom - y
-            draw.rectangle((x0, top, x0 + max(1.0, _THICK * size) - 0.5, bottom + _STEM * size), fill=fill)
+            _stem(draw, x, y, own, fill)
         x += draw.textlength(_letters(piece), font=own)
+
+
+def _stem(draw: ImageDraw.ImageDraw, x: float, y: float, font: Font, fill: str) -> None:
+    """What makes a µ of the u that was drawn at (x, y)."""
+    ink = font.getmask("u").getbbox()
+    if ink is None:
+        return
+    _, top, _, bottom = draw.textbbox((x, y), "u", font=font)
+    # the letter's bearing: half of what its advance is wider than its ink
+    left = round(x + (draw.textlength("u", font=font) - (ink[2] - ink[0])) / 2)
+    size = bottom - y
+    draw.rectangle((left, top, left + max(0, round(_THICK * size) - 1), bottom + _STEM * size), fill=fill)
 
 
 def _pieces(text: str) -> list[str]:

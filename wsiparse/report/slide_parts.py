@@ -346,6 +346,9 @@ def _thresholds(numbers: Numbers) -> list[dict[str, str]]:
     """How each count depends on the threshold, in words."""
     out = []
     for band in numbers["uncertainty"]["threshold"]:
+        if band["reason"]:
+            out.append({"class": band["class"], "n": "", "area": "", "reason": band["reason"]})
+            continue
         here, up, down = (band["threshold"] + k * band["step"] for k in (0, 1, -1))
         words = [
             f"{count(band['n'])} at a threshold of {here:.3g}",
@@ -357,7 +360,7 @@ def _thresholds(numbers: Numbers) -> list[dict[str, str]]:
             f"{significant(band['area_um2'] / 1e6)} mm² at {here:.3g}; "
             f"between {significant(low)} and {significant(high)} mm² at {up:.3g}"
         )
-        out.append({"class": band["class"], "n": "; ".join(words), "area": area, "reason": band["reason"]})
+        out.append({"class": band["class"], "n": "; ".join(words), "area": area, "reason": ""})
     return out
 
 

@@ -40,6 +40,7 @@ __all__ = [
     "png_bytes",
     "png_pixels",
     "read_basis",
+    "read_drawn",
     "read_offset",
     "write_basis",
 ]
@@ -223,6 +224,22 @@ def read_offset(folder: Path) -> tuple[int, int]:
         return int(x), int(y)
 
 
+def read_drawn(folder: Path) -> tuple[tuple[str, BaseGeometry], ...]:
+    """(class name, polygon in level-0 px) of the regions the slide was analysed with, those left out included.
+
+    Raises
+    ------
+    OutputError
+        As `read_basis`.
+    """
+    with _reading(folder):
+        return _drawn(_facts(folder))
+
+
+def _drawn(facts: Mapping[str, Any]) -> tuple[tuple[str, BaseGeometry], ...]:
+    return tuple((str(r["class"]), shapely.geometry.shape(r["geometry"])) for r in facts["regions"])
+
+
 def read_basis(folder: Path) -> Basis:
     """Read basis/ back.
 
@@ -247,7 +264,7 @@ def read_basis(folder: Path) -> Basis:
             artefacts=plane == _ARTEFACT,
             whole_slide=bool(facts["whole_slide"]),
             roi=shapely.geometry.shape(roi) if roi is not None else None,
-            regions=tuple((str(r["class"]), shapely.geometry.shape(r["geometry"])) for r in facts["regions"]),
+            regions=_drawn(facts),
             unreadable=tuple((float(a), float(b), float(c), float(d)) for a, b, c, d in facts["unreadable"]),
             compartments=facts["compartments"],
             squares=tuple(PicturedSquare(Box(**square["box"]), str(square["file"])) for square in facts["squares"]),
