@@ -96,7 +96,8 @@ def _keys(numbers: Numbers, colours: Mapping[str, str]) -> list[Key]:
     if infiltrate is not None:
         keys.extend(_where(infiltrate))
     area = numbers["area"]
-    keys.append(Key("Analysed tissue", significant(area["analysed_mm2"]), "mm²", [_analysed(area)]))
+    label = "Analysed area" if area["whole_slide"] else "Analysed tissue"
+    keys.append(Key(label, significant(area["analysed_mm2"]), "mm²", [_analysed(area)]))
     parts = _excluded(area)
     total = sum(mm2 for _, mm2, left_out in parts if left_out)
     lines = [f"{significant(mm2)} {name}" for name, mm2, left_out in parts if left_out and mm2 > 0]
@@ -152,7 +153,8 @@ def _analysed(area: Numbers) -> str:
     if area["analysed_mm2"] <= 0:
         return "no tissue was analysed, so there are no densities"
     if area["whole_slide"]:
-        return "all tissue of the slide"
+        part = "of the region of interest" if area["outside_roi_mm2"] > 0 else "of the slide"
+        return f"everything {part}, glass included: densities are per mm² of slide, not of tissue"
     return f"of {significant(area['tissue_mm2'])} mm² of tissue"
 
 
