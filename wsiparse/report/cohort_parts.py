@@ -10,7 +10,15 @@ from typing import Any, Final
 from markupsafe import Markup
 
 from wsiparse.report.charts import Bar, Strip, ZRow, bars, strips, z_scores
-from wsiparse.report.page_parts import COUNT_FIELDS, count_columns, safe_colour, safe_href, setting_facts, shown
+from wsiparse.report.page_parts import (
+    COUNT_FIELDS,
+    count_columns,
+    safe_colour,
+    safe_href,
+    setting_facts,
+    shown,
+    with_signs,
+)
 from wsiparse.report.picture import Picture
 from wsiparse.report.qc import OUTLIER_Z
 from wsiparse.report.svg import shortened
@@ -100,10 +108,12 @@ def _keys(cohort: Numbers) -> list[tuple[str, str, str, list[str]]]:
     for one in cohort["ranking"][:6]:
         values = [e["density"] for e in one["entries"] if e["density"] is not None]
         if values:
-            lines = [
-                f"median of {times(len(values), 'slide', 'slides')}",
-                f"{significant(min(values))} to {significant(max(values))}",
-            ]
+            lines = ["of 1 slide"]
+            if len(values) > 1:
+                lines = [
+                    f"median of {times(len(values), 'slide', 'slides')}",
+                    f"{significant(min(values))} to {significant(max(values))}",
+                ]
             keys.append((one["class"], significant(median(values)), "per mm²", lines))
     return keys
 
@@ -127,7 +137,7 @@ def _ranking(k: int, one: Numbers, colours: Mapping[str, str]) -> Ranking:
 
 
 def _counts(cohort: Numbers, colours: Mapping[str, str], links: Mapping[str, str]) -> Table:
-    rows = cohort["rows"]
+    rows = [with_signs(row) for row in cohort["rows"]]
     return Table(
         key="counts-table",
         caption="Every class in every compartment of every slide",

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from wsiparse.report.picture import Picture, bar_length_um, length_text
 from wsiparse.report.svg import INK, add, chart, markup, shortened
 from wsiparse.report.table import Column
-from wsiparse.report.words import plain, significant
+from wsiparse.report.words import micro, plain, significant
 
 __all__ = [
     "COUNT_FIELDS",
@@ -25,6 +25,7 @@ __all__ = [
     "safe_href",
     "setting_facts",
     "shown",
+    "with_signs",
 ]
 
 #: Columns of a downloaded table of counts, as in the slide's counts.
@@ -167,6 +168,11 @@ def ramp_legend(ramp: Sequence[str], top: float, *, key: str, unit: str = "per m
         add(root, "text", significant(share * top), x=2 + share * bar, y=28, class_="tick", text_anchor=anchor)
     add(root, "text", unit, x=bar + 10, y=12, class_="tick")
     return markup(root)
+
+
+def with_signs(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of counts with the signs of its units in what people read."""
+    return {**row, **{key: micro(row[key]) for key in ("compartment", "density_note", "share_note")}}
 
 
 def count_columns(rows: Sequence[Mapping[str, Any]], *, slide: bool) -> list[Column]:

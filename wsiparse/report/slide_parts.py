@@ -18,6 +18,7 @@ from wsiparse.report.page_parts import (
     safe_colour,
     setting_facts,
     shown,
+    with_signs,
 )
 from wsiparse.report.picture import Picture
 from wsiparse.report.table import Table
@@ -205,7 +206,7 @@ def _map(numbers: Numbers, pictures: Mapping[str, Picture]) -> Any:
 
 
 def _counts(numbers: Numbers, colours: Mapping[str, str]) -> Table:
-    rows = [_with_signs(row) for row in numbers["rows"]]
+    rows = [with_signs(row) for row in numbers["rows"]]
     return Table(
         key="counts-table",
         caption="Every class in every compartment",
@@ -216,11 +217,6 @@ def _counts(numbers: Numbers, colours: Mapping[str, str]) -> Table:
         file_name=f"{file_stem(numbers['slide']['name'])}-counts.csv",
         colours=colours,
     )
-
-
-def _with_signs(row: Numbers) -> Numbers:
-    """A row with the signs of its units in what people read."""
-    return {**row, **{key: micro(row[key]) for key in ("compartment", "density_note", "share_note")}}
 
 
 def _density(numbers: Numbers) -> Markup | None:
