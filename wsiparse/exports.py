@@ -7,9 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
-
 from wsiparse.coords import Frame, um2_per_px
 from wsiparse.machine import return_idle_memory
 from wsiparse.prepare import overlay_offset
@@ -22,7 +19,7 @@ from wsiparse.slide_report import load, square_images, write_slide_report
 from wsiparse.slides import Slide, overview, require_mpp
 from wsiparse.tiling import is_left_out
 from wsiparse.types import PromptKind, SlideSummary
-from wsiparse.write.basis import BASIS, Basis, PicturedSquare, png_pixels, write_basis
+from wsiparse.write.basis import BASIS, Basis, PicturedSquare, jpeg_bytes, png_pixels, write_basis
 from wsiparse.write.geojson import write_centroids, write_geojson
 from wsiparse.write.labels import write_labels
 from wsiparse.write.objects_reader import ObjectsReader
@@ -121,12 +118,12 @@ def write_exports(
     return [*files, BASIS, "overlay.jpg"]
 
 
-def _view(slide: Slide, seen: Frame) -> NDArray[np.uint8] | None:
-    """The slide for a report's pictures, longest edge about `VIEW_PX`; None where the overview is as fine as that."""
+def _view(slide: Slide, seen: Frame) -> bytes | None:
+    """JPEG of the slide for pictures of a report, longest edge about `VIEW_PX`; None where the overview is as fine."""
     if max(seen.size) >= VIEW_PX:
         return None
     mpp = max(max(n * m for n, m in zip(seen.size, seen.mpp, strict=True)) / VIEW_PX, min(require_mpp(slide)))
-    return overview(slide, mpp)[0]
+    return jpeg_bytes(overview(slide, mpp)[0])
 
 
 def _write_report(site: Site, reader: ObjectsReader, unreadable: Sequence[tuple[float, float, float, float]]) -> None:

@@ -352,7 +352,10 @@ def _ground(loaded: Loaded) -> Ground:
         return Ground.of(basis.picture, loaded.source.tissue.cells, basis.overview)
     size, mpp = basis.size, basis.mpp
     return Ground.of(
-        basis.view, loaded.source.tissue.cells, basis.overview, slide_um=(size[0] * mpp[0], size[1] * mpp[1])
+        _jpeg_pixels(basis.view),
+        loaded.source.tissue.cells,
+        basis.overview,
+        slide_um=(size[0] * mpp[0], size[1] * mpp[1]),
     )
 
 
@@ -394,13 +397,29 @@ def _spot_pictures(loaded: Loaded, spots: Sequence[Spot], squares: Mapping[str, 
         data = squares.get(file_of.get(spot.box, ""))
         if data is None:
             continue
-        with Image.open(io.BytesIO(data)) as image:
-            pixels = np.asarray(image.convert("RGB"))
+        pixels = _jpeg_pixels(data)
         near = [_cells_near(loaded.reader, spot)]
         out[f"spot/{rank}"] = spot_picture(
             pixels, spot.box, near, loaded.source.prompts, float(np.mean(loaded.basis.mpp))
         )
     return out
+
+
+def _jpeg_pixels(data: bytes) -> NDArray[np.uint8]:
+    """(h, w, 3) uint8 of a JPEG of basis/.
+
+    Raises
+    ------
+    OutputError
+        If it is damaged.
+    """
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return np.asarray(image.convert("RGB"))
+    except OSError as error:
+        raise OutputError(
+            f"a picture of {BASIS}/ is damaged ({error}). Run the slide again with --overwrite."
+        ) from error
 
 
 def _cells_near(reader: ObjectsReader, spot: Spot) -> tuple[ObjectTable, Frame]:

@@ -17,7 +17,6 @@ from wsiparse.report.page_parts import (
     safe_href,
     setting_facts,
     shown,
-    with_signs,
 )
 from wsiparse.report.picture import Picture
 from wsiparse.report.qc import OUTLIER_Z
@@ -137,7 +136,7 @@ def _ranking(k: int, one: Numbers, colours: Mapping[str, str]) -> Ranking:
 
 
 def _counts(cohort: Numbers, colours: Mapping[str, str], links: Mapping[str, str]) -> Table:
-    rows = [with_signs(row) for row in cohort["rows"]]
+    rows = cohort["rows"]
     return Table(
         key="counts-table",
         caption="Every class in every compartment of every slide",

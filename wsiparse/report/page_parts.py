@@ -12,7 +12,7 @@ from markupsafe import Markup
 from wsiparse.report.picture import Picture, bar_length_um, length_text
 from wsiparse.report.svg import INK, add, chart, markup, shortened
 from wsiparse.report.table import Column
-from wsiparse.report.words import micro, plain, significant
+from wsiparse.report.words import plain, significant
 
 __all__ = [
     "COUNT_FIELDS",
@@ -25,7 +25,6 @@ __all__ = [
     "safe_href",
     "setting_facts",
     "shown",
-    "with_signs",
 ]
 
 #: Columns of a downloaded table of counts, as in the slide's counts.
@@ -170,23 +169,18 @@ def ramp_legend(ramp: Sequence[str], top: float, *, key: str, unit: str = "per m
     return markup(root)
 
 
-def with_signs(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row of counts with the signs of its units in what people read."""
-    return {**row, **{key: micro(row[key]) for key in ("compartment", "density_note", "share_note")}}
-
-
 def count_columns(rows: Sequence[Mapping[str, Any]], *, slide: bool) -> list[Column]:
     """The columns of a table of counts: those that are empty throughout are left to the download."""
     columns = [
         Column("Class", "class", swatch=True),
-        Column("Compartment", "compartment"),
+        Column("Compartment", "compartment", signs=True),
         Column("Count", "n", "count"),
         Column("Tissue", "compartment_mm2", "number", "mm²"),
         Column("Density", "density_per_mm2", "number", "per mm²"),
         Column("95 % interval", "density_low", "interval", "per mm²", upper="density_high", note="density_note"),
         Column("Share of cells", "share_percent", "number", "%"),
         Column("95 % interval", "share_low", "interval", "%", upper="share_high", note="share_note"),
-        Column("Area of tissue", "area_percent", "number", "%"),
+        Column("Tissue covered", "area_percent", "number", "%"),
         Column("Mean area", "mean_area_um2", "number", "µm²"),
         Column("Verdict", "verdict"),
         Column("Score", "recognition_score", "number"),

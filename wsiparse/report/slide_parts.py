@@ -18,7 +18,6 @@ from wsiparse.report.page_parts import (
     safe_colour,
     setting_facts,
     shown,
-    with_signs,
 )
 from wsiparse.report.picture import Picture
 from wsiparse.report.table import Table
@@ -206,7 +205,7 @@ def _map(numbers: Numbers, pictures: Mapping[str, Picture]) -> Any:
 
 
 def _counts(numbers: Numbers, colours: Mapping[str, str]) -> Table:
-    rows = [with_signs(row) for row in numbers["rows"]]
+    rows = numbers["rows"]
     return Table(
         key="counts-table",
         caption="Every class in every compartment",

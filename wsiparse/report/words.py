@@ -110,15 +110,12 @@ def listed(words: Sequence[str], joint: str = "and") -> str:
 
 
 def micro(text: str) -> str:
-    """Text of ASCII, as files have it, with the signs of its units: um as µm, mm2 as mm².
+    """Text of ASCII, as files have it, with the signs of its units: um behind a number as µm, mm2 as mm².
 
-    >>> micro("margin 0-100 um"), micro("0.01 mm2"), micro("gum um2")
-    ('margin 0-100 µm', '0.01 mm²', 'gum µm²')
+    >>> micro("margin 0-100 um"), micro("0.01 mm2"), micro("um 3 um2")
+    ('margin 0-100 µm', '0.01 mm²', 'um 3 µm²')
     """
-    for plain_unit, unit in (("um", "µm"), ("mm", "mm")):
-        text = re.sub(rf"\b{plain_unit}2\b", f"{unit}²", text)
-        text = re.sub(rf"\b{plain_unit}\b", unit, text)
-    return text
+    return re.sub(r"\bmm2\b", "mm²", re.sub(r"(?<=\d )um(2?)\b", lambda m: "µm²" if m[1] else "µm", text))
 
 
 def sentence(text: str) -> str:

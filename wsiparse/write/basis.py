@@ -87,7 +87,7 @@ class Basis:
     compartments : how the run was told to divide tissue in reports, None for what fits
     squares : pictured ones
     limits : what must be said of the engine's answers
-    view : (H, W, 3) uint8, the whole slide as people see it in reports; None where `picture` is fine enough
+    view : JPEG of the whole slide as people see it in reports; None where `picture` is fine enough
     """
 
     slide: Mapping[str, Any]
@@ -103,7 +103,7 @@ class Basis:
     compartments: Literal["auto", "roi", "none"] | None = None
     squares: tuple[PicturedSquare, ...] = ()
     limits: EngineLimits = field(default_factory=EngineLimits)
-    view: NDArray[np.uint8] | None = None
+    view: bytes | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -174,7 +174,7 @@ def write_basis(folder: Path, basis: Basis, overview: bytes, spots: Mapping[str,
         (folder / "overview.png").write_bytes(overview)
         (folder / "tissue.png").write_bytes(png_bytes(plane))
         if basis.view is not None:
-            (folder / "view.jpg").write_bytes(jpeg_bytes(basis.view))
+            (folder / "view.jpg").write_bytes(basis.view)
         for name, data in spots.items():
             (folder / name).write_bytes(data)
         text = json.dumps(facts, indent=1, ensure_ascii=False)
@@ -204,11 +204,6 @@ def _limits(facts: Mapping[str, Any]) -> EngineLimits:
     """Of results that an older version made, nothing is known."""
     lists = {key: tuple(facts[key]) for key in ("warnings", "sentences") if key in facts}
     return EngineLimits(**{**facts, **lists})
-
-
-def _jpeg_pixels(data: bytes) -> NDArray[np.uint8]:
-    with Image.open(io.BytesIO(data)) as image:
-        return np.asarray(image.convert("RGB"))
 
 
 def read_offset(folder: Path) -> tuple[int, int]:
@@ -269,5 +264,5 @@ def read_basis(folder: Path) -> Basis:
             compartments=facts["compartments"],
             squares=tuple(PicturedSquare(Box(**square["box"]), str(square["file"])) for square in facts["squares"]),
             limits=_limits(facts.get("limits", {})),
-            view=_jpeg_pixels((folder / "view.jpg").read_bytes()) if facts.get("view") else None,
+            view=(folder / "view.jpg").read_bytes() if facts.get("view") else None,
         )
