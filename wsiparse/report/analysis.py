@@ -356,7 +356,9 @@ def _dense_squares(source: Source, settings: ReportSettings) -> list[dict[str, A
     """
     objects, prompts = source.objects, source.prompts
     cells = prompts.of_kind("cell")
-    columns = [(p.class_name, k, objects.of([k])) for k, p in enumerate(prompts)]
+    columns: list[tuple[str, int | None, NDArray[np.bool_]]] = [
+        (p.class_name, k, objects.of([k])) for k, p in enumerate(prompts)
+    ]
     if len(cells) > 1:
         columns.append((ALL_CELLS, None, objects.is_cell))
     out = []

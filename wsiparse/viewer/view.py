@@ -172,7 +172,7 @@ class View:
             )
         else:
             notes += self._report["limits"]["warnings"]
-        if unreadable and self._report is None:
+        if unreadable and not (self._report is not None and self._report["area"]["unreadable_tiles"]):
             notes.append(
                 f"{len(unreadable)} tile{'s' * (len(unreadable) != 1)} of the slide could not be read: "
                 f"{summary.unreadable_mm2:.3g} mm² of tissue were not analysed."
