@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -115,5 +116,6 @@ def write_cohort_report(results: Path, metadata: Metadata | None = None) -> dict
     numbered = [(s.numbers, own) for s, own in zip(slides, values, strict=True) if s.numbers is not None]
     write_text(results / SUMMARY, rows_csv(numbered, metadata.columns if metadata is not None else ()))
     cohort: dict[str, Any] = jsonable(cohort_numbers(slides, metadata, values, unmatched, version=own_version()))
+    cohort["date"] = datetime.now(UTC).date().isoformat()
     write_text(results / COHORT_PAGE, cohort_page(cohort, {}))
     return cohort

@@ -10,13 +10,16 @@ from typing import Final
 from wsiparse.coords import Frame, um2_per_px
 from wsiparse.machine import return_idle_memory
 from wsiparse.prepare import overlay_offset
+from wsiparse.recognize.base import limits_of
 from wsiparse.report.analysis import spots_of
 from wsiparse.report.figures import draw_overlay
+from wsiparse.report.regions_drawn import drawn_regions
 from wsiparse.site import Site
 from wsiparse.slide_report import load, square_images, write_slide_report
-from wsiparse.slides import overview, require_mpp
+from wsiparse.slides import Slide, overview, require_mpp
+from wsiparse.tiling import is_left_out
 from wsiparse.types import PromptKind, SlideSummary
-from wsiparse.write.basis import BASIS, Basis, PicturedSquare, png_pixels, write_basis
+from wsiparse.write.basis import BASIS, Basis, PicturedSquare, jpeg_bytes, png_pixels, write_basis
 from wsiparse.write.geojson import write_centroids, write_geojson
 from wsiparse.write.labels import write_labels
 from wsiparse.write.objects_reader import ObjectsReader
@@ -26,6 +29,12 @@ __all__ = ["KINDS", "OVERLAY_PX", "write_exports"]
 
 #: Longest edge of overlay.jpg, px.
 OVERLAY_PX: Final = 4000
+
+#: Longest edge of the slide's picture in a report, px: a biopsy of 1 mm is shown at 1 um per px, not at 8.
+VIEW_PX: Final = 1000
+
+#: Classes of regions in the legend of overlay.jpg.
+MOST_REGIONS: Final = 12
 
 LABELS: Final = "labels.ome.zarr"
 
@@ -41,8 +50,15 @@ def _write_overlay(path: Path, site: Site, reader: ObjectsReader, summary: Slide
         (f"{c.class_name}: {c.n:,}", p.colour) for c, p in zip(summary.counts, prompts, strict=True)
     ]
     caption.append((f"{summary.slide}   {summary.engine}   research use only", None))
+    regions = drawn_regions(
+        ((region.class_name, region.geometry) for region in site.prepared.ground.regions), is_left_out
+    )
+    named = {(region.class_name, region.colour, region.left_out): None for region in regions}
+    caption[-1:-1] = [
+        (f"region {name or 'unclassified'}{' (left out)' if out else ''}", colour) for name, colour, out in named
+    ][:MOST_REGIONS]
     layers = ((batch, reader.frames[kind]) for kind in KINDS[::-1] for batch in reader.batches(kind))
-    image = draw_overlay(picture, frame, layers, prompts=prompts, caption=caption)
+    image = draw_overlay(picture, frame, layers, prompts=prompts, caption=caption, regions=regions)
     with publish(path) as temporary:
         image.save(temporary, format="JPEG", quality=88)
 
@@ -102,6 +118,14 @@ def write_exports(
     return [*files, BASIS, "overlay.jpg"]
 
 
+def _view(slide: Slide, seen: Frame) -> bytes | None:
+    """JPEG of the slide for pictures of a report, longest edge about `VIEW_PX`; None where the overview is as fine."""
+    if max(seen.size) >= VIEW_PX:
+        return None
+    mpp = max(max(n * m for n, m in zip(seen.size, seen.mpp, strict=True)) / VIEW_PX, min(require_mpp(slide)))
+    return jpeg_bytes(overview(slide, mpp)[0])
+
+
 def _write_report(site: Site, reader: ObjectsReader, unreadable: Sequence[tuple[float, float, float, float]]) -> None:
     """basis/ and the report made of it; the slide is open now, so its hottest squares are pictured."""
     slide, ground = site.slide, site.prepared.ground
@@ -118,6 +142,8 @@ def _write_report(site: Site, reader: ObjectsReader, unreadable: Sequence[tuple[
         regions=tuple((region.class_name, region.geometry) for region in ground.regions),
         unreadable=tuple(unreadable),
         compartments=site.config.compartments,
+        limits=limits_of(site.prepared.passes[0].scale.spec),
+        view=_view(slide, area.overview),
     )
     loaded = load(reader, basis)
     boxes = [spot.box for spot in spots_of(loaded.source, loaded.settings)[3]]

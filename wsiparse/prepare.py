@@ -20,8 +20,10 @@ from wsiparse.errors import PlanError, TileReadError
 from wsiparse.machine import available_memory_bytes
 from wsiparse.recognize.base import (
     calibrate,
+    stain_of,
     wants_sample,
 )
+from wsiparse.recognize.prompts import role_of
 from wsiparse.slides import Slide, require_mpp, survey
 from wsiparse.tiling import (
     AnalysisArea,
@@ -52,7 +54,7 @@ OVERVIEW_MPP: Final = 8.0
 MAX_ENLARGEMENT: Final = 2.0
 
 #: Patches of tissue an engine may look at once per slide to learn its stain, and their edge in field px.
-SAMPLE_PATCHES: Final = 24
+SAMPLE_PATCHES: Final = 32
 SAMPLE_PX: Final = 256
 
 
@@ -155,12 +157,13 @@ def _tile_around(canvas: tuple[int, int], info: EngineInfo) -> int:
 def _sample(slide: Slide, plan: TilePlan) -> NDArray[np.uint8]:
     """Patches of tissue (N, 256, 256, 3) uint8 at the plan's frame, the same whatever the tiling.
 
-    Centres are overview cells of tissue, evenly spaced in raster order.
+    Centres are overview cells of tissue, drawn by their place alone: a cell more or less at the tissue's edge, as a
+    paler stain leaves it, moves no patch.
     """
     cells = np.argwhere(plan.area.tissue)
     if len(cells) == 0:
         return np.zeros((0, SAMPLE_PX, SAMPLE_PX, 3), np.uint8)
-    chosen = cells[np.unique(np.linspace(0, len(cells) - 1, SAMPLE_PATCHES).astype(np.int64))]
+    chosen = cells[np.sort(np.argsort(_lots(cells), kind="stable")[:SAMPLE_PATCHES])]
     scale = np.asarray(plan.area.overview.downsample) / np.asarray(plan.frame.downsample)
     patches = []
     for x, y in np.floor((chosen[:, ::-1] + 0.5) * scale).astype(int):
@@ -169,6 +172,21 @@ def _sample(slide: Slide, plan: TilePlan) -> NDArray[np.uint8]:
         except TileReadError as err:
             log.warning("stain sample skipped: %s", err)
     return np.stack(patches) if patches else np.zeros((0, SAMPLE_PX, SAMPLE_PX, 3), np.uint8)
+
+
+def _lots(cells: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """(N,) a number for each cell, (N, 2) row and column, as good as random and always the same (splitmix64)."""
+    z = (cells[:, 0].astype(np.uint64) << np.uint64(32)) + cells[:, 1].astype(np.uint64)
+    z = z * np.uint64(0x9E3779B97F4A7C15)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        z = (z ^ (z >> np.uint64(shift))) * np.uint64(factor)
+    return z ^ (z >> np.uint64(31))
+
+
+def _tissue_mm2(plan: TilePlan) -> float:
+    """Tissue of the whole slide, mm^2: what the sample is taken from, whatever the region of interest."""
+    x, y = plan.area.overview.mpp
+    return int(plan.area.tissue.sum()) * x * y * 1e-6
 
 
 def prepare(slide: Slide, config: RunConfig, engine: Engine, roi: Path | None = None) -> Prepared:
@@ -264,5 +282,8 @@ def _pass_of(slide: Slide, scale: Scale, area: AnalysisArea, config: RunConfig) 
         area=area,
     )
     if wants_sample(spec):
-        spec = calibrate(spec, _sample(slide, plan))
+        spec = calibrate(spec, _sample(slide, plan), _tissue_mm2(plan))
+        stain = stain_of(spec)
+        if stain is not None and stain.flag and "inflammatory cells" in map(role_of, (p.text for p in spec.prompts)):
+            log.warning("%s", stain.flag)
     return Pass(Scale(scale.positions, spec, info), plan)

@@ -9,8 +9,11 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
+import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +27,7 @@ from wsiparse.coords import Frame, to_um
 from wsiparse.errors import OutputError, TileReadError
 from wsiparse.recognize.vocabulary import trained_target
 from wsiparse.report.analysis import Analysis, Ask, ReportSettings, Role, Source, analyse
+from wsiparse.report.limits import limits
 from wsiparse.report.maps import (
     RAMP,
     Ground,
@@ -39,14 +43,15 @@ from wsiparse.report.objects import KINDS, objects_in
 from wsiparse.report.page import slide_page
 from wsiparse.report.picture import Picture
 from wsiparse.report.qc import SlideQuality, slide_quality
+from wsiparse.report.regions_drawn import DrawnRegion, drawn_regions
 from wsiparse.report.rows import IntervalSettings, rows_csv
 from wsiparse.report.spots import Spot
-from wsiparse.report.tissue import Tissue, analysed_tissue
+from wsiparse.report.tissue import Tissue, analysed_tissue, polygonal
 from wsiparse.tiling import Regions, background_colour, is_left_out, read_regions
 from wsiparse.types import Box, ObjectTable, PromptSet
 from wsiparse.version import own_version
 from wsiparse.write.basis import BASIS, Basis, jpeg_bytes, read_basis
-from wsiparse.write.manifest import done_record, write_report_record, write_text
+from wsiparse.write.manifest import done_record, report_record, write_report_record, write_text
 from wsiparse.write.objects_reader import ObjectsReader
 from wsiparse.write.parts import output_error, publish
 from wsiparse.write.publish import desk, publish_report
@@ -109,6 +114,7 @@ class Loaded:
     quality : of the slide
     settings : of the report
     regions : the file given to the report, or None
+    drawn : all regions that were drawn, those left out included, um
     """
 
     reader: ObjectsReader
@@ -118,6 +124,7 @@ class Loaded:
     quality: SlideQuality
     settings: ReportSettings
     regions: RegionsFile | None
+    drawn: tuple[DrawnRegion, ...] = ()
 
 
 def load(
@@ -148,11 +155,13 @@ def load(
     if asked is None:
         asked = "roi" if any(name for name, _ in kept) else "auto"
     settings = ReportSettings(asked, IntervalSettings(seed=seed))
-    drawn_out = [shape for name, shape in given if is_left_out(name)] if regions is not None else []
+    drawn_out = [shape for name, shape in given if is_left_out(name)]
     everywhere = _tissue(basis, basis.tissue, None, [])
-    in_roi = _tissue(basis, basis.tissue, basis.roi, [])
+    # what the run's own file leaves out lies outside `basis.roi` already, and is told apart from what it does not reach
+    reach = _reach(basis)
+    in_roi = _tissue(basis, basis.tissue, reach, [])
     unreadable = [shapely.box(*box) for box in basis.unreadable]
-    readable = _tissue(basis, basis.tissue, basis.roi, unreadable)
+    readable = _tissue(basis, basis.tissue, reach, unreadable)
     tissue = _tissue(basis, basis.tissue, basis.roi, [*unreadable, *drawn_out])
     area = {
         "tissue_mm2": everywhere.area_mm2,
@@ -173,6 +182,7 @@ def load(
         regions=tuple((name, shapely.transform(shape, lambda xy: xy * mpp)) for name, shape in kept),
         mpp=basis.mpp,
         slide_size=basis.size,
+        classes_by_rule=basis.limits.classes_by_rule,
     )
     quality = slide_quality(
         basis.picture,
@@ -181,16 +191,20 @@ def load(
         tissue_mm2=tissue.area_mm2,
         background=[float(v) for v in background_colour(basis.picture)[0]],
     )
-    return Loaded(reader, basis, source, area, quality, settings, regions)
+    drawn = drawn_regions(((n, shapely.transform(shape, lambda xy: xy * mpp)) for n, shape in given), is_left_out)
+    return Loaded(reader, basis, source, area, quality, settings, regions, drawn)
 
 
-def write_slide_report(folder: Path, loaded: Loaded, squares: Mapping[str, bytes]) -> dict[str, Any]:
+def write_slide_report(
+    folder: Path, loaded: Loaded, squares: Mapping[str, bytes], *, analysed: str | None = None
+) -> dict[str, Any]:
     """Write a slide's report, report.json last; its numbers.
 
     Parameters
     ----------
     folder : where the four files go
     squares : JPEG of every pictured square of the basis that could be read, by file name
+    analysed : day the slide was analysed, YYYY-MM-DD in UTC; None for today
 
     Raises
     ------
@@ -198,18 +212,23 @@ def write_slide_report(folder: Path, loaded: Loaded, squares: Mapping[str, bytes
         If a file cannot be written.
     """
     analysis = analyse(loaded.source, loaded.settings, loaded.area, loaded.quality)
+    today = _day(time.time())
     pictures, maps, tops = _maps(loaded, analysis)
     spots = _spot_pictures(loaded, analysis.spots, squares)
     numbers: dict[str, Any] = {
         "wsiparse": own_version(),
         "slide": dict(loaded.basis.slide),
         "engine": loaded.reader.engine,
+        "dates": {"analysed": analysed or today, "report": today},
         "settings": loaded.settings.as_json()
         | {
             "roi": loaded.regions.name if loaded.regions is not None else None,
             "roi_sha256": loaded.regions.sha256 if loaded.regions is not None else None,
         },
         **analysis.numbers,
+        "limits": limits(analysis.numbers["area"], loaded.basis.slide, loaded.basis.limits),
+        "stain_strength": loaded.basis.limits.stain_strength,
+        "regions": _named(loaded.drawn),
         "maps": maps,
         "ramp": list(RAMP),
         "methods": [dict(method) for method in METHODS],
@@ -251,9 +270,25 @@ def redo_slide_report(folder: Path, asked: Ask | None, regions: RegionsFile | No
             raise output_error(folder / BASIS / square.file, error, "read") from error
     loaded = load(ObjectsReader(folder / "objects.zarr"), basis, asked, regions, seed=seed)
     with desk(folder) as own:
-        numbers = write_slide_report(own, loaded, squares)
+        numbers = write_slide_report(own, loaded, squares, analysed=_analysed(folder))
         publish_report(own, folder)
     return numbers
+
+
+def _day(seconds: float) -> str:
+    """Day of a time since 1970, YYYY-MM-DD in UTC."""
+    return datetime.fromtimestamp(seconds, UTC).date().isoformat()
+
+
+def _analysed(folder: Path) -> str:
+    """Day a finished slide was analysed: as its report says, else when DONE.json was written."""
+    before = report_record(folder)
+    if before is not None and "dates" in before:
+        return str(before["dates"]["analysed"])
+    try:
+        return _day((folder / "DONE.json").stat().st_mtime)
+    except OSError as error:
+        raise output_error(folder / "DONE.json", error, "read") from error
 
 
 def read_regions_file(path: Path, offset: tuple[int, int]) -> RegionsFile:
@@ -294,15 +329,44 @@ def _tissue(basis: Basis, mask: NDArray[np.bool_], roi: BaseGeometry | None, wit
     return analysed_tissue(basis.size, basis.overview, mask, roi=roi, unreadable=without)
 
 
+def _reach(basis: Basis) -> BaseGeometry | None:
+    """The region of interest with what is drawn out of it, level-0 px; None for the whole slide."""
+    left_out = [shape for name, shape in basis.regions if is_left_out(name)]
+    if basis.roi is None or not left_out:
+        return basis.roi
+    kept = [shape for name, shape in basis.regions if not is_left_out(name)]
+    if not kept:
+        return None
+    return polygonal(shapely.intersection(shapely.union_all(kept), shapely.box(0, 0, *basis.size)))
+
+
+def _named(drawn: Sequence[DrawnRegion]) -> list[dict[str, Any]]:
+    """Classes of drawn regions, how many there are of each, and whether they are left out; in order of their names."""
+    counted = Counter((region.class_name, region.left_out) for region in drawn)
+    return [{"class": name, "left_out": out, "n": n} for (name, out), n in sorted(counted.items())]
+
+
 def _ground(loaded: Loaded) -> Ground:
-    return Ground.of(loaded.basis.picture, loaded.source.tissue.cells, loaded.basis.overview)
+    basis = loaded.basis
+    if basis.view is None:
+        return Ground.of(basis.picture, loaded.source.tissue.cells, basis.overview)
+    size, mpp = basis.size, basis.mpp
+    return Ground.of(
+        _jpeg_pixels(basis.view),
+        loaded.source.tissue.cells,
+        basis.overview,
+        slide_um=(size[0] * mpp[0], size[1] * mpp[1]),
+    )
 
 
 def _maps(loaded: Loaded, analysis: Analysis) -> tuple[dict[str, Picture], list[dict[str, Any]], list[float]]:
     """Maps by key, what the page says of density maps, and the tops of their ramps."""
     ground, basis = _ground(loaded), loaded.basis
-    pictures = {"overview": overview_map(ground)}
     described = analysis.numbers["compartments"]
+    # a class has one colour in both pictures
+    colours = dict(zip(described["names"], described["colours"], strict=True)) if described["used"] == "roi" else {}
+    drawn = [replace(r, colour=colours.get(r.class_name or "unclassified", r.colour)) for r in loaded.drawn]
+    pictures = {"overview": overview_map(ground, drawn)}
     if analysis.compartments is not None and described["used"] != "none":
         pictures["compartments"] = compartment_map(
             ground, analysis.compartments.labels, basis.overview, described["colours"]
@@ -333,13 +397,29 @@ def _spot_pictures(loaded: Loaded, spots: Sequence[Spot], squares: Mapping[str, 
         data = squares.get(file_of.get(spot.box, ""))
         if data is None:
             continue
-        with Image.open(io.BytesIO(data)) as image:
-            pixels = np.asarray(image.convert("RGB"))
+        pixels = _jpeg_pixels(data)
         near = [_cells_near(loaded.reader, spot)]
         out[f"spot/{rank}"] = spot_picture(
             pixels, spot.box, near, loaded.source.prompts, float(np.mean(loaded.basis.mpp))
         )
     return out
+
+
+def _jpeg_pixels(data: bytes) -> NDArray[np.uint8]:
+    """(h, w, 3) uint8 of a JPEG of basis/.
+
+    Raises
+    ------
+    OutputError
+        If it is damaged.
+    """
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return np.asarray(image.convert("RGB"))
+    except OSError as error:
+        raise OutputError(
+            f"a picture of {BASIS}/ is damaged ({error}). Run the slide again with --overwrite."
+        ) from error
 
 
 def _cells_near(reader: ObjectsReader, spot: Spot) -> tuple[ObjectTable, Frame]:

@@ -22,6 +22,7 @@ __all__ = [
     "Box",
     "ClassCount",
     "EngineInfo",
+    "EngineLimits",
     "ObjectTable",
     "Prompt",
     "PromptKind",
@@ -333,6 +334,25 @@ class RecognizerSpec:
     calibration: tuple[float, ...] = ()
     mode: Literal["solo", "joint"] = "solo"
     compiled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class EngineLimits:
+    """What a report must say of an engine's answers on one slide.
+
+    Parameters
+    ----------
+    classes_by_rule : each object has one class outright and its probability is that of being an object at all; False
+        where probabilities are of the class
+    stain_strength : see `wsiparse.recognize.strength`; None where it is not known or not asked for
+    warnings : sentences about this slide
+    sentences : about the engine on any slide
+    """
+
+    classes_by_rule: bool = False
+    stain_strength: float | None = None
+    warnings: tuple[str, ...] = ()
+    sentences: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,13 +68,18 @@ def test_prompts_are_refused_before_anything_is_loaded(engine: str) -> None:
             act(spec)
 
 
-def test_only_the_classical_engine_learns_from_the_slide() -> None:
-    sample = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
-    network = RecognizerSpec("embedded", NUCLEI)
-    assert calibrate(network, sample) == network
-    fitted = calibrate(RecognizerSpec("classical", NUCLEI), sample)
-    assert len(fitted.calibration) == 7
-    assert calibrate(RecognizerSpec("classical", NUCLEI), sample[:0]).calibration == ()
+def test_engines_of_our_own_learn_the_stain_from_the_slide() -> None:
+    sample = np.random.default_rng(0).integers(0, 256, (8, 64, 64, 3), dtype=np.uint8)
+    other = RecognizerSpec("biomedparse", NUCLEI)
+    assert calibrate(other, sample, 9.0) == other
+    network, fitted = (calibrate(RecognizerSpec(e, NUCLEI), sample, 9.0) for e in ("embedded", "classical"))
+    assert len(network.calibration) == 1
+    assert len(fitted.calibration) == 8
+    assert fitted.calibration[7] == network.calibration[0]
+    assert calibrate(RecognizerSpec("embedded", NUCLEI), sample, 0.1).calibration == ()
+    assert len(calibrate(RecognizerSpec("classical", NUCLEI), sample, 0.1).calibration) == 7
+    for engine in ("embedded", "classical"):
+        assert calibrate(RecognizerSpec(engine, NUCLEI), sample[:0], 9.0).calibration == ()
     assert pickle.loads(pickle.dumps(fitted)) == fitted
 
 

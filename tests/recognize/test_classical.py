@@ -22,7 +22,7 @@ def field() -> SyntheticField:
 
 
 def recognise(image: NDArray[np.uint8], prompts: PromptSet) -> NDArray[np.float32]:
-    spec = calibrate(RecognizerSpec("classical", prompts), image[None])
+    spec = calibrate(RecognizerSpec("classical", prompts), image[None], 0.0)
     return load_recognizer(spec)(image[None]).probabilities[0]
 
 
@@ -77,7 +77,7 @@ def test_small_holes_of_vesicular_nuclei_are_filled() -> None:
 
 
 def test_a_core_does_not_depend_on_the_tiling(field: SyntheticField) -> None:
-    spec = calibrate(RecognizerSpec("classical", BOTH), field.image[None])
+    spec = calibrate(RecognizerSpec("classical", BOTH), field.image[None], 0.0)
     engine = ClassicalRecognizer(spec)
     halo = engine.info.halo_px
     whole = engine(field.image[None]).probabilities[0]
@@ -93,6 +93,17 @@ def test_calibration_is_seven_plain_numbers_and_survives_glass(field: SyntheticF
     assert all(type(v) is float for v in numbers)
     assert 0.12 <= numbers[6] <= 0.45
     assert len(calibration_of(np.full((1, 64, 64, 3), 250, np.uint8))) == 7
+
+
+def test_a_known_strength_is_the_eighth_number_and_the_rest_is_of_the_slide_at_the_reference(
+    field: SyntheticField,
+) -> None:
+    plain = calibration_of(field.image[None], 1.0)
+    assert plain[7] == 1.0
+    assert plain[:7] == calibration_of(field.image[None])
+    od = -np.log10((field.image.astype(np.float64) + 1) / 256)
+    darker = np.clip(np.rint(256 * 10.0 ** (-1.3 * od) - 1), 0, 255).astype(np.uint8)
+    np.testing.assert_allclose(calibration_of(darker[None], 1.3)[:7], plain[:7], atol=0.03)
 
 
 def test_glass_without_calibration_is_empty() -> None:

@@ -144,6 +144,8 @@ def _immune(random: np.random.Generator, rows: list[dict[str, Any]], spots: int)
             "stroma": ["margin 0-100 um", "margin 100-500 um", "stroma"],
         },
         "distances": {
+            "to": "nearest tumour cell",
+            "inside": None,
             "n": 900,
             "reason": "",
             "mean_um": float(distances.mean()),
@@ -208,7 +210,10 @@ def _nothing_immune(reason: str, classes: list[str] | None = None) -> dict[str, 
         "classes": classes or [],
         "reason": reason,
         "infiltrate": None,
-        "distances": {"n": 0, "reason": reason, "mean_um": None, "quantiles": [], "within": [], "histogram": None},
+        "distances": {
+            "to": "nearest tumour cell", "inside": None, "n": 0, "reason": reason, "mean_um": None, "quantiles": [],
+            "within": [], "histogram": None,
+        },
         "mixing": [],
         "hot_spots": {
             "class": "", "grid_um": 250.0, "rate": 0.05, "n_tested": 0, "n_hot": 0, "n_islands": 0, "n_slivers": 0,
@@ -254,6 +259,17 @@ def numbers(
             "mpp_source": "aperio.MPP", "vendor": "aperio", "reader": "openslide",
         },
         "engine": ENGINE,
+        "dates": {"analysed": "2026-03-01", "report": "2026-03-02"},
+        "limits": {
+            "warnings": ["3 tiles of the slide could not be read: 0.05 mm² are not in any number."] * bool(total),
+            "sentences": ["The engine finds nuclei."],
+        },
+        "stain_strength": 0.93 if total else None,
+        "classes_by_rule": True,
+        "regions": []
+        if one
+        else [{"class": "Ignore*", "left_out": True, "n": 2}, {"class": "Tumor", "left_out": False, "n": 1}],
+        "dense_squares": [],
         "settings": {
             "compartments": "auto", "roi": None, "roi_sha256": None, "seed": 20240501, "block_um": 500.0,
             "replicates": 1000, "level": 0.95, "grid_um": 250.0, "false_discovery_rate": 0.05, "threshold_step": 0.1,
@@ -284,6 +300,7 @@ def numbers(
                     "class": n, "threshold": 0.5, "step": 0.1, "n": whole[n], "n_raised": int(whole[n] * 0.83),
                     "n_lowered_at_least": whole[n], "area_um2": whole[n] * 41.37,
                     "area_raised_least_um2": whole[n] * 20.1, "area_raised_most_um2": whole[n] * 39.9,
+                    "reason": "",
                 }
                 for n, *_ in classes
             ],
@@ -297,7 +314,7 @@ def numbers(
                 for c in cells
             ],
             "intervals": "95 % intervals from a bootstrap of 500 um blocks of tissue.",
-            "cluster_factor": {c[0]: 1.3 + 0.2 * i for i, c in enumerate(cells)} if total else {},
+            "cluster_factor": {c[0]: 1.1 + 0.05 * i if total else None for i, c in enumerate(cells)},
             "effective_blocks": 61.4 if total else None,
         },
         "histograms": [_histogram(random, c[0], min(whole[c[0]], 4000)) for c in classes],
@@ -401,6 +418,11 @@ def cohort(
         "format": 1,
         "wsiparse": "0.1.0",
         "results": "breast cohort",
+        "date": "2026-03-02",
+        "limits": {
+            "warnings": [{"slide": s["name"], "href": s["href"], "text": "pixel size doubtful"} for s in listed[:2]],
+            "sentences": ["The engine finds nuclei."],
+        },
         "engine": [ENGINE],
         "settings": {"seed": 20240501, "block_um": 500.0, "margin_um": [100, 500]},
         "slides": listed,

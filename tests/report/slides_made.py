@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from shapely.geometry.base import BaseGeometry
 
 from tests.report.patterns import irregular_tissue, tumour_truth, two_densities
 from wsiparse.coords import Frame
@@ -19,7 +20,7 @@ from wsiparse.report.objects import KINDS
 from wsiparse.report.summary import summarise
 from wsiparse.report.tissue import Tissue
 from wsiparse.slide_report import load, redo_slide_report, square_images
-from wsiparse.types import Box, ObjectTable, Prompt, PromptSet
+from wsiparse.types import Box, EngineLimits, ObjectTable, Prompt, PromptSet
 from wsiparse.write.basis import BASIS, Basis, PicturedSquare, png_bytes, write_basis
 from wsiparse.write.manifest import write_done
 from wsiparse.write.objects_reader import ObjectsReader
@@ -120,6 +121,9 @@ def write_slide(
     regions: Sequence[tuple[str, object]] = (),
     unreadable: Sequence[tuple[float, float, float, float]] = (),
     unreadable_facts: int = 0,
+    roi: BaseGeometry | None = None,
+    limits: EngineLimits | None = None,
+    slide_facts: Mapping[str, object] | None = None,
 ) -> Path:
     """A finished slide's folder; the centres of objects may move by half a px from where they were to be.
 
@@ -128,6 +132,9 @@ def write_slide(
     prompts : those of `PROMPTS`, or fewer of them from the start
     regions : (class, polygon in level-0 px) of a region file
     unreadable : cores of unreadable tiles, level-0 px
+    roi : level-0 px, as a run makes it of its region file
+    limits : of the engine
+    slide_facts : further facts of the slide
     """
     digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:8]
     folder = results / "slides" / f"{''.join(c if c.isalnum() else '_' for c in name)[:60]}__{digest}"
@@ -136,7 +143,7 @@ def write_slide(
     tissue = content.tissue
     size = tuple(max(1, round(v / MPP)) for v in tissue.slide_um)
     facts = {"name": name, "fingerprint": digest * 8, "size": list(size), "mpp": [MPP, MPP], "mpp_source": "test"}
-    facts |= {"vendor": "made", "reader": "none", "bounds": [0, 0, *size]}
+    facts |= {"vendor": "made", "reader": "none", "bounds": [0, 0, *size], **(slide_facts or {})}
     frames = {
         kind: Frame(tuple(max(1, int(s // STEP[kind])) for s in size), (STEP[kind],) * 2, (STEP[kind] * MPP,) * 2)
         for kind in KINDS
@@ -160,7 +167,8 @@ def write_slide(
         tissue=tissue.mask,
         artefacts=np.zeros_like(tissue.mask),
         whole_slide=False,
-        roi=None,
+        roi=roi,
+        limits=limits or EngineLimits(),
         regions=tuple(regions),
         unreadable=tuple(unreadable),
     )

@@ -304,7 +304,7 @@ def test_distributions_and_thresholds(numbers: dict[str, Any], objects: geopanda
         if not len(own):
             assert drawn["area"]["median_um2"] is drawn["score"]["median"] is None
             continue
-        area, probability = own["Area um^2"], own["Probability"]
+        area, probability = own["Area um^2"], own["Detection probability"]
         assert drawn["area"]["median_um2"] == pytest.approx(area.median(), rel=1e-4)
         assert drawn["score"]["median"] == pytest.approx(probability.median(), abs=1e-3)
         counts, _ = np.histogram(own.area, drawn["area"]["edges_um2"])

@@ -121,7 +121,7 @@ def test_what_is_missing_is_told() -> None:
     assert "not found" in nothing
     assert "None was found, so there is nothing to draw, of: Inflammatory" in nothing
     assert "There is one compartment" in text(EDGES["one compartment"])
-    assert "No square is denser than chance" in text(EDGES["no hot-spot"])
+    assert "There is no square with any to show" in text(EDGES["no hot-spot"])
     assert "no class was asked for" in text(EDGES["no class"])
 
 

@@ -19,7 +19,7 @@ from tests.report.test_page import EDGES, NASTY, SLIDE_NAMES, renamed
 from wsiparse.report.page import cohort_page, slide_page
 from wsiparse.report.page_parts import COUNT_FIELDS
 from wsiparse.report.summary import safe_cell
-from wsiparse.report.words import NOTHING, interval, significant
+from wsiparse.report.words import NOTHING, interval, micro, significant
 
 ENTER, TAB, SPACE = "\ue007", "\ue004", " "
 LINE = "Research use only. Not for diagnosis."
@@ -136,7 +136,7 @@ def test_a_click_on_a_head_sorts_by_name(browser: Browser, show: Callable[..., s
     assert sort_by(browser, 0) == "ascending"
     assert column(browser, 0) == classes
     # rows that are alike stay in the order given
-    assert column(browser, 1)[:5] == ["all tissue", *made.COMPARTMENTS]
+    assert column(browser, 1)[:5] == ["all tissue", *map(micro, made.COMPARTMENTS)]
     assert sort_by(browser, 0) == "descending"
     assert column(browser, 0) == classes[::-1]
     states = browser.js(
@@ -192,7 +192,7 @@ def test_rows_are_chosen_by_compartment(browser: Browser, show: Callable[..., st
     choices = browser.js(
         "return [...document.querySelectorAll('#counts-table select option')].map((o) => o.textContent)"
     )
-    assert choices == ["all", "all tissue", *made.COMPARTMENTS]
+    assert choices == ["all", "all tissue", *map(micro, made.COMPARTMENTS)]
     choose(browser, "#counts-table select", "stroma")
     assert set(column(browser, 1)) == {"stroma"}
     assert len(column(browser, 1)) == len(made.CLASSES) + 1
@@ -347,7 +347,7 @@ def test_every_printed_page_says_what_it_is_not_for(
 def test_heads_of_long_tables_are_repeated_in_print(browser: Browser, show: Callable[..., str], tmp_path: Path) -> None:
     show(PAGES["cohort"])
     pages = pages_of(browser.pdf(), tmp_path)
-    with_rows = [p for p in pages if "margin 100-500 um" in p and "Neoplastic" in p]
+    with_rows = [p for p in pages if "margin 100-500 µm" in p and "Neoplastic" in p]
     assert len(with_rows) >= 2
     assert all("Compartment" in p and "Verdict" in p for p in with_rows)
 

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from shapely.geometry.base import BaseGeometry
 
 from tests.strategies import blobs
 from wsiparse.coords import Frame, um2_per_px
 from wsiparse.objects.table import build_table
 from wsiparse.report.summary import summarise
+from wsiparse.slide_report import redo_slide_report
 from wsiparse.slides import open_slide
 from wsiparse.types import ObjectTable, Prompt, PromptKind, PromptSet
+from wsiparse.write.basis import BASIS, Basis, png_bytes, write_basis
 from wsiparse.write.labels import write_labels
 from wsiparse.write.manifest import write_done
 from wsiparse.write.objects_reader import ObjectsReader
@@ -87,6 +91,27 @@ def _table(values: Pixels) -> ObjectTable:
     return build_table(labels, count, values, np.full(values.shape, 200, np.uint8), len(PROMPTS))
 
 
+def _report(folder: Path, facts: dict[str, Any], regions: Sequence[tuple[str, BaseGeometry]]) -> None:
+    """A report of everything on the slide, which is all tissue."""
+    size = [int(v) for v in facts["size"]]
+    step = 8.0 / facts["mpp"][0]
+    shape = tuple(-(-n // int(step)) for n in size[::-1])
+    basis = Basis(
+        slide=facts,
+        offset=(0, 0),
+        overview=Frame((shape[1], shape[0]), (step, step), (8.0, 8.0)),
+        picture=np.full((*shape, 3), 200, np.uint8),
+        tissue=np.ones(shape, np.bool_),
+        artefacts=np.zeros(shape, np.bool_),
+        whole_slide=True,
+        roi=None,
+        regions=tuple(regions),
+        unreadable=(),
+    )
+    write_basis(folder / BASIS, basis, png_bytes(basis.picture), {})
+    redo_slide_report(folder, None, None)
+
+
 def make(
     results: Path,
     found: Truth,
@@ -97,12 +122,22 @@ def make(
     slide: Path | None = None,
     labels: bool = True,
     unreadable: int = 0,
+    regions: Sequence[tuple[str, BaseGeometry]] = (),
+    report: bool = True,
 ) -> Path:
     """A finished slide's folder below `results`, with a run's own file that tells where the slide is; its path."""
     folder = results / "slides" / "made__00000000"
     folder.mkdir(parents=True)
     tables = [_table(found.cells)] + [_table(mask * np.uint8(k)) for k, mask in found.regions.items()]
-    facts: dict[str, object] = {"name": name, "fingerprint": "0f1e", "size": list(size), "mpp": [0.5, 0.5]}
+    facts: dict[str, Any] = {
+        "mpp_source": "made",
+        "vendor": "made",
+        "reader": "auto",
+        "name": name,
+        "fingerprint": "0f1e",
+        "size": list(size),
+        "mpp": [0.5, 0.5],
+    }
     if slide is not None:
         with open_slide(slide) as opened:
             facts |= {"fingerprint": opened.fingerprint, "size": list(opened.size), "mpp": list(opened.mpp or ())}
@@ -120,6 +155,8 @@ def make(
     area = found.cells.size * um2_per_px(found.frames["cell"]) / 1e6
     summary = summarise(layers, prompts, slide=name, engine=ENGINE, analysed_mm2=area)
     write_done(folder, files, "digest", summary, {"unreadable": [{"tile": i} for i in range(unreadable)]})
+    if report:
+        _report(folder, facts, regions)
     if slide is not None:
         (results / "run-20260101T000000Z-000000.json").write_text(
             json.dumps(

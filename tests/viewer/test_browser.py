@@ -125,7 +125,7 @@ def test_a_real_slide_is_shown_and_worked_with(browser: Browser, serving: Servin
     browser.click("#spots li:first-child button")
     browser.picture("hot-spot")
     height = browser.js("return document.getElementById('stage').getBoundingClientRect().height")
-    assert zoom_of(browser) * height == pytest.approx(250 * 1.3, rel=0.05)
+    assert zoom_of(browser) * height == pytest.approx(200 * 1.3, rel=0.05)
     assert browser.js("return document.querySelectorAll('#spots [aria-current]').length") == 1
     frame = browser.js("const b = document.querySelector('.spot').getBoundingClientRect(); return [b.width, b.height]")
     assert frame == pytest.approx([250 / zoom_of(browser)] * 2, rel=0.03)

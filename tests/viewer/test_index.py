@@ -5,12 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.viewer.made import Truth
 from tests.write.results import objects_at
 from tests.write.tables import blobs, same
 from wsiparse.viewer import index as index_module
-from wsiparse.viewer.index import HOTSPOT_UM, ObjectIndex
-from wsiparse.viewer.view import View
+from wsiparse.viewer.index import ObjectIndex
 from wsiparse.write.objects_reader import ObjectsReader
 
 
@@ -57,13 +55,3 @@ def test_a_kind_without_objects_finds_none(reader: ObjectsReader) -> None:
     index = ObjectIndex(reader, "region")
     assert len(index) == 0
     assert index.rows_in(0, 0, 1e6, 1e6).tolist() == []
-    assert index.squares.sum() == 0
-
-
-def test_squares_count_every_centroid_once(found: Truth, view: View) -> None:
-    index, table = view._indexes["cell"], view.shown.reader.table("cell")
-    wanted = np.zeros_like(index.squares)
-    for class_id, (x, y) in zip(table.class_id, table.centroid, strict=True):
-        mx, my = found.frames["cell"].mpp
-        wanted[class_id, int(y * my // HOTSPOT_UM), int(x * mx // HOTSPOT_UM)] += 1
-    np.testing.assert_array_equal(index.squares, wanted)

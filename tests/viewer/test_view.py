@@ -3,9 +3,11 @@ from __future__ import annotations
 import base64
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import shapely
 
 from tests.viewer.made import PROMPTS, Truth, make, truth
 from wsiparse.viewer.source import find_shown
@@ -31,26 +33,53 @@ def test_occupied_tiles_travel_as_bits(view: View) -> None:
             np.testing.assert_array_equal(bits.reshape(rows, columns), view.occupied[told["id"]])
 
 
-def test_hot_spots_are_the_squares_with_most_centroids(view: View, found: Truth) -> None:
-    squares = view.facts([])["hotspots"]["squares"]
+def test_hot_spots_are_the_squares_of_the_report(view: View, found: Truth) -> None:
+    """Of 200 um from the tissue's corner, which is the slide's here; counted anew from the centroids."""
+    told = view.facts([])["hotspots"]
+    squares = told["squares"]
+    assert (told["edge_um"], told["rate"]) == (200.0, 0.05)
     assert sorted(squares) == ["1", "2", "256", "3", "4"]
+    report = json.loads((view.shown.folder / "report.json").read_text(encoding="utf-8"))
+    [own] = [one for one in report["dense_squares"] if one["position"] == 0]
+    assert [[s["x"], s["y"], s["width"], s["height"]] for s in squares["1"]] == [s["box"] for s in own["spots"]]
     table = view.shown.reader.table("cell")
-    spots = squares["1"]
     centres = table.centroid[table.class_id == 1] * found.frames["cell"].downsample
-    counts = [s["n"] for s in spots]
-    assert counts == sorted(counts, reverse=True)
-    for spot in spots:
-        inside = (centres >= (spot["x"], spot["y"])) & (centres < (spot["x"] + 500, spot["y"] + 500))
+    densities = [s["density"] for s in squares["1"]]
+    assert densities == sorted(densities, reverse=True)
+    for spot in squares["1"]:
+        inside = (centres >= (spot["x"], spot["y"])) & (centres < (spot["x"] + 400, spot["y"] + 400))
         assert spot["n"] == inside.all(axis=1).sum()
-    # 750 um x 550 um: the last row of squares is 50 um high
-    last = next(s for s in spots if s["y"] == 1000)
-    assert last["height"] == pytest.approx(100)
-    assert last["density"] == pytest.approx(last["n"] / (0.25 * 0.05))
+        # 750 um x 550 um: squares at the far sides are cut
+        mm2 = spot["width"] * spot["height"] * 0.25e-6
+        assert spot["density"] == pytest.approx(spot["n"] / mm2)
 
 
-def test_all_cells_are_the_sum_of_the_cell_classes(view: View) -> None:
-    squares = view.facts([])["hotspots"]["squares"]
-    assert sum(s["n"] for s in squares["256"]) == sum(s["n"] for k in ("1", "2") for s in squares[k])
+def test_the_immune_class_leads_to_the_squares_that_the_report_pictures(view: View) -> None:
+    report = json.loads((view.shown.folder / "report.json").read_text(encoding="utf-8"))
+    pictured = report["immune"]["hot_spots"]
+    assert pictured["class"] == "Inflammatory"
+    squares = view.facts([])["hotspots"]["squares"]["2"]
+    assert [[s["x"], s["y"], s["width"], s["height"]] for s in squares] == [s["box"] for s in pictured["spots"]]
+
+
+def test_without_a_report_there_are_no_hot_spots_and_that_is_told(tmp_path: Path) -> None:
+    folder = make(tmp_path, truth((300, 200)), size=(300, 200), report=False)
+    facts = View(find_shown(folder)).facts([])
+    assert facts["hotspots"]["squares"] == {}
+    assert any("wsiparse report" in note for note in facts["notes"])
+
+
+def test_drawn_regions_are_told_with_what_is_left_out(tmp_path: Path) -> None:
+    regions = [("Tumor", shapely.box(10, 20, 110, 120)), ("Ignore*", shapely.box(200, 50, 260, 90))]
+    folder = make(tmp_path, truth((300, 200)), size=(300, 200), regions=regions)
+    told = view_facts(folder)["regions"]
+    assert [(r["name"], r["left_out"]) for r in told] == [("Tumor", False), ("Ignore*", True)]
+    corners = [tuple(map(int, p.split())) for p in told[0]["path"].strip("MZ").split("L")]
+    assert sorted(corners) == [(10, 20), (10, 120), (110, 20), (110, 120)]
+
+
+def view_facts(folder: Path) -> dict[str, Any]:
+    return View(find_shown(folder)).facts([])
 
 
 def test_notes_tell_of_a_missing_slide_and_unreadable_tiles(tmp_path: Path) -> None:
@@ -72,5 +101,5 @@ def test_no_path_of_this_machine_reaches_the_page(view: View, made: Path) -> Non
 def test_a_class_that_was_not_found_has_no_hot_spots(tmp_path: Path) -> None:
     folder = make(tmp_path, truth((300, 200), sparse=True), size=(300, 200))
     facts = View(find_shown(folder)).facts([])
-    assert list(facts["hotspots"]["squares"]) == ["1"]
+    assert list(facts["hotspots"]["squares"]) == ["1", "256"]
     assert len(facts["hotspots"]["squares"]["1"]) == 1

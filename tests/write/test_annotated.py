@@ -24,7 +24,7 @@ def test_anndata_has_an_observation_an_object_with_its_numbers_place_and_class(t
     assert found.obs_names.tolist() == frame["id"].tolist()
     assert found.var_names.tolist() == list(frame.measured)
     assert np.array_equal(found.X, frame.values, equal_nan=True)
-    for name in ("class", "kind", "area_px", "area_um2", "probability"):
+    for name in ("class", "kind", "area_px", "area_um2", "detection_probability"):
         assert found.obs[name].tolist() == frame[name].tolist()
     assert np.array_equal(found.obsm["spatial"], frame.centroid)
     assert np.array_equal(found.obsm["spatial_um"], frame.centroid * 0.25)
@@ -41,7 +41,7 @@ def test_anndata_without_objects_has_the_same_columns(tmp_path: Path) -> None:
     found = anndata.read_h5ad(tmp_path / "a.h5ad")
     assert found.n_obs == 0
     assert "area_um2" in found.var_names
-    assert list(found.obs.columns) == ["class", "kind", "area_px", "area_um2", "probability"]
+    assert list(found.obs.columns) == ["class", "kind", "area_px", "area_um2", "detection_probability"]
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -111,7 +111,7 @@ def test_csv_tells_the_same_numbers_as_geojson(tmp_path: Path, recognition: Sequ
             assert float(row[column_name(name)]) == value
         told |= set(numbers)
         assert ("Recognition score" in numbers) == bool(row.get("recognition_score"))
-    assert {"Mean OD", "Probability"} <= told
+    assert {"Mean OD", "Detection probability"} <= told
     assert ("Recognition score" in told) == bool(recognition)
 
 

@@ -278,7 +278,7 @@ def test_numbers_that_are_not_finite_are_left_out(tmp_path: Path) -> None:
     score[3] = np.nan
     write(tmp_path / "a.geojson", [replace(CELLS, score=score)])
     found = [f["properties"]["measurements"] for f in read(tmp_path / "a.geojson")["features"]]
-    assert [i for i, numbers in enumerate(found) if "Probability" not in numbers] == [3]
+    assert [i for i, numbers in enumerate(found) if "Detection probability" not in numbers] == [3]
     assert check(tmp_path / "a.geojson").problems == []
 
 

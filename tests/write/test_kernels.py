@@ -90,7 +90,7 @@ def test_mean_od_is_a_measurement_and_recognition_is_one_where_any_object_has_a_
     bare, judged = measure(table, PROMPTS, 0.25), measure(replace(table, recognition=scores), PROMPTS, 0.25)
     assert "Recognition score" not in bare.names
     np.testing.assert_array_equal(bare.values[:, bare.names.index("Mean OD")], table.mean_od)
-    assert judged.names[5:8] == ("Mean OD", "Probability", "Recognition score")
+    assert judged.names[5:8] == ("Mean OD", "Detection probability", "Recognition score")
     np.testing.assert_array_equal(judged.values[:, 7], scores)
     np.testing.assert_array_equal(np.delete(judged.values, 7, axis=1), bare.values)
     always = measure(table, PROMPTS, 0.25, judged=True)

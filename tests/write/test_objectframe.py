@@ -57,7 +57,7 @@ def test_measurements_are_those_of_every_other_format_and_nan_where_an_object_ha
 def test_mean_od_and_recognition_are_columns_of_every_batch_alike(tmp_path: Path) -> None:
     reader = objects_at(tmp_path / "objects.zarr", recognition=JUDGED)
     whole, parts = joined(list(object_frames(reader))), joined(list(object_frames(reader, rows=3)))
-    assert whole.measured[5:8] == ("mean_od", "probability", "recognition_score")
+    assert whole.measured[5:8] == ("mean_od", "detection_probability", "recognition_score")
     assert np.array_equal(whole["mean_od"], np.concatenate([t.mean_od for t in BOTH]))
     expected = np.concatenate([reader.table(kind).recognition for kind in ("cell", "region")])
     assert np.array_equal(whole["recognition_score"], expected, equal_nan=True)

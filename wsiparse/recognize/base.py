@@ -17,11 +17,14 @@ from wsiparse.errors import ConfigError, WeightsError
 from wsiparse.recognize import classical, embedded
 from wsiparse.recognize.biomedparse import engine as biomedparse
 from wsiparse.recognize.device import check_device_name, resolve_device
-from wsiparse.recognize.prompts import check_nucleus_prompts
+from wsiparse.recognize.inflammatory import RULE_LIMITS
+from wsiparse.recognize.prompts import NUCLEI_ONLY, check_nucleus_prompts, role_of
 from wsiparse.recognize.score import load_distributions, prompt_scores
+from wsiparse.recognize.strength import StainFacts, stain_strength, tissue_is_enough
 from wsiparse.types import (
     Box,
     EngineInfo,
+    EngineLimits,
     PromptKind,
     PromptSet,
     Recognition,
@@ -36,12 +39,14 @@ __all__ = [
     "calibrate",
     "check_prompts",
     "engine_info",
+    "limits_of",
     "load_recognizer",
     "mirror_outside",
     "on_this_machine",
     "operations_per_tile",
     "recognition_grid",
     "scales_of",
+    "stain_of",
     "wants_sample",
 ]
 
@@ -186,23 +191,56 @@ def operations_per_tile(spec: RecognizerSpec) -> float | None:
 
 def wants_sample(spec: RecognizerSpec) -> bool:
     """Whether `calibrate` makes anything of a sample of the slide."""
-    return spec.engine == "classical"
+    return spec.engine in ("embedded", "classical")
 
 
-def calibrate(spec: RecognizerSpec, sample: NDArray[np.uint8]) -> RecognizerSpec:
+def calibrate(spec: RecognizerSpec, sample: NDArray[np.uint8], tissue_mm2: float) -> RecognizerSpec:
     """The spec with what its engine learns from a sample of the slide, once for all tiles.
 
-    Anything estimated per tile would make results depend on the tiling; what needs an estimate (the classical engine:
-    stain vectors and global threshold) gets it here. Other engines return the spec as it is.
+    Anything estimated per tile would make results depend on the tiling; what needs an estimate (the strength of the
+    stain; the classical engine: stain vectors and global threshold too) gets it here. BiomedParse's spec stays as it
+    is.
 
     Parameters
     ----------
     spec : of any engine
     sample : (N, H, W, 3) uint8 patches of tissue at the engine's scale; N = 0 leaves the engine's fixed values
+    tissue_mm2 : tissue of the slide; little of it does not tell how strongly the slide is stained
     """
-    if wants_sample(spec) and len(sample):
-        return replace(spec, calibration=classical.calibration_of(sample))
-    return spec
+    if not (wants_sample(spec) and len(sample)):
+        return spec
+    strength = stain_strength(sample) if tissue_is_enough(tissue_mm2) else None
+    if spec.engine == "classical":
+        return replace(spec, calibration=classical.calibration_of(sample, strength))
+    return spec if strength is None else replace(spec, calibration=(strength,))
+
+
+def stain_of(spec: RecognizerSpec) -> StainFacts | None:
+    """What a calibrated spec knows of the slide's stain; None for an engine that takes every slide as it is."""
+    if not wants_sample(spec):
+        return None
+    known = spec.calibration[7:] if spec.engine == "classical" else spec.calibration
+    return StainFacts(known[0] if known else None)
+
+
+def limits_of(spec: RecognizerSpec) -> EngineLimits:
+    """What a report must say of an engine's answers on one slide.
+
+    Parameters
+    ----------
+    spec : calibrated to the slide
+    """
+    asked = {role_of(prompt.text) for prompt in spec.prompts}
+    stain = stain_of(spec)
+    if stain is None:
+        return EngineLimits()
+    rule = "inflammatory cells" in asked
+    return EngineLimits(
+        classes_by_rule=True,
+        stain_strength=stain.strength,
+        warnings=(stain.flag,) if rule and stain.flag else (),
+        sentences=(NUCLEI_ONLY, *((RULE_LIMITS,) if rule else ())),
+    )
 
 
 def recognition_grid(

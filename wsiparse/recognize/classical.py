@@ -6,8 +6,8 @@ glass. Foreground is split on its distance transform, and what has not the shape
 or huge pieces, and ridges, whose second curvature is near zero (Frangi et al., MICCAI 1998, use the same eigenvalues
 for the opposite end).
 
-All windows are smaller than the halo, and what belongs to the slide as a whole (stain vectors, global threshold) is
-estimated once from a sample of it (`calibration_of`), so results do not depend on the tiling.
+All windows are smaller than the halo, and what belongs to the slide as a whole (strength of its stain, stain vectors,
+global threshold) is estimated once from a sample of it (`calibration_of`), so results do not depend on the tiling.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from wsiparse.objects.split import split_cells
-from wsiparse.recognize.inflammatory import InflammatoryRule, find_inflammatory
+from wsiparse.recognize.inflammatory import STRENGTH, InflammatoryRule, find_inflammatory
 from wsiparse.recognize.instances import Nuclei, in_tile_split, measure_nuclei
 from wsiparse.recognize.prompts import check_nucleus_prompts, share_nuclei
 from wsiparse.recognize.stain import OD_OF_BYTE, RUIFROK, fit_stains, hematoxylin_lut, otsu, through_lut
+from wsiparse.recognize.strength import REFERENCE, at_reference, byte_table
 from wsiparse.types import EngineInfo, PromptSet, Recognition, RecognizerSpec, SplitSettings
 
 __all__ = ["MPP", "RULE", "TITLE", "ClassicalRecognizer", "calibration_of", "engine_info"]
@@ -84,24 +85,27 @@ def engine_info() -> EngineInfo:
     )
 
 
-def calibration_of(sample: NDArray[np.uint8]) -> tuple[float, ...]:
-    """Stain vectors and global threshold of a slide.
+def calibration_of(sample: NDArray[np.uint8], strength: float | None = None) -> tuple[float, ...]:
+    """Stain vectors and global threshold of a slide, and the strength of its stain.
 
     Parameters
     ----------
     sample : (N, H, W, 3) uint8, N >= 1, patches of tissue at 0.5 um/px
+    strength : of the slide's stain, None where it is not known
 
     Returns
     -------
-    Seven numbers rounded to six decimals: hematoxylin RGB, eosin RGB, threshold of smoothed hematoxylin
+    Seven numbers rounded to six decimals, of the slide at the reference strength: hematoxylin RGB, eosin RGB, threshold
+    of smoothed hematoxylin; the strength is the eighth, where it is known
     """
+    sample = at_reference(sample, byte_table(strength))
     stains = fit_stains(sample)
     lut = hematoxylin_lut(stains)
     smooth = np.stack([_smooth(through_lut(patch, lut), _SIGMA_PX) for patch in sample])
     tissue = smooth[smooth > _TISSUE_HEMATOXYLIN]
     threshold = otsu(tissue) if len(tissue) else _DEFAULT_LEVEL
     numbers = [*stains.ravel(), min(max(threshold, _LEVEL_RANGE[0]), _LEVEL_RANGE[1])]
-    return tuple(round(float(v), 6) for v in numbers)
+    return tuple(round(float(v), 6) for v in (*numbers, *([] if strength is None else [strength])))
 
 
 class ClassicalRecognizer:
@@ -116,7 +120,7 @@ class ClassicalRecognizer:
     PromptError
         If a prompt is not answered.
     ValueError
-        If `calibration` holds neither 0 nor 7 numbers.
+        If `calibration` holds neither 0, 7 nor 8 numbers.
     """
 
     def __init__(self, spec: RecognizerSpec) -> None:
@@ -124,8 +128,10 @@ class ClassicalRecognizer:
         self._roles = check_nucleus_prompts(spec.prompts, TITLE, MPP)
         self._threshold = min(prompt.threshold for prompt in spec.prompts)
         numbers = spec.calibration or (*RUIFROK.ravel(), _DEFAULT_LEVEL)
-        if len(numbers) != 7:
-            raise ValueError(f"the classical engine's calibration holds 7 numbers, got {len(numbers)}")
+        if len(numbers) not in (7, 8):
+            raise ValueError(f"the classical engine's calibration holds 7 numbers or 8, got {len(numbers)}")
+        self._bytes = byte_table(numbers[7] if len(numbers) == 8 else None)
+        self._stain_factor = 1.0 if self._bytes is None else STRENGTH / REFERENCE
         self._lut = hematoxylin_lut(np.array(numbers[:6], np.float64).reshape(2, 3))
         self._level = np.float32(numbers[6])
         self._split = in_tile_split(self.info)
@@ -151,13 +157,13 @@ class ClassicalRecognizer:
         -------
         Recognition: probabilities (B, P, H, W) float32, no landscape
         """
-        return Recognition(np.stack([self._tile(image) for image in images]))
+        return Recognition(np.stack([self._tile(image) for image in at_reference(images, self._bytes)]))
 
     def _tile(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
         hematoxylin = through_lut(rgb, self._lut)
         foreground = _foreground(rgb, hematoxylin, self._level)
         labels, n = split_cells(foreground > self._threshold, None, self._split)
-        nuclei = measure_nuclei(labels, n, rgb, foreground)
+        nuclei = measure_nuclei(labels, n, rgb, foreground, stain_factor=self._stain_factor)
         kept = self._nuclear(nuclei, labels, hematoxylin)
         foreground *= np.concatenate([[True], kept])[labels]
         inflammatory = None

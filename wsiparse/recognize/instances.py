@@ -65,7 +65,12 @@ def in_tile_split(info: EngineInfo) -> SplitPixels:
 
 
 def measure_nuclei(
-    labels: NDArray[np.int32], n: int, rgb: NDArray[np.uint8], probability: NDArray[np.float32]
+    labels: NDArray[np.int32],
+    n: int,
+    rgb: NDArray[np.uint8],
+    probability: NDArray[np.float32],
+    *,
+    stain_factor: float = 1.0,
 ) -> Nuclei:
     """Measure the instances 1..n of a label image.
 
@@ -75,6 +80,7 @@ def measure_nuclei(
     n : number of instances
     rgb : (H, W, 3) uint8
     probability : (H, W) float32
+    stain_factor : optical densities are told times this, > 0
 
     Raises
     ------
@@ -95,6 +101,10 @@ def measure_nuclei(
     if (moment[:, 0] == 0).any():
         raise ValueError("a label between 1 and n has no pixel")
     kernels.ring_sums(labels, rgb, _HEMATOXYLIN, box, RING_PX, ring_count, ring_total)
+    total[:, 0] *= stain_factor
+    total[:, 1] *= stain_factor**2
+    total[:, 2] *= stain_factor
+    ring_total *= stain_factor
 
     area = moment[:, 0]
     major, minor = _ellipse_axes(moment)

@@ -12,7 +12,7 @@ from wsiparse.errors import PromptError
 from wsiparse.recognize.words import match, means_nuclei, nearest, plain
 from wsiparse.types import Prompt, PromptSet
 
-__all__ = ["INFLAMMATORY", "Role", "answered", "check_nucleus_prompts", "role_of", "share_nuclei"]
+__all__ = ["INFLAMMATORY", "NUCLEI_ONLY", "Role", "answered", "check_nucleus_prompts", "role_of", "share_nuclei"]
 
 Role = Literal["nuclei", "inflammatory cells"]
 
@@ -23,6 +23,12 @@ _SAME: Final = frozenset(
 )
 
 INFLAMMATORY: Final = "inflammatory cells"
+
+#: What a report says of an engine that answers only these two prompts.
+NUCLEI_ONLY: Final = (
+    "The engine finds nuclei. It tells no tumour from normal cells and no kinds of tissue. A probability it gives is "
+    "that of a nucleus, not of the nucleus's class."
+)
 
 
 def role_of(text: str) -> Role | None:

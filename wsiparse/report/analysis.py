@@ -25,6 +25,7 @@ from wsiparse.report.objects import ReportObjects
 from wsiparse.report.qc import SlideQuality
 from wsiparse.report.rows import ALL_TISSUE, IntervalSettings, Resampled, count_rows, resampled
 from wsiparse.report.spots import GRID_UM, Spot, choose_spots
+from wsiparse.report.summary import ALL_CELLS
 from wsiparse.report.threshold import AMBIGUOUS_LEAD, THRESHOLD_STEP, ambiguous_counts, threshold_band
 from wsiparse.report.tissue import Tissue
 from wsiparse.types import PromptSet
@@ -90,6 +91,7 @@ class Source:
     regions : (class name, polygon in um) of a regions file, without those left out
     mpp : um per level-0 px
     slide_size : level-0 px
+    classes_by_rule : each object has one class outright, and its probability is that of being an object at all
     """
 
     objects: ReportObjects
@@ -100,6 +102,7 @@ class Source:
     regions: tuple[tuple[str, BaseGeometry], ...]
     mpp: tuple[float, float]
     slide_size: tuple[int, int]
+    classes_by_rule: bool = False
 
     def with_role(self, *roles: Role) -> list[int]:
         """Positions of the cell prompts with one of these roles."""
@@ -156,7 +159,9 @@ def analyse(source: Source, settings: ReportSettings, area: Mapping[str, Any], q
         "rows": rows,
         "uncertainty": _uncertainty(source, settings, everything),
         "histograms": histograms(objects, prompts),
+        "classes_by_rule": source.classes_by_rule,
         "immune": immune,
+        "dense_squares": _dense_squares(source, settings),
         "quality": asdict(quality),
     }
     return Analysis(jsonable(numbers), compartments, grid, spots)
@@ -258,17 +263,20 @@ def _uncertainty(source: Source, settings: ReportSettings, everything: Resampled
     bands = []
     for k, found in enumerate(threshold_band([objects], prompts, step=settings.threshold_step)):
         unit = objects.um2_per_px[prompts[k].kind]
+        # a band of one and the same number would be read as certainty
+        moved = None if found.reason else found
         bands.append(
             {
                 "class": found.class_name,
                 "threshold": found.threshold,
                 "step": found.step,
                 "n": found.n,
-                "n_raised": found.n_raised,
-                "n_lowered_at_least": found.n_lowered_at_least,
+                "n_raised": moved.n_raised if moved else None,
+                "n_lowered_at_least": moved.n_lowered_at_least if moved else None,
+                "reason": found.reason,
                 "area_um2": found.area_px * unit,
-                "area_raised_least_um2": found.area_raised_least_px * unit,
-                "area_raised_most_um2": found.area_raised_most_px * unit,
+                "area_raised_least_um2": moved.area_raised_least_px * unit if moved else None,
+                "area_raised_most_um2": moved.area_raised_most_px * unit if moved else None,
             }
         )
     cells = slice(0, objects.n_cells)
@@ -278,20 +286,23 @@ def _uncertainty(source: Source, settings: ReportSettings, everything: Resampled
         prompts,
         lead=settings.ambiguous_lead,
         shares_known=objects.shares_known,
+        by_rule=source.classes_by_rule,
     )
     boot = everything.classes
+    widths = [density_interval(boot, k) if boot is not None else None for k in range(len(prompts))]
     intervals = settings.intervals
     return {
         "intervals": (
             f"{100 * intervals.level:g} % intervals from a spatial block bootstrap: blocks of "
             f"{intervals.block_um:g} um, {intervals.replicates} replicates, seed {intervals.seed}. They tell how the "
             "density of this tissue would vary with the placement of its cells, not how other tissue of the patient "
-            "differs."
+            "differs. Errors of the engine and of the tissue's outline are not in them."
         ),
         "effective_blocks": float(boot.effective_blocks[0]) if boot is not None else 0.0,
+        # the factor of an interval: where there is none, there is no factor either
         "cluster_factor": {
-            p.class_name: density_interval(boot, k).cluster_factor if boot is not None else 1.0
-            for k, p in enumerate(prompts)
+            p.class_name: width.cluster_factor if width is not None and width.low is not None else None
+            for p, width in zip(prompts, widths, strict=True)
         },
         "threshold": bands,
         "ambiguous": [
@@ -329,12 +340,36 @@ def _immune(
     }
     if classes and compartments is not None:
         out["infiltrate"] = infiltrate_of(source.objects, chosen, compartments, source.tissue, settings.intervals)
-        out["distances"] = distances_to_tumour(points, source.points("tumour"), compartments)
+        asked = bool(source.with_role("tumour"))
+        out["distances"] = distances_to_tumour(points, source.points("tumour"), compartments, asked=asked)
         others = source.with_role("tumour") or [k for k in source.prompts.of_kind("cell") if k not in classes]
         out["mixing"] = mixing_with(
             source.objects, source.prompts, classes, others, source.tissue, settings.intervals.seed
         )
     return out, tuple(spots)
+
+
+def _dense_squares(source: Source, settings: ReportSettings) -> list[dict[str, Any]]:
+    """The squares of every class, and of all cells together, that a viewer leads to: hot ones first, else densest.
+
+    On the same grid as everything else in the report.
+    """
+    objects, prompts = source.objects, source.prompts
+    cells = prompts.of_kind("cell")
+    columns: list[tuple[str, int | None, NDArray[np.bool_]]] = [
+        (p.class_name, k, objects.of([k])) for k, p in enumerate(prompts)
+    ]
+    if len(cells) > 1:
+        columns.append((ALL_CELLS, None, objects.is_cell))
+    out = []
+    for name, k, chosen in columns:
+        grid = density_grid(objects.um, np.where(chosen, 0, -1), 1, source.tissue, settings.grid_um)
+        if grid is None:
+            continue
+        found = hot_spots(grid, 0, rate=settings.rate)
+        spots = choose_spots(grid, 0, found, mpp=source.mpp, slide_size=source.slide_size)
+        out.append({"position": k, **_hot_spots(name, settings, found, spots)})
+    return out
 
 
 def _hot_spots(name: str, settings: ReportSettings, found: HotSpots | None, spots: Sequence[Spot]) -> dict[str, Any]:

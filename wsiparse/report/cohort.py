@@ -135,7 +135,17 @@ def cohort_numbers(
             "unmatched_rows": list(unmatched_rows),
         },
         "groups": _groups(slides, values, metadata),
+        "limits": _limits(slides),
         "methods": [dict(method) for method in COHORT_METHODS],
+    }
+
+
+def _limits(slides: Sequence[CohortSlide]) -> dict[str, Any]:
+    """What to know before the numbers: slides with warnings, and sentences that hold for any of the slides."""
+    known = [(s, s.numbers["limits"]) for s in slides if s.numbers is not None and "limits" in s.numbers]
+    return {
+        "warnings": [{"slide": s.name, "href": s.href, "text": text} for s, own in known for text in own["warnings"]],
+        "sentences": list(dict.fromkeys(text for _, own in known for text in own["sentences"])),
     }
 
 

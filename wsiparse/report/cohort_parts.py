@@ -10,7 +10,14 @@ from typing import Any, Final
 from markupsafe import Markup
 
 from wsiparse.report.charts import Bar, Strip, ZRow, bars, strips, z_scores
-from wsiparse.report.page_parts import COUNT_FIELDS, count_columns, safe_colour, safe_href, setting_facts, shown
+from wsiparse.report.page_parts import (
+    COUNT_FIELDS,
+    count_columns,
+    safe_colour,
+    safe_href,
+    setting_facts,
+    shown,
+)
 from wsiparse.report.picture import Picture
 from wsiparse.report.qc import OUTLIER_Z
 from wsiparse.report.svg import shortened
@@ -26,6 +33,8 @@ DONE: Final = "done"
 BARS: Final = 40
 #: Rows of a large table at a time.
 PAGE: Final = 100
+#: Slides named in a warning.
+MOST_NAMES: Final = 5
 #: Metadata columns that find room on the page; the download has all.
 MOST_METADATA: Final = 5
 
@@ -54,6 +63,7 @@ def cohort_parts(cohort: Numbers, pictures: Mapping[str, Picture]) -> dict[str, 
     links = {s["name"]: href for s in cohort["slides"] if (href := safe_href(s["href"]))}
     return {
         "keys_": _keys(cohort),
+        "warnings": _warnings(cohort),
         "unfinished": [{**s, "href": safe_href(s["href"])} for s in cohort["slides"] if s["state"] != DONE],
         "rankings": [_ranking(k, one, colours) for k, one in enumerate(cohort["ranking"])],
         "counts": _counts(cohort, colours, links),
@@ -64,6 +74,18 @@ def cohort_parts(cohort: Numbers, pictures: Mapping[str, Picture]) -> dict[str, 
         "sheet": _sheet(cohort["slides"], pictures),
         "facts": _facts(cohort),
     }
+
+
+def _warnings(cohort: Numbers) -> list[str]:
+    """Warnings about slides: each once, with the slides it is about."""
+    slides_of: dict[str, list[str]] = {}
+    for warning in cohort["limits"]["warnings"]:
+        slides_of.setdefault(warning["text"], []).append(warning["slide"])
+    out = []
+    for text, names in slides_of.items():
+        more = f" and {times(len(names) - MOST_NAMES, 'other', 'others')}" if len(names) > MOST_NAMES else ""
+        out.append(f"{', '.join(names[:MOST_NAMES])}{more}: {text}")
+    return out
 
 
 def _keys(cohort: Numbers) -> list[tuple[str, str, str, list[str]]]:
@@ -85,10 +107,12 @@ def _keys(cohort: Numbers) -> list[tuple[str, str, str, list[str]]]:
     for one in cohort["ranking"][:6]:
         values = [e["density"] for e in one["entries"] if e["density"] is not None]
         if values:
-            lines = [
-                f"median of {times(len(values), 'slide', 'slides')}",
-                f"{significant(min(values))} to {significant(max(values))}",
-            ]
+            lines = ["of 1 slide"]
+            if len(values) > 1:
+                lines = [
+                    f"median of {times(len(values), 'slide', 'slides')}",
+                    f"{significant(min(values))} to {significant(max(values))}",
+                ]
             keys.append((one["class"], significant(median(values)), "per mm²", lines))
     return keys
 
@@ -238,5 +262,6 @@ def _facts(cohort: Numbers) -> list[tuple[str, str]]:
         ("results", cohort["results"]),
         ("engine", ", ".join(engine) if isinstance(engine, list | tuple) else engine or "none"),
         ("wsiparse", str(cohort["wsiparse"])),
+        ("report made on (UTC)", cohort["date"]),
         *setting_facts(cohort["settings"]),
     ]

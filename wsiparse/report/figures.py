@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from wsiparse.coords import Frame
-from wsiparse.report.picture import bar_length_um
+from wsiparse.report.lettering import font_of, write
+from wsiparse.report.picture import bar_length_um, length_text
+from wsiparse.report.regions_drawn import DrawnRegion, draw_regions
 from wsiparse.types import ObjectTable, PromptSet
 
 __all__ = ["draw_overlay"]
@@ -22,7 +24,7 @@ def _caption(draw: ImageDraw.ImageDraw, size: tuple[int, int], lines: list[tuple
     """Legend and scale bar on a white strip at the bottom."""
     width, height = size
     font_px = max(11, min(28, width // 70))
-    font = ImageFont.load_default(font_px)
+    font = font_of(font_px)
     pad, row = font_px // 2, int(font_px * 1.5)
     top = height - row * len(lines) - 2 * pad
     draw.rectangle((0, top, width, height), fill="white")
@@ -30,13 +32,13 @@ def _caption(draw: ImageDraw.ImageDraw, size: tuple[int, int], lines: list[tuple
         y = top + pad + k * row
         if colour is not None:
             draw.rectangle((pad, y + 2, pad + font_px, y + 2 + font_px), fill=colour, outline="black")
-        draw.text((pad + (2 * font_px if colour is not None else 0), y), text, fill="black", font=font)
+        write(draw, (pad + (2 * font_px if colour is not None else 0), y), text, font)
     length_um = bar_length_um(width * mpp)
-    bar = length_um / mpp
-    x1, y = width - pad, top + pad + font_px
-    draw.rectangle((x1 - bar, y, x1, y + max(2, font_px // 5)), fill="black")
-    label = f"{length_um / 1000:g} mm" if length_um >= 1000 else f"{length_um:g} um"
-    draw.text((x1 - draw.textlength(label, font=font), y - font_px - 1), label, fill="black", font=font)
+    bar, thick = length_um / mpp, max(2, font_px // 5)
+    x1, y = width - pad, top + pad
+    # the label below its bar: letters with a tail stay clear of it
+    draw.rectangle((x1 - bar, y, x1, y + thick), fill="black")
+    write(draw, (x1, y + thick + font_px // 4), length_text(length_um), font, right=True)
 
 
 def _outlines(
@@ -64,6 +66,7 @@ def draw_overlay(
     *,
     prompts: PromptSet,
     caption: list[tuple[str, str | None]],
+    regions: Sequence[DrawnRegion] = (),
 ) -> Image.Image:
     """Outlines of all objects in their class colours over a picture of the slide.
 
@@ -73,6 +76,7 @@ def draw_overlay(
     image_frame : frame of the picture
     layers : objects, streamed, each table with the frame of its coordinates
     caption : (text, colour or None) lines of the legend, written on a strip below the picture
+    regions : drawn ones, level-0 px: outlines under the objects, dashed and hatched where they are left out
 
     Returns
     -------
@@ -82,9 +86,11 @@ def draw_overlay(
     font_px = max(11, min(28, w // 70))
     strip = int(font_px * 1.5) * len(caption) + 2 * (font_px // 2)
     canvas = Image.new("RGB", (w, h + strip), "white")
-    canvas.paste(Image.fromarray(image), (0, 0))
-    draw = ImageDraw.Draw(canvas)
+    below = Image.fromarray(image)
     line_px = 2 if image_frame.mean_mpp <= 0.3 else 1
+    draw_regions(below, regions, [1 / f for f in image_frame.downsample], width=2 * line_px)
+    canvas.paste(below, (0, 0))
+    draw = ImageDraw.Draw(canvas)
     colours = [prompt.colour for prompt in prompts]
     for table, frame in layers:
         if len(table):

@@ -86,19 +86,34 @@ def infiltrate_of(
     }
 
 
-def distances_to_tumour(immune_um: Floats, tumour_um: Floats, compartments: Compartments) -> dict[str, Any]:
+def distances_to_tumour(
+    immune_um: Floats, tumour_um: Floats, compartments: Compartments, *, asked: bool
+) -> dict[str, Any]:
     """How far immune cells are from tumour: from the nearest tumour cell, or from a drawn border without such cells.
 
     Parameters
     ----------
     immune_um, tumour_um : (N, 2) and (M, 2) float64, centroids, x then y, um
     compartments : the partition
+    asked : whether tumour cells were asked for
+
+    Returns
+    -------
+    `to` says what was measured: "nearest tumour cell" (>= 0) or "tumour border" (signed, negative inside the tumour);
+    `within` is the share of cells at most so far away, of a border on either side of it; `inside` the share inside a
+    drawn tumour, None for distances to cells
     """
-    to, found = "nearest tumour cell", nearest_distances(immune_um, tumour_um)
+    to, found, inside = "nearest tumour cell", nearest_distances(immune_um, tumour_um), None
     if not len(tumour_um) and len(immune_um) and compartments.tumour:
         signed = compartments.distance_um(immune_um)
-        to, found = "tumour border, negative inside", NearestDistances(signed[np.isfinite(signed)])
+        signed = signed[np.isfinite(signed)]
+        reason = "" if len(signed) else "there is no border of tumour: all analysed tissue is tumour"
+        to, found = "tumour border", NearestDistances(signed, reason)
+        inside = int((signed < 0).sum()) / len(signed) if len(signed) else None
+    elif not asked and len(immune_um):
+        found = NearestDistances(np.zeros(0), "no tumour cells were asked for, and no tumour was drawn")
     values = found.distance_um
+    apart = NearestDistances(np.abs(values))
     shape = binned(values, from_zero=bool(len(values) and values.min() >= 0))
     return {
         "to": to,
@@ -106,7 +121,8 @@ def distances_to_tumour(immune_um: Floats, tumour_um: Floats, compartments: Comp
         "reason": found.reason,
         "mean_um": found.mean_um,
         "quantiles": [{"share": q, "um": found.quantile_um(q)} for q in _QUANTILES] if len(values) else [],
-        "within": [{"um": um, "share": found.share_within(um)} for um in NEAR_UM] if len(values) else [],
+        "within": [{"um": um, "share": apart.share_within(um)} for um in NEAR_UM] if len(values) else [],
+        "inside": inside,
         "histogram": {"edges_um": shape["edges"], "counts": shape["counts"], "above": shape["above"]},
     }
 

@@ -14,11 +14,13 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from wsiparse.coords import Frame
 from wsiparse.report.density import DensityGrid
-from wsiparse.report.picture import Picture, bar_length_um
+from wsiparse.report.lettering import Font, font_of, text_width, write
+from wsiparse.report.picture import Picture, bar_length_um, length_text
+from wsiparse.report.regions_drawn import DrawnRegion, draw_regions
 from wsiparse.types import Box, ObjectTable, PromptSet
 
 __all__ = [
@@ -39,7 +41,7 @@ Mask = NDArray[np.bool_]
 #: Light to dark through yellow, red and violet: lightness falls evenly, so that it reads in grey too.
 RAMP: Final = ("#fff9e0", "#fddc8b", "#f9ae5b", "#ec7853", "#cf4a5f", "#a12c6e", "#6c1d6b", "#3a1253", "#150a2e")
 #: Longest edge of a map, px.
-_MAP_PX: Final = 760
+_MAP_PX: Final = 900
 _SHARE_OF_COLOUR: Final = 0.78
 
 
@@ -61,15 +63,34 @@ class Ground:
     um_per_px: tuple[float, float]
 
     @classmethod
-    def of(cls, picture: Pixels, analysed: Mask, overview: Frame) -> Ground:
-        """Shrink an overview, (h, w, 3) uint8, and its analysed cells, (h, w) bool; small ones stay as they are."""
+    def of(
+        cls, picture: Pixels, analysed: Mask, overview: Frame, slide_um: tuple[float, float] | None = None
+    ) -> Ground:
+        """Shrink a picture of the slide to at most `_MAP_PX`, with its analysed cells; small ones stay as they are.
+
+        Parameters
+        ----------
+        picture : (H, W, 3) uint8, of any scale
+        analysed : (h, w) bool, cells of the overview
+        overview : frame of the cells
+        slide_um : what `picture` shows, (width, height), um; None where it has the overview's pixels
+        """
         h, w = analysed.shape
-        factor = max(1.0, max(h, w) / _MAP_PX)
-        size = max(1, round(w / factor)), max(1, round(h / factor))
+        shown = slide_um or (overview.mpp[0] * w, overview.mpp[1] * h)
+        factor = max(1.0, max(picture.shape[:2]) / _MAP_PX)
+        size = max(1, round(picture.shape[1] / factor)), max(1, round(picture.shape[0] / factor))
         small = np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BOX))
-        inside = np.asarray(Image.fromarray(analysed.astype(np.uint8) * 255).resize(size, Image.Resampling.BOX)) >= 128
+        um = shown[0] / size[0], shown[1] / size[1]
+        if slide_um is None:
+            cells = Image.fromarray(analysed.astype(np.uint8) * 255).resize(size, Image.Resampling.BOX)
+            inside: Mask = np.asarray(cells) >= 128
+        else:
+            row, column = (
+                np.minimum(((np.arange(n) + 0.5) * step / cell).astype(np.int64), count - 1)
+                for n, step, cell, count in zip(size[::-1], um[::-1], overview.mpp[::-1], (h, w), strict=True)
+            )
+            inside = analysed[row[:, None], column]
         grey = 110 + small.astype(np.float32).mean(axis=2) * (145 / 255)
-        um = overview.mpp[0] * w / size[0], overview.mpp[1] * h / size[1]
         return cls(np.repeat(grey.astype(np.uint8)[:, :, None], 3, axis=2), small, inside, um)
 
     def centres_um(self) -> tuple[Floats, Floats]:
@@ -79,8 +100,8 @@ class Ground:
         return x * self.um_per_px[0], y * self.um_per_px[1]
 
 
-def overview_map(ground: Ground) -> Picture:
-    """The slide with the border of what was analysed."""
+def overview_map(ground: Ground, regions: Sequence[DrawnRegion] = ()) -> Picture:
+    """The slide with the border of what was analysed, and the regions that were drawn, in um."""
     out = ground.picture.copy()
     inside = ground.analysed
     beside = np.zeros_like(inside)
@@ -88,7 +109,9 @@ def overview_map(ground: Ground) -> Picture:
         for step in (1, -1):
             beside |= ~np.roll(inside, step, axis)
     out[inside & beside] = (0, 90, 160)
-    return _jpeg(out, ground.um_per_px[0])
+    image = Image.fromarray(out)
+    draw_regions(image, regions, [1 / step for step in ground.um_per_px])
+    return _jpeg(np.asarray(image), ground.um_per_px[0])
 
 
 def compartment_map(ground: Ground, labels: NDArray[np.uint8], overview: Frame, colours: Sequence[str]) -> Picture:
@@ -159,7 +182,7 @@ def density_sheet(
     names, tops : of the classes; see `top_of`
     """
     h, w = ground.analysed.shape
-    font = ImageFont.load_default(13)
+    font = font_of(13)
     pad, row = 14, 20
     cell_w, cell_h = max(w, 240) + pad, h + 3 * row + pad
     columns = min(len(names), max(1, 1600 // cell_w), 3)
@@ -168,11 +191,11 @@ def density_sheet(
     draw = ImageDraw.Draw(sheet)
     for k, name in enumerate(names):
         x, y = pad + (k % columns) * cell_w, pad + (k // columns) * cell_h
-        draw.text((x, y), f"{_short(name, 40)}, per mm2 of tissue", fill="black", font=font)
+        write(draw, (x, y), f"{_short(name, 40)}, per mm² of tissue", font)
         sheet.paste(Image.fromarray(_density_pixels(ground, grid, k, tops[k])), (x, y + row))
         _legend(draw, (x, y + row + h + 6), tops[k], font)
         _scale_bar(draw, (x + max(w, 240), y + row + h + 6), w, ground.um_per_px[0], font)
-    draw.text((pad, sheet.height - row), _short(caption, sheet.width // 7), fill="black", font=font)
+    write(draw, (pad, sheet.height - row), _short(caption, sheet.width // 7), font)
     return sheet
 
 
@@ -180,17 +203,15 @@ def _short(text: str, most: int) -> str:
     return text if len(text) <= most else text[: most - 3] + "..."
 
 
-def _legend(
-    draw: ImageDraw.ImageDraw, at: tuple[int, int], top: float, font: ImageFont.FreeTypeFont | ImageFont.ImageFont
-) -> None:
+def _legend(draw: ImageDraw.ImageDraw, at: tuple[int, int], top: float, font: Font) -> None:
     x, y = at
     colours = _ramp_colours(np.linspace(0, 1, 120))
     for i, colour in enumerate(colours):
         draw.line((x + i, y, x + i, y + 9), fill=tuple(int(v) for v in colour))
     draw.rectangle((x - 1, y - 1, x + 120, y + 10), outline="black")
-    draw.text((x, y + 12), "0", fill="black", font=font)
-    label = f">= {top:,.6g}"
-    draw.text((x + 120 - draw.textlength(label, font=font) / 2, y + 12), label, fill="black", font=font)
+    write(draw, (x, y + 12), "0", font)
+    label = f"{top:,.6g} and more"
+    write(draw, (x + 120 - text_width(draw, label, font) / 2, y + 12), label, font)
 
 
 def _scale_bar(
@@ -198,14 +219,13 @@ def _scale_bar(
     right: tuple[int, int],
     width: int,
     um_per_px: float,
-    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
+    font: Font,
 ) -> None:
     length = bar_length_um(max(width, 50) * um_per_px)
     x, y = right
     bar = length / um_per_px
     draw.rectangle((x - bar, y, x, y + 3), fill="black")
-    label = f"{length / 1000:g} mm" if length >= 1000 else f"{length:g} um"
-    draw.text((x - draw.textlength(label, font=font), y + 8), label, fill="black", font=font)
+    write(draw, (x, y + 8), length_text(length), font, right=True)
 
 
 def spot_picture(

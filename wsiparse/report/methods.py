@@ -73,6 +73,24 @@ METHODS: Final[tuple[Mapping[str, str], ...]] = (
         "source": "Salgado et al., Annals of Oncology 26, 259-271, 2015",
     },
     {
+        "title": "Distances",
+        "text": (
+            "From the centre of each immune cell to that of the nearest tumour cell, without a correction for edges; "
+            "where no tumour cells were asked for and a tumour is drawn, to its border with other analysed tissue, "
+            "negative inside."
+        ),
+        "source": "",
+    },
+    {
+        "title": "Strength of the stain",
+        "text": (
+            "Engines of our own see every slide at one strength: optical densities are multiplied by one factor of the "
+            "slide that brings the 99th percentile of hematoxylin over a fixed sample of its tissue to 1. Checked from "
+            "0.5 to 3; slides with less than 0.25 mm2 of tissue are seen as they are."
+        ),
+        "source": "Macenko et al., ISBI 2009 (pseudo-maximum); Ruifrok and Johnston, Anal. Quant. Cytol. Histol. 2001",
+    },
+    {
         "title": "Hot spots",
         "text": (
             "Getis-Ord Gi* over the squares of the density grid, each with its eight neighbours, weighed by tissue; "

@@ -138,6 +138,7 @@ def _environment() -> Environment:
         css_string=css_string,
         interval=words.interval,
         listed=words.listed,
+        micro=words.micro,
         p_value=words.p_value,
         plain=words.plain,
         sentence=words.sentence,

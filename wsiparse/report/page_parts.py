@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from markupsafe import Markup
 
-from wsiparse.report.picture import Picture, bar_length_um
+from wsiparse.report.picture import Picture, bar_length_um, length_text
 from wsiparse.report.svg import INK, add, chart, markup, shortened
 from wsiparse.report.table import Column
 from wsiparse.report.words import plain, significant
@@ -20,7 +20,6 @@ __all__ = [
     "count_columns",
     "css_string",
     "file_stem",
-    "length_text",
     "ramp_legend",
     "safe_colour",
     "safe_href",
@@ -107,11 +106,6 @@ def file_stem(name: str) -> str:
     return re.sub(r"[^\w.-]+", "_", name)[:80].strip("._") or "slide"
 
 
-def length_text(um: float) -> str:
-    """A length with its unit."""
-    return f"{um / 1000:g}\u202fmm" if um >= 1000 else f"{um:g}\u202fµm"
-
-
 @dataclass(frozen=True, slots=True)
 class Shown:
     """A picture on the page.
@@ -149,7 +143,7 @@ def shown(pictures: Mapping[str, Picture], key: str | None, alt: str, *, missing
         return Shown(None, alt, missing)
     bar = bar_length_um(picture.width * picture.um_per_px)
     percent = 100 * bar / (picture.width * picture.um_per_px)
-    return Shown(picture, alt, "", bar, length_text(bar), f"{percent:.3f}", ramp)
+    return Shown(picture, alt, "", bar, length_text(bar, "\u202f"), f"{percent:.3f}", ramp)
 
 
 def ramp_legend(ramp: Sequence[str], top: float, *, key: str, unit: str = "per mm²") -> Markup:
@@ -179,14 +173,14 @@ def count_columns(rows: Sequence[Mapping[str, Any]], *, slide: bool) -> list[Col
     """The columns of a table of counts: those that are empty throughout are left to the download."""
     columns = [
         Column("Class", "class", swatch=True),
-        Column("Compartment", "compartment"),
+        Column("Compartment", "compartment", signs=True),
         Column("Count", "n", "count"),
         Column("Tissue", "compartment_mm2", "number", "mm²"),
         Column("Density", "density_per_mm2", "number", "per mm²"),
         Column("95 % interval", "density_low", "interval", "per mm²", upper="density_high", note="density_note"),
         Column("Share of cells", "share_percent", "number", "%"),
         Column("95 % interval", "share_low", "interval", "%", upper="share_high", note="share_note"),
-        Column("Area of tissue", "area_percent", "number", "%"),
+        Column("Tissue covered", "area_percent", "number", "%"),
         Column("Mean area", "mean_area_um2", "number", "µm²"),
         Column("Verdict", "verdict"),
         Column("Score", "recognition_score", "number"),

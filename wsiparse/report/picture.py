@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import Final, Literal
 
-__all__ = ["Picture", "bar_length_um"]
+__all__ = ["Picture", "bar_length_um", "length_text"]
 
 _STARTS: Final = {"image/png": b"\x89PNG\r\n\x1a\n", "image/jpeg": b"\xff\xd8\xff"}
 
@@ -17,6 +17,15 @@ def bar_length_um(width_um: float) -> float:
     limit = width_um / 5
     power = 10.0 ** math.floor(math.log10(limit))
     return max(step * power for step in (1, 2, 5) if step * power <= limit)
+
+
+def length_text(um: float, space: str = " ") -> str:
+    """A length with its unit.
+
+    >>> length_text(200.0), length_text(1000.0)
+    ('200 µm', '1 mm')
+    """
+    return f"{um / 1000:g}{space}mm" if um >= 1000 else f"{um:g}{space}µm"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from wsiparse.report.charts import Bar, Curve, bars, cumulative, curves, histogram
+from wsiparse.report.limits import warned
 from wsiparse.report.page_parts import (
     COUNT_FIELDS,
     count_columns,
@@ -20,13 +21,23 @@ from wsiparse.report.page_parts import (
 )
 from wsiparse.report.picture import Picture
 from wsiparse.report.table import Table
-from wsiparse.report.words import count, interval, listed, significant, times
+from wsiparse.report.words import count, interval, listed, micro, significant, times
 
 __all__ = ["slide_parts"]
 
 Numbers = Mapping[str, Any]
 
 ALL_TISSUE = "all tissue"
+
+#: What lies beside the page, and one folder up.
+FILES = (
+    ("../../report.html", "all slides"),
+    ("../../summary.csv", "summary.csv"),
+    ("counts.csv", "counts.csv"),
+    ("overlay.jpg", "overlay.jpg"),
+    ("density.png", "density.png"),
+    ("report.json", "report.json"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +74,12 @@ def slide_parts(numbers: Numbers, pictures: Mapping[str, Picture]) -> dict[str, 
         "excluded": _excluded(numbers["area"]) + _absent(numbers["slide"]),
         "facts": _facts(numbers),
         "scale_notices": list(numbers["slide"].get("mpp_notices", ())),
+        "factors": [(name, f) for name, f in numbers["uncertainty"]["cluster_factor"].items() if f is not None],
+        "files": FILES,
+        "dates": _dates(numbers),
+        "warnings": numbers["limits"]["warnings"],
+        "sentences": numbers["limits"]["sentences"],
+        "drawn": _drawn(numbers),
     }  # fmt: skip
 
 
@@ -75,12 +92,13 @@ def _keys(numbers: Numbers, colours: Mapping[str, str]) -> list[Key]:
     immune = [r for name in numbers["immune"]["classes"] if (r := _row(numbers, name)) is not None]
     cells = [c["name"] for c in numbers["classes"] if c["kind"] == "cell"]
     rows = immune or [r for name in ["All cells", *cells[:1]] if (r := _row(numbers, name)) is not None][:1]
-    keys = [_density_key(row, colours) for row in rows]
+    keys = [_density_key(row, colours, doubtful=warned(numbers)) for row in rows]
     infiltrate = numbers["immune"]["infiltrate"]
     if infiltrate is not None:
         keys.extend(_where(infiltrate))
     area = numbers["area"]
-    keys.append(Key("Analysed tissue", significant(area["analysed_mm2"]), "mm²", [_analysed(area)]))
+    label = "Analysed area" if area["whole_slide"] else "Analysed tissue"
+    keys.append(Key(label, significant(area["analysed_mm2"]), "mm²", [_analysed(area)]))
     parts = _excluded(area)
     total = sum(mm2 for _, mm2, left_out in parts if left_out)
     lines = [f"{significant(mm2)} {name}" for name, mm2, left_out in parts if left_out and mm2 > 0]
@@ -88,17 +106,32 @@ def _keys(numbers: Numbers, colours: Mapping[str, str]) -> list[Key]:
     return keys
 
 
-def _density_key(row: Numbers, colours: Mapping[str, str]) -> Key:
+def _dates(numbers: Numbers) -> str:
+    """When the slide was analysed and its report made."""
+    dates = numbers["dates"]
+    told = f"analysed on {dates['analysed']}"
+    return told if dates["report"] == dates["analysed"] else f"{told}, report of {dates['report']}"
+
+
+def _drawn(numbers: Numbers) -> str:
+    """Names of the drawn regions on the overview, in words."""
+    parts = []
+    for one in numbers["regions"]:
+        n = f" ({count(one['n'])})" if one["n"] > 1 else ""
+        parts.append(f"{one['class'] or 'unclassified'}{n}{', dashed: left out' if one['left_out'] else ''}")
+    return "; ".join(parts)
+
+
+def _density_key(row: Numbers, colours: Mapping[str, str], *, doubtful: bool) -> Key:
     if row["density_per_mm2"] is None:
         lines = ["no tissue was analysed"]
     elif row["density_low"] is None:
-        lines = [f"no interval: {row['density_note']}"]
+        lines = [f"no interval: {micro(row['density_note'])}"]
     else:
         lines = [f"95 % interval {interval(row['density_low'], row['density_high'])}"]
-    if row["verdict"] == "not found":
-        lines.append("looked for and not found: a result")
-    else:
-        lines.append(f"{count(row['n'])} counted")
+    lines.append("looked for and not found" if row["verdict"] == "not found" else f"{count(row['n'])} counted")
+    if row["verdict"] == "not found" and doubtful:
+        lines.append("no finding: see the warnings above")
     return Key(row["class"], significant(row["density_per_mm2"]), "per mm²", lines, colours.get(row["class"], ""))
 
 
@@ -106,13 +139,13 @@ def _where(infiltrate: Numbers) -> list[Key]:
     difference = infiltrate["difference"]
     if difference["low"] is not None:
         line = f"tumour less stroma {significant(difference['estimate'])} per mm²"
-        lines = [f"{line} ({interval(difference['low'], difference['high'])})"]
+        lines = [f"{line} (interval {interval(difference['low'], difference['high'])})"]
     else:
-        lines = [difference["note"]] if difference["note"] else []
+        lines = [f"no interval of the difference: {micro(difference['note'])}"] if difference["note"] else []
     out = []
     for label, name in (("Immune cells in tumour", "tumour"), ("Immune cells in stroma", "stroma")):
         about = [f"{count(infiltrate[f'n_{name}'])} on {significant(infiltrate[f'{name}_mm2'])} mm²"]
-        about += lines if name == "tumour" else [f"stroma here: {listed(infiltrate['stroma'])}"]
+        about += lines if name == "tumour" else [f"stroma here: {micro(listed(infiltrate['stroma']))}"]
         out.append(Key(label, significant(infiltrate[f"{name}_per_mm2"]), "per mm²", about))
     return out
 
@@ -121,7 +154,8 @@ def _analysed(area: Numbers) -> str:
     if area["analysed_mm2"] <= 0:
         return "no tissue was analysed, so there are no densities"
     if area["whole_slide"]:
-        return "all tissue of the slide"
+        part = "of the region of interest" if area["outside_roi_mm2"] > 0 else "of the slide"
+        return f"everything {part}, glass included: densities are per mm² of slide, not of tissue"
     return f"of {significant(area['tissue_mm2'])} mm² of tissue"
 
 
@@ -132,7 +166,7 @@ def _excluded(area: Numbers) -> list[tuple[str, float, bool]]:
         unreadable += f" ({times(area['unreadable_tiles'], 'tile', 'tiles')})"
     return [
         ("outside the region of interest", area["outside_roi_mm2"], True),
-        ("drawn out", area["drawn_out_mm2"], True),
+        ("in regions drawn to be left out", area["drawn_out_mm2"], True),
         (unreadable, area["unreadable_mm2"], True),
         ("pen, ink or black: not counted as tissue", area["artefact_mm2"], False),
     ]
@@ -147,7 +181,14 @@ def _absent(slide: Numbers) -> list[tuple[str, float, bool]]:
 def _verdicts(numbers: Numbers, colours: Mapping[str, str]) -> list[dict[str, Any]]:
     rows = [(c, _row(numbers, c["name"])) for c in numbers["classes"]]
     return [
-        {"name": c["name"], "colour": colours[c["name"]], "verdict": r["verdict"], "n": r["n"], "prompt": c["prompt"]}
+        {
+            "name": c["name"],
+            "colour": colours[c["name"]],
+            "verdict": r["verdict"],
+            "n": r["n"],
+            "prompt": c["prompt"],
+            "doubt": "no finding: see the warnings above" if r["verdict"] == "not found" and warned(numbers) else "",
+        }
         for c, r in rows
         if r is not None
     ]
@@ -165,7 +206,7 @@ def _legend(numbers: Numbers) -> list[dict[str, Any]]:
 def _map(numbers: Numbers, pictures: Mapping[str, Picture]) -> Any:
     names = numbers["compartments"]["names"]
     return shown(
-        pictures, "compartments", f"map of {listed(names)} over the overview in grey",
+        pictures, "compartments", f"map of {micro(listed(names))} over the overview in grey",
         missing="the tissue is one compartment" if len(names) < 2 else "the compartment map was not made",
     )  # fmt: skip
 
@@ -193,7 +234,7 @@ def _density(numbers: Numbers) -> Markup | None:
     names = list(dict.fromkeys(r["class"] for r in numbers["rows"]))
     entries = [
         Bar(
-            r["compartment"], r["density_per_mm2"], r["density_low"], r["density_high"], r["n"],
+            micro(r["compartment"]), r["density_per_mm2"], r["density_low"], r["density_high"], r["n"],
             colour=of[r["compartment"]], heading=name,
         )
         for name in names
@@ -246,28 +287,41 @@ def _distances(numbers: Numbers) -> Markup | None:
     shape = found["histogram"]
     if not sum(shape["counts"]) + shape["above"]:
         return None
-    within = [(w["um"], w["share"]) for w in found["within"]]
+    signed = found["to"] == "tumour border"
+    # marks lie on the curve: of signed distances, the share at or below one is what its quantile says
+    marks = (
+        [(q["um"], q["share"]) for q in found["quantiles"]]
+        if signed
+        else [(w["um"], w["share"]) for w in found["within"]]
+    )
+    title = "Distance to the border of the tumour" if signed else "Distance to the nearest tumour cell"
     return cumulative(
-        shape["edges_um"], shape["counts"], shape["above"], within, title="Distance to the nearest tumour cell",
-        x_label="distance, µm", y_label="immune cells within, %", key="distance-chart",
+        shape["edges_um"], shape["counts"], shape["above"], marks, title=title,
+        x_label="distance, µm (negative: inside the tumour)" if signed else "distance, µm",
+        y_label="immune cells at or below, %" if signed else "immune cells within, %", key="distance-chart",
     )  # fmt: skip
 
 
-def _spots(numbers: Numbers, pictures: Mapping[str, Picture]) -> list[dict[str, Any]]:
+def _spots(numbers: Numbers, pictures: Mapping[str, Picture]) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Squares to show under their titles: hot-spots, then dense squares that are none."""
     found = numbers["immune"]["hot_spots"]
     spots = found["spots"] if found else []
-    return [
+    every = [
         {
             **spot,
-            "shown": shown(pictures, spot["picture"], f"hot-spot {spot['rank']} at full resolution, cells outlined",
+            "shown": shown(pictures, spot["picture"], f"square {spot['rank']} at full resolution, cells outlined",
                            missing="the slide could not be read here"),
         }
         for spot in spots
     ]  # fmt: skip
+    hot, others = [s for s in every if s["hot"]], [s for s in every if not s["hot"]]
+    title = "Densest squares, for a look" if found and found["reason"] else "Dense squares that are no hot-spots"
+    return [(name, chosen) for name, chosen in (("", hot), (title, others)) if chosen]
 
 
 def _distributions(numbers: Numbers, colours: Mapping[str, str]) -> list[dict[str, Any]]:
     out = []
+    by_rule = numbers["classes_by_rule"]
     for k, one in enumerate(numbers["histograms"]):
         area, score = one["area"], one["score"]
         found = sum(area["counts"]) + area["above"] > 0
@@ -280,7 +334,9 @@ def _distributions(numbers: Numbers, colours: Mapping[str, str]) -> list[dict[st
                 ),
                 histogram(
                     score["edges"], score["counts"], 0, score["median"],
-                    title=f"Probabilities of {one['class']}", label="mean probability", colour=colour, key=f"score-{k}",
+                    title=f"Detection probabilities of {one['class']}",
+                    label="mean probability of a nucleus, not of its class" if by_rule else "mean probability",
+                    colour=colour, key=f"score-{k}",
                 ),
             ]
             if found
@@ -294,6 +350,9 @@ def _thresholds(numbers: Numbers) -> list[dict[str, str]]:
     """How each count depends on the threshold, in words."""
     out = []
     for band in numbers["uncertainty"]["threshold"]:
+        if band["reason"]:
+            out.append({"class": band["class"], "n": "", "area": "", "reason": band["reason"]})
+            continue
         here, up, down = (band["threshold"] + k * band["step"] for k in (0, 1, -1))
         words = [
             f"{count(band['n'])} at a threshold of {here:.3g}",
@@ -305,8 +364,15 @@ def _thresholds(numbers: Numbers) -> list[dict[str, str]]:
             f"{significant(band['area_um2'] / 1e6)} mm² at {here:.3g}; "
             f"between {significant(low)} and {significant(high)} mm² at {up:.3g}"
         )
-        out.append({"class": band["class"], "n": "; ".join(words), "area": area})
+        out.append({"class": band["class"], "n": "; ".join(words), "area": area, "reason": ""})
     return out
+
+
+def _strength(numbers: Numbers) -> str:
+    strength = numbers["stain_strength"]
+    if strength is not None:
+        return f"{strength:.3g} (slides are seen at 1; 99th percentile of hematoxylin)"
+    return "not known: the slide was seen as it is" if numbers["classes_by_rule"] else "not asked for by this engine"
 
 
 def _facts(numbers: Numbers) -> list[tuple[str, str]]:
@@ -324,6 +390,9 @@ def _facts(numbers: Numbers) -> list[tuple[str, str]]:
         *(("file: note", note) for note in slide.get("notes", ())),
         ("engine", numbers["engine"]),
         ("wsiparse", str(numbers["wsiparse"])),
+        ("analysed on (UTC)", numbers["dates"]["analysed"]),
+        ("report made on (UTC)", numbers["dates"]["report"]),
+        ("strength of the stain", _strength(numbers)),
         ("region of interest", f"{roi} (sha256 {settings['roi_sha256']})" if roi else "none"),
         *setting_facts(settings),
     ]

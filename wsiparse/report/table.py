@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 
 from markupsafe import Markup
 
-from wsiparse.report.words import count, interval, significant
+from wsiparse.report.words import count, interval, micro, significant
 
 __all__ = ["Cell", "Column", "Table", "as_data"]
 
@@ -51,6 +51,7 @@ class Column:
     note : the key of the reason why a value is missing, told below the table ("" for none)
     swatch : values have a colour in `Table.colours`
     link : values have an address in `Table.links`
+    signs : units in the text are shown with their signs, µm for um; data and download keep the text
     """
 
     label: str
@@ -61,6 +62,7 @@ class Column:
     note: str = ""
     swatch: bool = False
     link: bool = False
+    signs: bool = False
 
     def text(self, row: Mapping[str, Any]) -> str:
         """The value as it is shown."""
@@ -73,7 +75,8 @@ class Column:
             case "interval":
                 return interval(value, row[self.upper])
             case "text":
-                return "" if value is None else str(value)
+                text = "" if value is None else str(value)
+                return micro(text) if self.signs else text
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +125,11 @@ class Table:
         found = (row[note] for row in self.rows for key, note in keys if row[key] is None and row[note])
         return list(dict.fromkeys(found))
 
+    @property
+    def notes_shown(self) -> list[str]:
+        """The same with the signs of their units."""
+        return [micro(note) for note in self.notes]
+
     @cached_property
     def _note_numbers(self) -> dict[str, int]:
         return {note: k for k, note in enumerate(self.notes, 1)}
@@ -158,6 +166,7 @@ class Table:
                         "kind": c.kind,
                         "upper": c.upper,
                         "note": c.note,
+                        "signs": c.signs,
                         "colours": self.colours if c.swatch else {},
                         "links": self.links if c.link else {},
                     }

@@ -52,6 +52,7 @@ THRESHOLD_STEP: Final = 0.1
 AMBIGUOUS_LEAD: Final = 0.2
 
 _NO_SHARES: Final = "no class shares were stored"
+_BY_RULE: Final = "the engine gives each cell one class outright, so there is no second class to compare with"
 
 #: Scores are means of probabilities rounded to 1/255, so they may be off by half a step.
 _HALF_GREY: Final = 0.5 / 255
@@ -74,6 +75,7 @@ class ThresholdBand:
     area_px : summed area at `threshold`, field px
     area_raised_least_px, area_raised_most_px : bounds of the area of pixels above threshold + step in these objects
     lowered_known : False: what lies below the threshold was never stored
+    reason : why the objects do not tell what another threshold would count, "" where they do
     """
 
     class_name: str
@@ -86,6 +88,7 @@ class ThresholdBand:
     area_raised_least_px: float
     area_raised_most_px: float
     lowered_known: bool = False
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,9 +187,22 @@ def threshold_band(
             int(area[i]),
             float(bounds[0, i] / 65025),
             min(float(bounds[1, i] / 65025), float(area[i])),
+            reason=_unmoved(int(n[i]), int(raised[i]), p.threshold + step),
         )
         for i, p in enumerate(prompts, 1)
     )
+
+
+def _unmoved(n: int, raised: int, top: float) -> str:
+    """Why a band of one and the same number is none."""
+    if not n:
+        return "none was found, and what lies below the threshold was not stored"
+    if raised == n:
+        return (
+            f"all of them have a mean probability above {top:.3g}: no count changes up to there, and what lies below "
+            "the threshold was not stored"
+        )
+    return ""
 
 
 def is_ambiguous(class_share: NDArray[np.floating], lead: float = AMBIGUOUS_LEAD) -> NDArray[np.bool_]:
@@ -215,7 +231,13 @@ def is_ambiguous(class_share: NDArray[np.floating], lead: float = AMBIGUOUS_LEAD
 
 
 def ambiguous_counts(
-    class_id: NDArray[np.uint8], close: NDArray[np.bool_], prompts: PromptSet, *, lead: float, shares_known: bool
+    class_id: NDArray[np.uint8],
+    close: NDArray[np.bool_],
+    prompts: PromptSet,
+    *,
+    lead: float,
+    shares_known: bool,
+    by_rule: bool = False,
 ) -> tuple[AmbiguousClass, ...]:
     """As `ambiguous_class`, of cells whose close calls are known already.
 
@@ -225,11 +247,14 @@ def ambiguous_counts(
     class_id : (N,) uint8, position in the prompt set + 1
     close : (N,) bool, what `is_ambiguous` says of each
     shares_known : False when some cells had no class shares
+    by_rule : the engine gives each cell one class outright: its shares are 0 or 1 and tell nothing of doubt
     """
     cells = prompts.of_kind("cell")
     n = np.bincount(class_id, minlength=len(prompts) + 1)
     n_close = np.bincount(class_id[close], minlength=len(prompts) + 1)
-    reason = "only one cell class was asked for" if len(cells) < 2 else "" if shares_known else _NO_SHARES
+    reason = _BY_RULE if by_rule else "" if shares_known else _NO_SHARES
+    if len(cells) < 2:
+        reason = "only one cell class was asked for"
     return tuple(
         AmbiguousClass(prompts[i].class_name, int(n[i + 1]), None if reason else int(n_close[i + 1]), lead, reason)
         for i in cells

@@ -6,11 +6,12 @@ included (ECMA-262, Number.prototype.toPrecision), and a test holds the two agai
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Final
 
-__all__ = ["NOTHING", "count", "interval", "listed", "p_value", "plain", "sentence", "significant", "times"]
+__all__ = ["NOTHING", "count", "interval", "listed", "micro", "p_value", "plain", "sentence", "significant", "times"]
 
 #: Stands for a number that is not known.
 NOTHING: Final = "\N{EN DASH}"
@@ -106,6 +107,15 @@ def listed(words: Sequence[str], joint: str = "and") -> str:
     if len(words) < 2:
         return "".join(words)
     return f"{', '.join(words[:-1])} {joint} {words[-1]}"
+
+
+def micro(text: str) -> str:
+    """Text of ASCII, as files have it, with the signs of its units: um behind a number as µm, mm2 as mm².
+
+    >>> micro("margin 0-100 um"), micro("0.01 mm2"), micro("um 3 um2")
+    ('margin 0-100 µm', '0.01 mm²', 'um 3 µm²')
+    """
+    return re.sub(r"\bmm2\b", "mm²", re.sub(r"(?<=\d )um(2?)\b", lambda m: "µm²" if m[1] else "µm", text))
 
 
 def sentence(text: str) -> str:

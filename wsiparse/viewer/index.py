@@ -19,10 +19,7 @@ from wsiparse.viewer.cache import BoundedCache
 from wsiparse.write.objectframe import sound_batches
 from wsiparse.write.objects_reader import ObjectsReader
 
-__all__ = ["HOTSPOT_UM", "ObjectIndex"]
-
-#: Edge of the squares that objects are counted in, um.
-HOTSPOT_UM: Final = 250.0
+__all__ = ["ObjectIndex"]
 
 #: Rows read at a time: a region may have as many vertices as thousands of cells.
 _BLOCK_ROWS: Final[dict[PromptKind, int]] = {"cell": 1 << 14, "region": 1 << 7}
@@ -32,7 +29,7 @@ _OUTLINE_BYTES: Final = 96 << 20
 
 
 class ObjectIndex:
-    """The objects of one kind: found by place, counted by square.
+    """The objects of one kind, found by place.
 
     Parameters
     ----------
@@ -43,8 +40,6 @@ class ObjectIndex:
     ----------
     boxes : (N, 4) int32, x0, y0, x1, y1 (half-open), px of the kind's frame
     class_id : (N,) uint8
-    squares : (C + 1, rows, columns) int64, objects of each class whose centroid lies in each square of `HOTSPOT_UM`,
-        laid from the slide's corner
 
     Raises
     ------
@@ -59,14 +54,11 @@ class ObjectIndex:
         count = reader.count(kind)
         self.boxes = np.empty((count, 4), np.int32)
         self.class_id = np.empty(count, np.uint8)
-        width, height = (n * m / HOTSPOT_UM for n, m in zip(self.frame.size, self.frame.mpp, strict=True))
-        self.squares = np.zeros((len(reader.prompts) + 1, int(height) + 1, int(width) + 1), np.int64)
         done = 0
         for table in sound_batches(reader, kind):
             rows = slice(done, done + len(table))
             self.boxes[rows] = _boxes(table)
             self.class_id[rows] = table.class_id
-            self._count(table)
             done += len(table)
         if np.any(np.diff(self.boxes[:, 1]) < 0):
             raise OutputError(f"{reader.path}: damaged: {kind}s are not in raster order. Run the slide again.")
@@ -75,12 +67,6 @@ class ObjectIndex:
 
     def __len__(self) -> int:
         return len(self.class_id)
-
-    def _count(self, table: ObjectTable) -> None:
-        _, rows, columns = self.squares.shape
-        x, y = (table.centroid * (np.asarray(self.frame.mpp) / HOTSPOT_UM)).astype(np.int64).T
-        flat = (table.class_id * np.int64(rows) + np.clip(y, 0, rows - 1)) * columns + np.clip(x, 0, columns - 1)
-        self.squares += np.bincount(flat, minlength=self.squares.size).reshape(self.squares.shape)
 
     def rows_in(self, x0: float, y0: float, x1: float, y1: float) -> NDArray[np.int64]:
         """(n,) int64: rows whose bounding box meets [x0, x1) x [y0, y1), px of the frame, ascending."""

@@ -6,21 +6,27 @@ import base64
 from typing import Any, Final
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
+from shapely.geometry.base import BaseGeometry
 
+from wsiparse.report.regions_drawn import drawn_regions
+from wsiparse.tiling import is_left_out
 from wsiparse.types import MAX_PROMPTS, PromptKind
-from wsiparse.viewer.index import HOTSPOT_UM, ObjectIndex
+from wsiparse.viewer.index import ObjectIndex
 from wsiparse.viewer.labelmaps import LabelMaps, find_labels
 from wsiparse.viewer.overlay import OverlayTiles, occupied_tiles
 from wsiparse.viewer.picture import SlideTiles
 from wsiparse.viewer.pyramid import OVERLAP_PX, TILE_PX, TilePyramid, finest_overlay
 from wsiparse.viewer.source import Shown
+from wsiparse.write.basis import BASIS, read_drawn
+from wsiparse.write.manifest import report_record
 from wsiparse.write.spool import KINDS
 
 __all__ = ["View"]
 
-#: Squares listed for a class.
-_HOTSPOTS: Final = 10
+#: Corners of regions closer than the slide's edge by this are one.
+_REGION_STEPS: Final = 8000
 
 #: Key of the squares of all cells in the page's facts; classes have theirs by id.
 _ALL: Final = str(MAX_PROMPTS + 1)
@@ -46,6 +52,9 @@ class View:
 
     def __init__(self, shown: Shown, finest: int = 0, finer: int = 3) -> None:
         self.shown = shown
+        report = report_record(shown.folder)
+        # one that an older version made does not tell what the page shows
+        self._report = report if report is not None and "dense_squares" in report else None
         self.pyramid = TilePyramid(shown.size, finest)
         self.overlay_pyramid = TilePyramid(shown.size, max(finest_overlay(shown.mpp[0]), finest - finer))
         reader = shown.reader
@@ -146,7 +155,9 @@ class View:
             "classes": classes,
             "n_cells": summary.n_cells,
             "cell_density": summary.density(summary.n_cells),
-            "hotspots": {"edge_um": HOTSPOT_UM, "all": _ALL, "squares": self._hotspots()},
+            "hotspots": self._hotspots(),
+            "regions": self._regions(),
+            "limits": list(self._report["limits"]["sentences"]) if self._report is not None else [],
             "notes": self._notes() + notes,
         }
 
@@ -155,36 +166,56 @@ class View:
         notes = []
         if self.shown.slide is None:
             notes.append("The slide file is not here: objects are drawn on white.")
-        if unreadable:
+        if self._report is None:
+            notes.append(
+                "No report, or one of an older version, so there are no hot-spots: `wsiparse report` makes it."
+            )
+        else:
+            notes += self._report["limits"]["warnings"]
+        if unreadable and not (self._report is not None and self._report["area"]["unreadable_tiles"]):
             notes.append(
                 f"{len(unreadable)} tile{'s' * (len(unreadable) != 1)} of the slide could not be read: "
                 f"{summary.unreadable_mm2:.3g} mm² of tissue were not analysed."
             )
         return notes
 
-    def _hotspots(self) -> dict[str, list[dict[str, float]]]:
-        """The squares with most objects, of each class and of all cells, most first."""
-        prompts = self.shown.reader.prompts
-        out = {
-            str(class_id): self._densest(self._indexes[prompts[class_id - 1].kind].squares[class_id])
-            for class_id in self.occupied
-        }
-        cells = [class_id for class_id in self.occupied if prompts[class_id - 1].kind == "cell"]
-        if len(cells) > 1:
-            out[_ALL] = self._densest(self._indexes["cell"].squares.sum(axis=0))
-        return out
+    def _hotspots(self) -> dict[str, Any]:
+        """The squares of the slide's report: the page leads to the very squares that the report tells of."""
+        squares: dict[str, list[dict[str, Any]]] = {}
+        told: dict[str, Any] = {"all": _ALL, "edge_um": None, "rate": None, "squares": squares}
+        for one in self._report["dense_squares"] if self._report is not None else ():
+            if not one["spots"]:
+                continue
+            key = _ALL if one["position"] is None else str(one["position"] + 1)
+            told |= {"edge_um": one["grid_um"], "rate": one["rate"]}
+            squares[key] = [
+                dict(zip(("x", "y", "width", "height"), spot["box"], strict=True))
+                | {"n": spot["n"], "density": spot["density_per_mm2"], "hot": spot["hot"]}
+                for spot in one["spots"]
+            ]
+        return told
 
-    def _densest(self, squares: NDArray[np.int64]) -> list[dict[str, float]]:
-        order = np.argsort(-squares, axis=None, kind="stable")[:_HOTSPOTS]
-        (width, height), (mx, my) = self.shown.size, self.shown.mpp
-        found = []
-        for place in order[squares.ravel()[order] > 0].tolist():
-            row, column = divmod(place, squares.shape[1])
-            x, y = column * HOTSPOT_UM / mx, row * HOTSPOT_UM / my
-            w, h = min(HOTSPOT_UM / mx, width - x), min(HOTSPOT_UM / my, height - y)
-            n = int(squares[row, column])
-            found.append({"x": x, "y": y, "width": w, "height": h, "n": n, "density": n / (w * mx * h * my * 1e-6)})
-        return found
+    def _regions(self) -> list[dict[str, Any]]:
+        """Drawn regions: name, whether left out, colour, and an SVG path in level-0 px."""
+        basis = self.shown.folder / BASIS
+        drawn = drawn_regions(read_drawn(basis), is_left_out) if basis.is_dir() else ()
+        # what is finer than a px of a large screen is not seen on the whole slide, and bytes are
+        step = max(max(self.shown.size) / _REGION_STEPS, 0.5)
+        return [
+            {
+                "name": region.class_name or "unclassified",
+                "left_out": region.left_out,
+                "colour": region.colour,
+                "path": _path(shapely.simplify(region.geometry, step)),
+            }
+            for region in drawn
+        ]
+
+
+def _path(shape: BaseGeometry) -> str:
+    """An SVG path of a polygon's rings, whole px."""
+    rings = (shapely.get_coordinates(ring).round().astype(int) for ring in shapely.get_rings(shapely.get_parts(shape)))
+    return "".join("M" + "L".join(f"{x} {y}" for x, y in ring[:-1].tolist()) + "Z" for ring in rings)
 
 
 def _levels(pyramid: TilePyramid) -> dict[str, float]:

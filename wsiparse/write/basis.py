@@ -5,6 +5,7 @@ Layout::
     basis/
       basis.json       slide, frames, region of interest, unreadable tiles, pictured squares
       overview.png     (h, w, 3) the slide at about 8 um per px, as tissue was looked for on it; lossless
+      view.jpg         (H, W, 3) the same finer, for people, where the slide is small
       tissue.png       (h, w) 0 glass, 255 tissue, 128 pen, ink and black that were kept out
       spots/N.jpg      the N-th pictured square at full resolution, where it could be read
 """
@@ -15,7 +16,7 @@ import io
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -28,7 +29,7 @@ from shapely.geometry.base import BaseGeometry
 
 from wsiparse.coords import Frame
 from wsiparse.errors import OutputError
-from wsiparse.types import Box
+from wsiparse.types import Box, EngineLimits
 from wsiparse.write.parts import output_errors
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "png_bytes",
     "png_pixels",
     "read_basis",
+    "read_drawn",
     "read_offset",
     "write_basis",
 ]
@@ -84,6 +86,8 @@ class Basis:
     unreadable : cores of unreadable tiles, level-0 px, each (x0, y0, x1, y1)
     compartments : how the run was told to divide tissue in reports, None for what fits
     squares : pictured ones
+    limits : what must be said of the engine's answers
+    view : JPEG of the whole slide as people see it in reports; None where `picture` is fine enough
     """
 
     slide: Mapping[str, Any]
@@ -98,6 +102,8 @@ class Basis:
     unreadable: tuple[tuple[float, float, float, float], ...]
     compartments: Literal["auto", "roi", "none"] | None = None
     squares: tuple[PicturedSquare, ...] = ()
+    limits: EngineLimits = field(default_factory=EngineLimits)
+    view: bytes | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -159,12 +165,16 @@ def write_basis(folder: Path, basis: Basis, overview: bytes, spots: Mapping[str,
         "unreadable": [list(box) for box in basis.unreadable],
         "compartments": basis.compartments,
         "squares": [asdict(square) for square in basis.squares],
+        "limits": asdict(basis.limits),
+        "view": basis.view is not None,
     }
     plane = np.where(basis.tissue, np.uint8(_TISSUE), np.where(basis.artefacts, np.uint8(_ARTEFACT), np.uint8(0)))
     with output_errors(folder):
         (folder / "spots").mkdir(parents=True)
         (folder / "overview.png").write_bytes(overview)
         (folder / "tissue.png").write_bytes(png_bytes(plane))
+        if basis.view is not None:
+            (folder / "view.jpg").write_bytes(basis.view)
         for name, data in spots.items():
             (folder / name).write_bytes(data)
         text = json.dumps(facts, indent=1, ensure_ascii=False)
@@ -190,6 +200,12 @@ def _facts(folder: Path) -> dict[str, Any]:
     return facts
 
 
+def _limits(facts: Mapping[str, Any]) -> EngineLimits:
+    """Of results that an older version made, nothing is known."""
+    lists = {key: tuple(facts[key]) for key in ("warnings", "sentences") if key in facts}
+    return EngineLimits(**{**facts, **lists})
+
+
 def read_offset(folder: Path) -> tuple[int, int]:
     """What the slide's overlays and region files are reduced by, level-0 px.
 
@@ -201,6 +217,22 @@ def read_offset(folder: Path) -> tuple[int, int]:
     with _reading(folder):
         x, y = _facts(folder)["offset"]
         return int(x), int(y)
+
+
+def read_drawn(folder: Path) -> tuple[tuple[str, BaseGeometry], ...]:
+    """(class name, polygon in level-0 px) of the regions the slide was analysed with, those left out included.
+
+    Raises
+    ------
+    OutputError
+        As `read_basis`.
+    """
+    with _reading(folder):
+        return _drawn(_facts(folder))
+
+
+def _drawn(facts: Mapping[str, Any]) -> tuple[tuple[str, BaseGeometry], ...]:
+    return tuple((str(r["class"]), shapely.geometry.shape(r["geometry"])) for r in facts["regions"])
 
 
 def read_basis(folder: Path) -> Basis:
@@ -227,8 +259,10 @@ def read_basis(folder: Path) -> Basis:
             artefacts=plane == _ARTEFACT,
             whole_slide=bool(facts["whole_slide"]),
             roi=shapely.geometry.shape(roi) if roi is not None else None,
-            regions=tuple((str(r["class"]), shapely.geometry.shape(r["geometry"])) for r in facts["regions"]),
+            regions=_drawn(facts),
             unreadable=tuple((float(a), float(b), float(c), float(d)) for a, b, c, d in facts["unreadable"]),
             compartments=facts["compartments"],
             squares=tuple(PicturedSquare(Box(**square["box"]), str(square["file"])) for square in facts["squares"]),
+            limits=_limits(facts.get("limits", {})),
+            view=(folder / "view.jpg").read_bytes() if facts.get("view") else None,
         )

@@ -97,7 +97,7 @@ def _annotations(frame: ObjectFrame, size: tuple[int, int], first_id: int) -> It
             frame.class_id[part].tolist(),
             _plain(frame.area_px[part]).tolist(),
             _plain(boxes[part]).tolist(),
-            half_up(frame["probability"][part], 4).tolist(),
+            half_up(frame["detection_probability"][part], 4).tolist(),
             id_texts(frame.uuid[part]).astype("U36").tolist(),
             strict=True,
         ):

@@ -7,6 +7,9 @@ confidence mean the same for every engine. Above the cut the scale is affine, so
 
 The landscape is the centre map evened out by the foreground, g = (c + p) / 2 smoothed with sigma 1.25 px, in 255
 grey levels. It is computed here, where the tile has context, so that the splitter may cut blocks anywhere.
+
+Network and rule see the slide at the reference strength of its stain (`wsiparse.recognize.strength`), so a slide that
+is paler or darker as a whole gives the same nuclei.
 """
 
 from __future__ import annotations
@@ -24,9 +27,10 @@ from wsiparse.objects.split import split_cells
 from wsiparse.recognize.device import resolve_device
 from wsiparse.recognize.embedded import MPP, TITLE, engine_info
 from wsiparse.recognize.embedded.network import load_network, nucleus_maps
-from wsiparse.recognize.inflammatory import InflammatoryRule, find_inflammatory
+from wsiparse.recognize.inflammatory import STRENGTH, InflammatoryRule, find_inflammatory
 from wsiparse.recognize.instances import in_tile_split, measure_nuclei
 from wsiparse.recognize.prompts import check_nucleus_prompts, share_nuclei
+from wsiparse.recognize.strength import REFERENCE, at_reference, byte_table
 from wsiparse.types import EngineInfo, PromptSet, Recognition, RecognizerSpec
 
 __all__ = ["CUT", "RULE", "EmbeddedRecognizer", "calibrated", "landscape_of"]
@@ -80,7 +84,7 @@ class EmbeddedRecognizer:
 
     Parameters
     ----------
-    spec : prompts, device, precision
+    spec : prompts, device, precision; `calibration` is the strength of the slide's stain, empty where it is not known
 
     Raises
     ------
@@ -97,6 +101,8 @@ class EmbeddedRecognizer:
         self._roles = check_nucleus_prompts(spec.prompts, TITLE, MPP)
         self._threshold = min(prompt.threshold for prompt in spec.prompts)
         self._split = in_tile_split(self.info)
+        self._bytes = byte_table(spec.calibration[0] if spec.calibration else None)
+        self._stain_factor = 1.0 if self._bytes is None else STRENGTH / REFERENCE
         device = resolve_device(spec.device)
         if spec.precision == "fp16" and device == "cpu":
             raise ConfigError("precision 'fp16' needs a GPU: use float32 or bf16 with --device cpu.")
@@ -124,6 +130,7 @@ class EmbeddedRecognizer:
         -------
         Recognition: probabilities (B, P, H, W) float32 and landscape (B, H, W) uint8
         """
+        images = at_reference(images, self._bytes)
         maps = nucleus_maps(self._network, images)
         b, _, h, w = maps.shape
         probabilities = np.empty((b, len(self._roles), h, w), np.float32)
@@ -142,5 +149,5 @@ class EmbeddedRecognizer:
     ) -> NDArray[np.bool_]:
         """(H, W) True on nuclei that keep the rule; nuclei are split as they will be downstream."""
         labels, n = split_cells(foreground > self._threshold, landscape, self._split)
-        found = np.concatenate([[False], find_inflammatory(measure_nuclei(labels, n, rgb, foreground), RULE)])
-        return np.asarray(found[labels])
+        nuclei = measure_nuclei(labels, n, rgb, foreground, stain_factor=self._stain_factor)
+        return np.asarray(np.concatenate([[False], find_inflammatory(nuclei, RULE)])[labels])

@@ -28,6 +28,10 @@
     number: significant,
   };
 
+  // units behind a number, as words.py has it
+  const micro = (text) =>
+    text.replace(/(\d) um(2?)\b/g, (_, digit, squared) => `${digit} µm${squared ? "²" : ""}`).replace(/\bmm2\b/g, "mm²");
+
   // ---- CSV
 
   const quoted = (text) => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
@@ -102,7 +106,8 @@
 
     #options(select) {
       const { words } = this.values[select.dataset.filter];
-      (words ?? []).forEach((word) => select.append(new Option(word, word)));
+      const { signs } = this.data.columns.find((c) => c.key === select.dataset.filter) ?? { signs: false };
+      (words ?? []).forEach((word) => select.append(new Option(signs ? micro(word) : word, word)));
     }
 
     #filter() {
@@ -186,7 +191,7 @@
         cell.append(holder);
       }
       const name = document.createElement("bdi");
-      name.textContent = text;
+      name.textContent = c.signs ? micro(text) : text;
       holder.append(name);
       return cell;
     }

@@ -124,6 +124,49 @@
     look();
   });
 
+  // ---- drawn regions -------------------------------------------------------------------------------------------
+
+  const SVG = "http://www.w3.org/2000/svg";
+
+  const drawRegions = () => {
+    const svg = document.createElementNS(SVG, "svg");
+    const [units, part] = [[slideWidth, slideHeight].join(" "), (tag, facts_) => {
+      const made = document.createElementNS(SVG, tag);
+      for (const [name, value] of Object.entries(facts_)) made.setAttribute(name, value);
+      return made;
+    }];
+    svg.setAttribute("viewBox", `0 0 ${units}`);
+    svg.setAttribute("class", "regions");
+    const step = Math.max(slideWidth, slideHeight) / 60;
+    const hatch = part("pattern", { id: "hatch", width: step, height: step, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)" });
+    hatch.append(part("path", { d: `M0 0V${step}`, stroke: "#000", "stroke-width": step / 12 }));
+    svg.append(hatch);
+    for (const region of facts.regions) {
+      for (const [stroke, width] of [["#fff", 4], [region.colour, 2]]) {
+        const path = part("path", {
+          d: region.path, stroke, "stroke-width": width, "vector-effect": "non-scaling-stroke", "fill-rule": "evenodd",
+          fill: region.left_out && width === 2 ? "url(#hatch)" : "none",
+        });
+        if (region.left_out) path.setAttribute("stroke-dasharray", "8 6");
+        path.append(part("title", {}));
+        path.lastChild.textContent = region.left_out ? `${region.name}, left out` : region.name;
+        svg.append(path);
+      }
+    }
+    viewer.addOverlay({ element: svg, location: new OpenSeadragon.Rect(0, 0, 1, slideHeight / slideWidth) });
+    const box = byId("show-regions");
+    box.addEventListener("change", () => svg.classList.toggle("off", !box.checked));
+    const names = [...new Map(facts.regions.map((r) => [r.name, r])).values()];
+    byId("region-names").append(...names.map((region) => {
+      const swatch = element("span", { className: "swatch" });
+      swatch.style.background = region.colour;
+      return element("li", {}, [swatch, element("span", { textContent: region.left_out ? `${region.name} (left out, dashed)` : region.name })]);
+    }));
+    byId("regions").hidden = false;
+  };
+
+  if (facts.regions.length) viewer.addOnceHandler("open", drawRegions);
+
   // ---- scale bar -----------------------------------------------------------------------------------------------
 
   const LONGEST_PX = 160;
@@ -149,6 +192,9 @@
 
   byId("engine").textContent = facts.engine;
   byId("notes").append(...facts.notes.map((text) => element("p", { className: "note", textContent: text })));
+
+  byId("limits").append(...facts.limits.map((text) => element("p", { className: "small", textContent: text })));
+  byId("limits").hidden = facts.limits.length === 0;
 
   const boxes = [];
 
@@ -203,7 +249,7 @@
 
   // ---- hot-spots -----------------------------------------------------------------------------------------------
 
-  const { edge_um: edge, all, squares } = facts.hotspots;
+  const { edge_um: edge, rate, all, squares } = facts.hotspots;
   const choice = byId("spot-class");
   const frame = element("div", { className: "spot" });
   let framed = false;
@@ -225,22 +271,24 @@
   const listSpots = () => {
     byId("spots").replaceChildren(...squares[choice.value].map((square, i) => {
       const count = `${i + 1}. ${whole.format(square.n)} objects`;
-      const dense = `${density(square.density)} per mm²`;
+      const dense = `${density(square.density)} per mm²${square.hot ? ", hot" : ""}`;
       const button = element("button", { type: "button" }, [
         element("span", { textContent: count }), element("span", { textContent: dense }),
       ]);
-      button.setAttribute("aria-label", `Go to hot-spot ${count}, ${dense}`);
-      button.addEventListener("click", () => jump(button, square, `hot-spot ${count}, ${dense}`));
+      button.setAttribute("aria-label", `Go to square ${count}, ${dense}`);
+      button.addEventListener("click", () => jump(button, square, `square ${count}, ${dense}`));
       return element("li", {}, [button]);
     }));
   };
 
-  for (const entry of found) choice.append(element("option", { value: String(entry.id), textContent: entry.name }));
+  const listed = found.filter((entry) => squares[entry.id]);
+  for (const entry of listed) choice.append(element("option", { value: String(entry.id), textContent: entry.name }));
   if (squares[all]) choice.append(element("option", { value: all, textContent: "All cells" }));
   choice.addEventListener("change", listSpots);
   byId("spot-method").textContent =
-    `Objects whose centre lies in each square of ${edge} µm × ${edge} µm, laid from the slide's corner; ` +
-    "the squares with most objects come first. A plain count: not corrected for tissue or for chance.";
-  if (found.length) listSpots();
+    `The squares of the report: ${edge} µm × ${edge} µm, laid from the corner of the analysed tissue, objects per mm² of ` +
+    `tissue in them. Hot ones (Getis-Ord Gi*, false discovery rate ${rate}) come first; the others are dense, and no more ` +
+    "can be said of them.";
+  if (listed.length || squares[all]) listSpots();
   else byId("hotspots").hidden = true;
 })();
