@@ -98,6 +98,13 @@ class ObjectsReader:
     ------
     OutputError
         If it is missing, of another format or version, or a column, a chunk or a recognition grid is missing.
+
+    Examples
+    --------
+    >>> import wsiparse
+    >>> reader = wsiparse.ObjectsReader(next(Path("results/slides").iterdir()) / "objects.zarr")
+    >>> sum(len(table) for table in reader.batches("cell")) == reader.count("cell")
+    True
     """
 
     def __init__(self, path: Path) -> None:
