@@ -33,7 +33,6 @@ boolean TILES = true           // put the tiles on the image; false: only count 
 
 // -------------------------------------------------------
 
-String TAG = 'wsiparse'
 String GRID = 'wsiparse grid'
 Map<String, String> given = readArguments(['tile', 'out', 'tiles'])
 double tileUm = given.containsKey('tile') ? Double.parseDouble(given.get('tile')) : TILE_UM
@@ -118,14 +117,13 @@ for (Map.Entry<Long, int[]> entry : grid.entrySet()) {
         for (int k = 0; k < counts.length; k++)
             list.put(classes.get(k) + ' per mm^2', counts[k] / area)
         list.close()
-        tile.getMetadata().put(TAG, 'density grid')
-        tile.getMetadata().put(GRID, tileUm.toString())
+        tile.setName(GRID)  // not metadata: QuPath 0.5 lets none be put on a tile
         added << tile
     }
 }
 
 List<PathObject> old = hierarchy.getDetectionObjects().findAll { PathObject o ->
-    o.isTile() && o.getMetadata().containsKey(GRID)
+    o.isTile() && (o.getName() == GRID || o.getMetadata().containsKey(GRID))
 }.toList()
 if (tiles) {
     if (!old.isEmpty())

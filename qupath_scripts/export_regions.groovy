@@ -56,8 +56,8 @@ for (PathObject annotation : hierarchy.getAnnotationObjects()) {
         continue
     if (!only.isEmpty() && className(annotation) != only)
         continue
-    if (!some && !ours && annotation.getMetadata().containsKey('wsiparse'))
-        continue
+    if (!some && !ours && (annotation.getID().version() == 5 || annotation.getMetadata().containsKey('wsiparse')))
+        continue  // ids of ours are UUIDs of version 5, those of QuPath random ones
     if (annotation.hasROI() && annotation.getROI().isArea() && !annotation.getROI().isEmpty())
         chosen << annotation
     else
@@ -69,7 +69,8 @@ if (chosen.isEmpty()) {
 }
 
 File target = targetOf(out, '.geojson', server)
-Path temporary = Files.createTempFile(target.getParentFile().toPath(), target.getName(), '.tmp')
+// not createTempFile, whose files only their owner may read
+Path temporary = target.toPath().resolveSibling(target.getName() + '.' + UUID.randomUUID() + '.tmp')
 try {
     Files.newBufferedWriter(temporary, StandardCharsets.UTF_8).withCloseable { BufferedWriter text ->
         JsonWriter writer = new JsonWriter(text)

@@ -252,7 +252,7 @@ List<File> partsOf(File folder, String kind) {
 }
 
 
-/** Objects of ours that the new ones take the place of: those of the same kind (cells or regions). */
+/** Objects of ours that the new ones take the place of: those of the same kind (cells with their grid, or regions). */
 List<PathObject> replaced(PathObjectHierarchy hierarchy, Overlay overlay, List<File> files) {
     // by name, too: a file of cells without any cell still says that earlier ones are gone
     boolean detections = files.any { File f -> f.getName() =~ /^(cells|centroids)\./ } ||
@@ -265,21 +265,9 @@ List<PathObject> replaced(PathObjectHierarchy hierarchy, Overlay overlay, List<F
     if (annotations)
         candidates.addAll(hierarchy.getAnnotationObjects())
     List<PathObject> old = []
-    Map<UUID, PathObject> untagged = [:]
-    for (PathObject object : candidates) {
-        if (object.getMetadata().containsKey(Overlay.TAG))
+    for (PathObject object : candidates)
+        if (Overlay.isOurs(object))
             old << object
-        else if (object.getID().version() == 5)
-            untagged.put(object.getID(), object)
-    }
-    // The menu import of some versions drops metadata. Ids of ours are made from the object (UUID version 5), those of
-    // QuPath are random (version 4): the same id is the same object.
-    if (!untagged.isEmpty())
-        for (PathObject object : overlay.objects) {
-            PathObject same = untagged.remove(object.getID())
-            if (same != null)
-                old << same
-        }
     return old
 }
 
@@ -363,8 +351,11 @@ Map<String, String> readArguments(List<String> names) {
 
 /** The objects of some files, and what was wrong with the others. */
 class Overlay {
-    /** Metadata key of every object of ours. */
+    /** Metadata key of regions of ours. */
     static final String TAG = 'wsiparse'
+
+    /** Name of the tiles of density_grid.groovy. */
+    static final String GRID = 'wsiparse grid'
 
     final List<PathObject> objects = []
     final Map<String, Integer> reasons = new TreeMap<>()
@@ -386,6 +377,18 @@ class Overlay {
                     '). Nothing was changed. Export it again.', error)
             }
         }
+    }
+
+    /**
+     * Ids of ours are made from the object (UUID version 5), those of QuPath are random (version 4). Cells carry no other
+     * mark: QuPath 0.5 lets none be put on a detection, later versions need 0.4 GB of memory for a million of them.
+     */
+    static boolean isOurs(PathObject object) {
+        if (object.getID().version() == 5)
+            return true
+        if (object.isTile() && object.getName() == GRID)
+            return true
+        return (object.isTile() || object.isAnnotation()) && object.getMetadata().containsKey(TAG)
     }
 
     private void readCollection(JsonReader reader, Gson gson) {
@@ -415,7 +418,11 @@ class Overlay {
     private void add(JsonElement element, Gson gson) {
         String reason = fault(element)
         PathObject object = null
+        JsonElement tags = null
         if (reason == null) {
+            JsonElement properties = element.getAsJsonObject().get('properties')
+            if (properties != null)
+                tags = properties.getAsJsonObject().remove('metadata')  // see isOurs; QuPath 0.5 logs an error for each
             try {
                 object = gson.fromJson(element, PathObject)
                 ROI roi = object == null ? null : object.getROI()
@@ -433,16 +440,26 @@ class Overlay {
             reasons.merge(shown, 1, { Integer a, Integer b -> a + b })
             return
         }
-        Map<String, String> metadata = object.getMetadata()
-        JsonElement properties = element.getAsJsonObject().get('properties')
-        JsonElement tags = properties != null ? properties.getAsJsonObject().get('metadata') : null
+        UUID id = object.getID()
+        if (id.version() != 5)  // a feature without an id: marked as ours all the same
+            object.setID(new UUID(id.getMostSignificantBits() & ~0xf000L | 0x5000L, id.getLeastSignificantBits()))
+        if (object.isAnnotation())
+            tag(object, tags)
+        objects << object
+    }
+
+    private static void tag(PathObject object, JsonElement tags) {
+        Map<String, String> found = [:]
+        found.put(TAG, 'imported')
         if (tags != null && tags.isJsonObject())
             for (Map.Entry<String, JsonElement> entry : tags.getAsJsonObject().entrySet())
-                if (entry.getValue().isJsonPrimitive() && !metadata.containsKey(entry.getKey()))
-                    metadata.put(entry.getKey().intern(), entry.getValue().getAsString().intern())
-        if (!metadata.containsKey(TAG))
-            metadata.put(TAG, 'imported')
-        objects << object
+                if (entry.getValue().isJsonPrimitive())
+                    found.put(entry.getKey(), entry.getValue().getAsString())
+        try {
+            object.getMetadata().putAll(found)
+        } catch (UnsupportedOperationException ignored) {
+            // a version that lets nothing be put on it: its id tells that it is ours
+        }
     }
 
     /** Why a feature is of no use, or null: what every version of QuPath should refuse, but not all do. */

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from wsiparse.config import RunConfig, load_config
     from wsiparse.errors import WsiparseError
-    from wsiparse.pipeline import analyse
+    from wsiparse.inmemory import analyse, recognise
+    from wsiparse.pipeline import Analysis
     from wsiparse.slides import find_slides, open_slide
     from wsiparse.types import ObjectTable, Prompt, PromptSet, RecognizerSpec
     from wsiparse.write.objectframe import ObjectFrame, read_objects
     from wsiparse.write.objects_reader import ObjectsReader
 
 __all__ = [
+    "Analysis",
     "ObjectFrame",
     "ObjectTable",
     "ObjectsReader",
@@ -31,9 +33,11 @@ __all__ = [
     "load_config",
     "open_slide",
     "read_objects",
+    "recognise",
 ]
 
 _HOMES = {
+    "Analysis": "pipeline",
     "ObjectFrame": "write.objectframe",
     "ObjectTable": "types",
     "ObjectsReader": "write.objects_reader",
@@ -42,11 +46,12 @@ _HOMES = {
     "RecognizerSpec": "types",
     "RunConfig": "config",
     "WsiparseError": "errors",
-    "analyse": "pipeline",
+    "analyse": "inmemory",
     "find_slides": "slides",
     "load_config": "config",
     "open_slide": "slides",
     "read_objects": "write.objectframe",
+    "recognise": "inmemory",
 }
 
 

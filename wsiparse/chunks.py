@@ -49,7 +49,7 @@ class Chunk:
             if facts["sha256"] != sha256_file(self.part):
                 return None
             return [Unreadable(u["index"], Box(**u["core"]), u["reason"]) for u in facts["unreadable"]]
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, LookupError, TypeError, RecursionError):
             return None
 
 

@@ -6,12 +6,13 @@ A file holds the keys of `RunConfig`; command-line values win over it. See ``con
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from wsiparse.errors import ConfigError
 from wsiparse.types import Prompt, PromptKind, PromptSet
@@ -42,7 +43,7 @@ class _Strict(BaseModel):
 
 
 class PromptConfig(_Strict):
-    """One prompt as written in a file; only `text` is required."""
+    """One prompt as written in a file; only `text` is required, and text alone is a prompt too."""
 
     text: str
     class_name: str | None = None
@@ -50,6 +51,13 @@ class PromptConfig(_Strict):
     kind: PromptKind | None = None
     threshold: float | None = Field(default=None, gt=0, lt=1)
     input_mpp: float | None = Field(default=None, ge=0.01, le=20)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_words(cls, given: Any) -> Any:
+        if isinstance(given, str):
+            return {"text": given}
+        return asdict(given) if isinstance(given, Prompt) else given
 
 
 class SlurmConfig(_Strict):
@@ -84,7 +92,19 @@ class SlurmConfig(_Strict):
 
 
 class RunConfig(_Strict):
-    """Everything that shapes a run apart from the slides themselves. None means "the engine's own choice"."""
+    """Everything that shapes a run apart from the slides themselves. None means "the engine's own choice".
+
+    Raises
+    ------
+    pydantic.ValidationError
+        A ``ValueError``: if a name is unknown or a value of another kind or out of range.
+
+    Examples
+    --------
+    >>> import wsiparse
+    >>> wsiparse.RunConfig(engine="classical", prompts=["nuclei"], min_area_um2=8)
+    RunConfig(prompts=['nuclei'], engine='classical', min_area_um2=8.0)
+    """
 
     prompts: tuple[PromptConfig, ...] = ()
     strict_prompts: bool = False
@@ -114,6 +134,18 @@ class RunConfig(_Strict):
     ngff: Literal["0.5", "0.4"] = "0.5"
     min_area_um2: float | None = Field(default=None, ge=0)
     min_recognition: float = Field(default=0.0, ge=0, le=1)
+
+    @field_validator("prompts", mode="before")
+    @classmethod
+    def _one_or_several(cls, given: Any) -> Any:
+        return (given,) if isinstance(given, str | Prompt) else given
+
+    def __repr_args__(self) -> Iterator[tuple[str, Any]]:
+        """What differs from the defaults, for a short repr."""
+        for name, facts in type(self).model_fields.items():
+            value = getattr(self, name)
+            if value != facts.default:
+                yield name, [p.text for p in self.prompts] if name == "prompts" else value
 
     def updated(self, values: dict[str, Any]) -> RunConfig:
         """A copy in which every value that is not None replaces the file's; checked again.
@@ -177,6 +209,12 @@ def load_config(path: str | Path) -> RunConfig:
     ConfigError
         If the file is missing, is not YAML, is not a mapping, has an unknown key (the nearest known one is named) or
         a value out of range.
+
+    Examples
+    --------
+    >>> import wsiparse
+    >>> wsiparse.load_config("settings.yaml")
+    RunConfig(prompts=['nuclei'], engine='classical')
     """
     try:
         text = Path(path).read_text(encoding="utf-8")

@@ -42,7 +42,17 @@ __all__ = [
 
 
 class WsiparseError(Exception):
-    """Base of all errors meant for users; its text is one complete sentence with a remedy, on one line."""
+    """Base of all errors meant for users; its text is one complete sentence with a remedy, on one line.
+
+    Examples
+    --------
+    >>> import wsiparse
+    >>> try:
+    ...     wsiparse.open_slide("nowhere.svs")
+    ... except wsiparse.WsiparseError as error:
+    ...     print(error)
+    nowhere.svs: no such file. Check the path and that the drive is mounted.
+    """
 
     def __str__(self) -> str:
         return " ".join(super().__str__().splitlines())  # the name of a file may hold anything

@@ -112,8 +112,10 @@ def read_entries(results: Path) -> list[Entry]:
             )
             for slide in record["slides"]:
                 entry = Entry(slide["path"], slide["folder"], slide["status"], slide.get("error", ""), alive)
+                if not all(isinstance(text, str) for text in (entry.path, entry.folder, entry.status, entry.error)):
+                    raise TypeError("text that is none")
                 if entry.status != "waiting" or alive or entry.folder not in found:
                     found[entry.folder] = entry
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
             continue  # another program's file, or one that is just being replaced
     return sorted(found.values(), key=lambda e: e.path)

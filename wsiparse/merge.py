@@ -61,10 +61,14 @@ def merge(results: Path, *, progress: Progress) -> Iterator[Outcome]:
 
 
 def _finish(slide: UnfinishedSlide, results: Path, engines: _Engines, progress: Progress) -> Outcome:
-    facts = json.loads((slide.work / "job.json").read_text(encoding="utf-8"))
-    path = facts["slide"] if facts["address"] else Path(facts["slide"])
-    roi = Path(facts["roi"]) if facts["roi"] is not None else None
-    config = RunConfig.model_validate(facts["config"])
+    try:
+        facts = json.loads((slide.work / "job.json").read_text(encoding="utf-8"))
+        path = facts["slide"] if facts["address"] else Path(facts["slide"])
+        roi = Path(facts["roi"]) if facts["roi"] is not None else None
+        config = RunConfig.model_validate(facts["config"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        told = f"{slide.work / 'job.json'}: damaged. Run the slide again."
+        return Outcome(slide.folder.name, slide.folder, "failed", error=told)
     try:
         with Stager(None, [path]) as stager, stager.slide(0) as source:
             return run_slide(

@@ -197,5 +197,5 @@ def _deaths(mark: Path, run: str) -> int:
     try:
         facts = json.loads(mark.read_text(encoding="utf-8"))
         return int(facts["deaths"]) if facts["run"] == run else 0
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return 0

@@ -405,23 +405,33 @@ def _dask_cluster(
         "distributed.worker.memory.pause": False,
         "distributed.worker.memory.terminate": 0.95,
         "distributed.admin.log-length": 0,
+        # pages about a cluster ask nobody who they are: what is started here has none
+        "distributed.scheduler.http.routes": [],
+        "distributed.worker.http.routes": [],
     }
     with dask.config.set(settings), ExitStack() as stack:
         if "://" in scheduler:
             cluster, wanted = scheduler, 1
+            if scheduler.startswith("tls://"):
+                _require_keys(scheduler)
+            else:
+                say(
+                    f"{scheduler}: this cluster takes code from everybody who reaches its ports. On a machine or "
+                    "network that is shared, use tls:// (see docs/hpc.md)"
+                )
         elif scheduler == "local":
-            cluster = stack.enter_context(_local_cluster(workers, gpus))
+            cluster = stack.enter_context(_local_cluster(workers, gpus, _own_keys()))
             wanted = len(cluster.workers)
             say(f"{wanted} worker processes, one for each {'GPU' if gpus else 'group of cores'}")
         elif scheduler == "slurm":
-            cluster = stack.enter_context(_slurm_cluster(dict(slurm or {})))
+            cluster = stack.enter_context(_slurm_cluster(dict(slurm or {}), _own_keys()))
             cluster.adapt(minimum_jobs=workers or 1, maximum_jobs=workers or 1)  # a job that dies is replaced
             wanted = 1
             say(f"{workers or 1} Slurm jobs asked for; waiting for the first worker")
         else:
             raise ConfigError(
                 f"scheduler '{scheduler}' is unknown: choose serial, threads, local, slurm or the address of a running "
-                "Dask scheduler such as tcp://host:8786."
+                "Dask scheduler such as tls://host:8786."
             )
         try:
             client = stack.enter_context(Client(cluster, timeout=_CONNECT_S, set_as_default=False))  # type: ignore[no-untyped-call]
@@ -445,7 +455,30 @@ _CONNECT_S: Final = 10.0
 _QUEUE_S: Final = 24 * 3600.0
 
 
-def _local_cluster(workers: int | None, gpus: Sequence[str]) -> Any:
+def _own_keys() -> Any:
+    """A key pair of this run alone: whoever does not hold it cannot speak to its scheduler or workers.
+
+    A Dask scheduler and its workers run what they are sent, and every user of a machine reaches its loopback ports.
+    Both sides of a connection show the certificate (TLS); the key is in the memory of this process and of its workers.
+    """
+    from distributed.security import Security
+
+    return Security.temporary()  # type: ignore[no-untyped-call]
+
+
+def _require_keys(scheduler: str) -> None:
+    """Refuse an address that wants a certificate where Dask's configuration names none."""
+    from distributed.security import Security
+
+    files = Security().get_tls_config_for_role("client")  # type: ignore[no-untyped-call]
+    if None in (files["ca_file"], files["cert"], files["key"]):
+        raise ConfigError(
+            f"{scheduler}: no key to show. Name the cluster's files in Dask's configuration "
+            "(distributed.comm.tls: ca-file, client.key, client.cert; see docs/hpc.md)."
+        )
+
+
+def _local_cluster(workers: int | None, gpus: Sequence[str], keys: Any) -> Any:
     """A cluster of processes on this machine: one a GPU, else groups of cores; each restarts when it dies."""
     from distributed import Nanny, Scheduler, SpecCluster
 
@@ -456,23 +489,27 @@ def _local_cluster(workers: int | None, gpus: Sequence[str]) -> Any:
     memory_limit = int(0.9 * memory / (n + 1)) if memory is not None else 0  # 0: no limit
     environment = {f"{library}_NUM_THREADS": str(threads) for library in ("OMP", "MKL", "OPENBLAS", "NUMBA")}
     if gpus:
-        found = _cuda_cluster(gpus[:n], threads, memory_limit, environment)
+        found = _cuda_cluster(gpus[:n], threads, memory_limit, environment, keys)
         if found is not None:
             return found
+    listening = {"host": "127.0.0.1", "protocol": "tls://", "security": keys, "dashboard": False}
+    listening |= {"dashboard_address": "127.0.0.1:0"}  # a server without any page
     options: dict[str, Any] = {
+        **listening,
         "nthreads": threads,
         "memory_limit": memory_limit,
         "resources": {RESOURCE: 1},
         "silence_logs": logging.ERROR,
-        "dashboard_address": "127.0.0.1:0",
     }
     pinned = [{"CUDA_VISIBLE_DEVICES": gpu} for gpu in gpus[:n]] or [{}] * n
     spec = {k: {"cls": Nanny, "options": {**options, "env": environment | own}} for k, own in enumerate(pinned)}
-    scheduler = {"cls": Scheduler, "options": {"host": "127.0.0.1", "port": 0, "dashboard_address": "127.0.0.1:0"}}
-    return SpecCluster(spec, scheduler=scheduler, silence_logs=logging.ERROR)  # type: ignore[no-untyped-call]
+    scheduler = {"cls": Scheduler, "options": {**listening, "port": 0}}
+    return SpecCluster(spec, scheduler=scheduler, security=keys, silence_logs=logging.ERROR)  # type: ignore[no-untyped-call]
 
 
-def _cuda_cluster(gpus: Sequence[str], threads: int, memory_limit: int, environment: Mapping[str, str]) -> Any | None:
+def _cuda_cluster(
+    gpus: Sequence[str], threads: int, memory_limit: int, environment: Mapping[str, str], keys: Any
+) -> Any | None:
     """The same of dask-cuda, which also keeps each process on the cores beside its GPU; None where it is missing.
 
     What it spills is switched off: workers hold no results.
@@ -498,7 +535,10 @@ def _cuda_cluster(gpus: Sequence[str], threads: int, memory_limit: int, environm
         data=dict,
         resources={RESOURCE: 1},
         host="127.0.0.1",
-        dashboard_address="127.0.0.1:0",
+        protocol="tls://",
+        security=keys,
+        dashboard_address=None,
+        scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
         silence_logs=logging.ERROR,
     )
 
@@ -507,7 +547,10 @@ def _cuda_cluster(gpus: Sequence[str], threads: int, memory_limit: int, environm
 _CORES_A_PROCESS: Final = 4
 
 
-def _slurm_cluster(settings: dict[str, Any]) -> Any:
+def _slurm_cluster(settings: dict[str, Any], keys: Any) -> Any:
+    """Jobs of the batch system; the workers' key lies in files that only their owner reads, while the run lasts."""
+    import dask
+
     try:
         from dask_jobqueue.slurm import SLURMCluster
     except ImportError as err:
@@ -516,9 +559,23 @@ def _slurm_cluster(settings: dict[str, Any]) -> Any:
             "scripts/slurm_array.sbatch, which needs nothing more."
         ) from err
     settings.pop("wait_s", None)
-    extra = [*settings.pop("worker_extra_args", ()), f"--resources {RESOURCE}=1"]
+    extra = [*settings.pop("worker_extra_args", ()), "--no-dashboard", f"--resources {RESOURCE}=1"]
     given = {k: v for k, v in settings.items() if v is not None}
-    return SLURMCluster(worker_extra_args=extra, **given)
+    asked = dask.config.get("jobqueue.slurm.scheduler-options", None) or {}
+    shared = dask.config.get("jobqueue.slurm.shared-temp-directory", None) or str(Path.cwd())
+    try:
+        return SLURMCluster(
+            worker_extra_args=extra,
+            security=keys,
+            shared_temp_directory=shared,
+            scheduler_options={"dashboard": False, "dashboard_address": "127.0.0.1:0", **asked},
+            **given,
+        )
+    except OSError as err:
+        raise SchedulerError(
+            f"{shared}: the workers' key cannot be written there ({err}). Start the run in a folder that you may write "
+            "to and that all nodes see."
+        ) from err
 
 
 def _check_versions(client: Any) -> None:

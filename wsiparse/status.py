@@ -73,7 +73,7 @@ def unfinished_slide(folder: Path) -> UnfinishedSlide | None:
         try:
             facts = json.loads((work / JOB_FILE).read_text(encoding="utf-8"))
             digest, total = facts["digest"], int(sum(facts["parts"]))
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, LookupError, TypeError, RecursionError):
             continue
         if done_record(folder, digest) is not None:
             return None

@@ -178,6 +178,12 @@ class Prompt:
     ValueError
         If `text` or `class_name` is blank, `class_name` has several lines, `colour` or `kind` is of another form,
         `threshold` is not between 0 and 1, or `input_mpp` is outside 0.01-20.
+
+    Examples
+    --------
+    >>> import wsiparse
+    >>> wsiparse.Prompt("glandular structure", "Gland", "#00a08a", kind="region").rgb
+    (0, 160, 138)
     """
 
     text: str
@@ -207,7 +213,7 @@ class Prompt:
         return int(self.colour[1:3], 16), int(self.colour[3:5], 16), int(self.colour[5:7], 16)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class PromptSet:
     """Prompts in the order that breaks ties; class id = position + 1, 0 is background. Class names are unique.
 
@@ -215,6 +221,16 @@ class PromptSet:
     ------
     ValueError
         If there are none, more than `MAX_PROMPTS`, or two of the same text or class name.
+
+    Examples
+    --------
+    >>> import wsiparse
+    >>> gland = wsiparse.Prompt("glandular structure", "Gland", kind="region")
+    >>> prompts = wsiparse.PromptSet((wsiparse.Prompt("nuclei", "Nucleus"), gland))
+    >>> prompts
+    PromptSet('nuclei' as 'Nucleus', 'glandular structure' as 'Gland')
+    >>> prompts.of_kind("region")
+    (1,)
     """
 
     prompts: tuple[Prompt, ...]
@@ -230,6 +246,9 @@ class PromptSet:
 
     def __len__(self) -> int:
         return len(self.prompts)
+
+    def __repr__(self) -> str:
+        return f"PromptSet({', '.join(f'{p.text!r} as {p.class_name!r}' for p in self.prompts)})"
 
     def __iter__(self) -> Iterator[Prompt]:
         return iter(self.prompts)
@@ -324,6 +343,14 @@ class RecognizerSpec:
         own numbers; empty for none
     mode : "solo" (BiomedParse is asked each prompt alone) | "joint" (all together, so that they influence each other)
     compiled : let torch compile the network's blocks: the first tiles take minutes, the rest are faster on some GPUs
+
+    Examples
+    --------
+    >>> import wsiparse
+    >>> from wsiparse.recognize.base import load_recognizer
+    >>> spec = wsiparse.RecognizerSpec("classical", wsiparse.PromptSet((wsiparse.Prompt("nuclei", "Nucleus"),)))
+    >>> load_recognizer(spec)(np.full((1, 64, 64, 3), 240, np.uint8)).probabilities.shape
+    (1, 1, 64, 64)
     """
 
     engine: str
@@ -389,7 +416,7 @@ class Recognition:
             )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class ObjectTable:
     """Objects as flat columns, one row an object, polygons as a ragged array (GeoArrow layout).
 
@@ -416,6 +443,15 @@ class ObjectTable:
     ------
     ValueError
         If columns disagree on N, or offsets do not end at the length of what they index.
+
+    Examples
+    --------
+    >>> import wsiparse
+    >>> from wsiparse.slides.synthetic import paint_he
+    >>> found = wsiparse.recognise(paint_he(256, 256, seed=1).image, 0.5, ["nuclei"], engine="classical")
+    >>> large = found.cells.take(np.flatnonzero(found.cells.area_px > 250))
+    >>> 0 < len(large) < len(found.cells)
+    True
     """
 
     coords: NDArray[np.int32] = field(default_factory=lambda: np.zeros((0, 2), np.int32))
@@ -455,6 +491,9 @@ class ObjectTable:
 
     def __len__(self) -> int:
         return len(self.class_id)
+
+    def __repr__(self) -> str:
+        return f"ObjectTable({len(self)} objects, {len(self.coords)} vertices)"
 
     def ragged(self, frame: Frame) -> tuple[NDArray[np.float64], tuple[NDArray[np.int64], NDArray[np.int64]]]:
         """Coordinates and offsets as ``shapely.from_ragged_array(POLYGON, *table.ragged(frame))`` reads them.

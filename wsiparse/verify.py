@@ -147,7 +147,7 @@ def _recorded(folder: Path) -> tuple[dict[str, dict[str, Any]], list[Finding]]:
         return {}, [Finding("unfinished", folder, text)]
     except OSError as error:
         return {}, [Finding("unreadable", path, f"cannot be read ({error.strerror or error}). Check the disk.")]
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}, [Finding("damaged", path, f"damaged: not JSON. {_OVERWRITE}")]
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         version = record.get("format") if isinstance(record, dict) else None
@@ -168,7 +168,7 @@ def _reported(folder: Path) -> tuple[dict[str, dict[str, Any]], list[Finding]]:
         return {}, [Finding("missing", path, f"missing. {_REPORT_AGAIN}")]
     except OSError as error:
         return {}, [Finding("unreadable", path, f"cannot be read ({error.strerror or error}). Check the disk.")]
-    except ValueError:
+    except (ValueError, RecursionError):
         whole = False
     if not whole:
         return {}, [Finding("damaged", path, f"damaged: not the numbers that were written. {_REPORT_AGAIN}")]

@@ -44,7 +44,6 @@ orjson = pytest.importorskip("orjson")
 PROMPTS = PromptSet((Prompt("nuclei", "Nucleus", "#ff8000"), Prompt("inflammatory cells", "Inflammatory", "#00a050")))
 WIDTH = 40_960
 TILE = 1024
-METADATA = {"wsiparse": "0.1.0", "engine": "synthetic"}
 
 
 def tile_of_nuclei(seed: int = 0) -> ObjectTable:
@@ -96,7 +95,7 @@ class Case:
     numbers: Measurements
 
     def formatter(self) -> FeatureText:
-        style = FeatureStyle("Polygon", "detection", False, PROMPTS, METADATA)
+        style = FeatureStyle("Polygon", "detection", False, PROMPTS, {})
         return FeatureText(style, self.frame, (0, 0))
 
 
@@ -133,7 +132,6 @@ def features(case: Case, ring: Callable[[NDArray[np.int32]], Any]) -> Iterator[d
             "properties": {
                 "objectType": "detection",
                 "classification": classes[class_id - 1],
-                "metadata": METADATA,
                 "measurements": dict(zip(names, numbers, strict=True)),
             },
         }

@@ -16,7 +16,7 @@ from wsiparse.cli.main import COMMANDS
 
 #: Commands of ours that are not run here, word for word, and why.
 NOT_RUN = {
-    "wsiparse run slides/ -o results --scheduler tcp://node1:8786": "needs a Dask cluster; tests/hpc has one",
+    "wsiparse run slides/ -o results --scheduler tls://node1:8786": "needs a Dask cluster; tests/hpc has one",
     "wsiparse run slides/ -o results -n 8 --config configs/slurm_workers.yaml": "needs Slurm; tests/slurm",
     "wsiparse run slides/ -o results --scheduler local": "a process for every core; the next line's -n 2 is run",
     "wsiparse run slides/ -o results --prompt inflammatory cells --prompt glandular structure": "needs the weights",
@@ -40,6 +40,12 @@ OTHERS = {
     "scripts/draw_failures.py FOLDER/dsb2018_colour": "needs annotated tiles; tests/docs/test_accuracy.py",
     "pip install": "changes an environment",
     "mkdocs serve": "serves until Ctrl-C; tests/docs/test_site.py builds the site",
+    "mkdir -m 700 key": "tests/docs/test_keys.py",
+    "openssl req": "tests/docs/test_keys.py",
+    "export": "tests/docs/test_keys.py",
+    "for role in": "tests/docs/test_keys.py",
+    "do": "tests/docs/test_keys.py",
+    "done": "tests/docs/test_keys.py",
     "dask scheduler": "serves until Ctrl-C; tests/hpc",
     "dask worker": "serves until Ctrl-C; tests/hpc",
     "docker build": "needs Docker; tests/package/test_container.py checks the file",
@@ -53,6 +59,8 @@ OTHERS = {
 FOREIGN_OPTIONS = {
     "--resources": "dask worker",
     "--nthreads": "dask worker",
+    "--protocol": "dask scheduler",
+    "--no-dashboard": "dask scheduler and worker",
     "--benchmark-enable": "pytest",
     "--benchmark-columns": "pytest",
     "--strict": "mypy",

@@ -136,6 +136,12 @@ def test_the_docstring_of_a_public_name_of_the_package_names_every_argument(name
     assert not lacking(node)
 
 
+@pytest.mark.parametrize("name", wsiparse.__all__)
+def test_the_docstring_of_a_public_name_of_the_package_has_an_example(name: str) -> None:
+    """It is run as a doctest."""
+    assert ">>> " in (getattr(wsiparse, name).__doc__ or "")
+
+
 @pytest.mark.parametrize("name", errors.__all__)
 def test_every_error_says_when_it_is_met(name: str) -> None:
     text = getattr(errors, name).__doc__

@@ -35,7 +35,7 @@ def test_all_python_on_the_pages_is_run_here() -> None:
     assert with_python == {"docs/python-api.md", "docs/extending.md"}
 
 
-@pytest.mark.parametrize("text", blocks("python-api.md"), ids=["analyse", "plan", "tables"])
+@pytest.mark.parametrize("text", blocks("python-api.md"), ids=["analyse", "recognise", "plan", "tables"])
 def test_the_examples_of_the_api_run(text: str, place: Path) -> None:
     if "pandas" in text:
         pytest.importorskip("geopandas")
@@ -46,7 +46,7 @@ def test_the_examples_of_the_api_run(text: str, place: Path) -> None:
 def test_the_first_example_finds_what_the_command_line_finds(
     place: Path, results: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    text = blocks("python-api.md")[0].replace('"nuclei"', '"inflammatory cells"}, {"text": "nuclei"')
+    text = blocks("python-api.md")[0].replace('"nuclei"', '"inflammatory cells", "nuclei"')
     polygons = run(text)["polygons"]
     assert sorted(p.area for p in polygons) == sorted(p.area for p in wsiparse.read_objects(results()).polygons())
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -144,6 +145,30 @@ def test_nothing_is_downloaded_at_run_time_and_the_pages_say_how_to_change_that(
         assert "HF_HUB_OFFLINE=0" in text
     page = (ROOT / "docs" / "hpc.md").read_text(encoding="utf-8")
     assert all(f"container/{name}" in page for name in ("Dockerfile", "wsiparse.def"))
+
+
+@pytest.mark.parametrize("there", ["nothing", "own", "link", "file of a name that is taken"])
+def test_compiled_code_is_loaded_from_a_folder_of_ones_own(there: str, tmp_path: Path) -> None:
+    """Numba's cache is pickles, and in Apptainer /tmp is shared with everybody on the node."""
+    usual, foreign = tmp_path / f"wsiparse-numba-{os.getuid()}", tmp_path / "foreign"
+    foreign.mkdir()
+    {"nothing": lambda: None, "own": usual.mkdir, "link": lambda: usual.symlink_to(foreign)}.get(there, usual.touch)()
+    if there.startswith("file"):
+        usual.unlink()
+        usual.symlink_to(tmp_path / "nowhere")
+    code = f'{sections()["environment"]}\nprintf %s "$NUMBA_CACHE_DIR"'
+    given = {"PATH": os.environ["PATH"], "TMPDIR": str(tmp_path)}
+    done = subprocess.run(["sh", "-euc", code], env=given, capture_output=True, text=True, check=True)
+    cache = Path(done.stdout)
+    assert cache.is_dir()
+    assert not cache.is_symlink()
+    assert (cache == usual) == (there in ("nothing", "own"))
+    if there != "own":
+        assert cache.stat().st_mode & 0o077 == 0
+    told = subprocess.run(
+        ["sh", "-euc", code], env={**given, "NUMBA_CACHE_DIR": "/mine"}, capture_output=True, check=True
+    )
+    assert told.stdout == b"/mine"
 
 
 @pytest.mark.parametrize("section", ["post", "environment", "runscript", "test"])

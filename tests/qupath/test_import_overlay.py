@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import json
 import shutil
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +40,21 @@ def write(path: Path, value: Any) -> Path:
     return path
 
 
+#: What the versions of QuPath let be put on objects, as the stand-ins know it.
+VERSIONS: dict[str, dict[str, Any]] = {
+    "0.5": {"detections_keep_no_metadata": 1},
+    "0.6": {},
+    "strict": {"detections_keep_no_metadata": 1, "annotations_keep_no_metadata": 1},
+}
+
+
+@pytest.fixture(params=VERSIONS)
+def version(request: pytest.FixtureRequest) -> dict[str, Any]:
+    return VERSIONS[request.param]
+
+
 def ours(objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [o for o in objects if "wsiparse" in o["metadata"]]
+    return [o for o in objects if uuid.UUID(o["id"]).version == 5]
 
 
 def importing(*arguments: object, **where: Any) -> dict[str, Any]:
@@ -48,13 +62,13 @@ def importing(*arguments: object, **where: Any) -> dict[str, Any]:
 
 
 def test_a_second_import_replaces_the_first_and_what_others_drew_stays(
-    bench: Bench, results: Path, slide_folder: Path, tmp_path: Path
+    bench: Bench, results: Path, slide_folder: Path, tmp_path: Path, version: dict[str, Any]
 ) -> None:
     features = document(slide_folder)["features"]
     assert len(features) > 100
-    first, second = bench.run(tmp_path, [image(objects=[FOREIGN, FOREIGN_CELL])], [importing(results)] * 2)
+    first, second = bench.run(tmp_path, [image(objects=[FOREIGN, FOREIGN_CELL])], [importing(results)] * 2, **version)
     for state in (first, second):
-        assert state["error"] is None
+        assert (state["error"], state["logged"]) == (None, 0)
         shown = state["images"][0]["objects"]
         assert len(ours(shown)) == len(features) == len(shown) - 2
         assert [o for o in shown if o["metadata"] == {"by": "hand"}]
@@ -64,7 +78,7 @@ def test_a_second_import_replaces_the_first_and_what_others_drew_stays(
         found, properties = by_id[feature["id"]], feature["properties"]
         assert found["type"] == "detection"
         assert found["class"] == properties["classification"]["name"]
-        assert found["metadata"] == properties["metadata"]
+        assert found["metadata"] == {}
         assert found["measurements"] == pytest.approx(properties["measurements"])
         assert shapely.wkt.loads(found["wkt"]).equals(shapely.geometry.shape(feature["geometry"]))
     assert f"{len(features)} objects added" in first["printed"]
@@ -97,7 +111,8 @@ def test_bad_features_are_skipped_and_counted_by_reason(bench: Bench, slide_fold
     worse["features"][8]["geometry"]["coordinates"] = "here"
     write(tmp_path / "nine" / "cells.geojson", worse)
     # an unknown key, a missing one and properties of somebody else are no reason
-    del good["features"][0]["properties"]["metadata"]
+    good["features"][0]["properties"]["metadata"] = {"wsiparse": "0.0.1"}
+    del good["features"][2]["id"]
     good["features"][1]["more"] = [1, {"of": "it"}]
     write(tmp_path / "none" / "cells.geojson", {"more": {"features": [1]}, **good})
     steps = [importing(tmp_path / name) for name in ("three", "nine", "none")]
@@ -170,7 +185,7 @@ def test_all_parts_are_read_and_a_missing_one_is_an_error(
 
 
 def test_regions_are_locked_annotations_and_cells_and_regions_replace_only_their_kind(
-    bench: Bench, slide_folder: Path, tmp_path: Path
+    bench: Bench, slide_folder: Path, tmp_path: Path, version: dict[str, Any]
 ) -> None:
     folder = tmp_path / slide_folder.name
     folder.mkdir()
@@ -190,29 +205,64 @@ def test_regions_are_locked_annotations_and_cells_and_regions_replace_only_their
     assert written.objects
     cells = len(document(slide_folder)["features"])
     steps = [importing(folder), importing(folder / "regions.geojson.gz"), importing(folder / "cells.geojson.gz")]
-    for state in bench.run(tmp_path, [image(objects=[FOREIGN])], steps):
-        assert state["error"] is None
+    for state in bench.run(tmp_path, [image(objects=[FOREIGN])], steps, **version):
+        assert (state["error"], state["logged"]) == (None, 0)
         found = ours(state["images"][0]["objects"])
         annotations = [o for o in found if o["type"] == "annotation"]
         assert len(annotations) == written.objects
         assert all(o["locked"] and o["class"] == PROMPTS[1].class_name for o in annotations)
+        if "annotations_keep_no_metadata" not in version:
+            assert all(o["metadata"]["engine"] == "test" for o in annotations)
         assert len(found) == written.objects + cells
         assert len(state["images"][0]["objects"]) == len(found) + 1
 
 
-def test_objects_that_came_through_the_menu_without_metadata_are_not_doubled(
-    bench: Bench, results: Path, slide_folder: Path, tmp_path: Path
+def test_objects_that_came_through_the_menu_are_not_doubled(
+    bench: Bench, results: Path, slide_folder: Path, tmp_path: Path, version: dict[str, Any]
 ) -> None:
     features = document(slide_folder)["features"]
     menu = [
         {"type": "detection", "id": f["id"], "wkt": shapely.geometry.shape(f["geometry"]).wkt} for f in features[:20]
     ]
-    other = {**FOREIGN_CELL, "id": "a0d6ab1e-1d8c-5b05-9c24-0ddc8d3bbd6f", "metadata": {}}  # version 5, not ours
-    once, twice = bench.run(tmp_path, [image(objects=[*menu, other])], [importing(results)] * 2, drops_metadata=True)
+    once, twice = bench.run(tmp_path, [image(objects=[*menu, FOREIGN_CELL])], [importing(results)] * 2, **version)
     for state in (once, twice):
         found = state["images"][0]["objects"]
         assert len(ours(found)) == len(features) == len(found) - 1
     assert " 20 of an earlier import removed" in once["printed"]
+
+
+def test_a_different_run_leaves_no_cell_of_the_first(
+    bench: Bench, slide_folder: Path, tmp_path: Path, version: dict[str, Any]
+) -> None:
+    """Cells whose outline another setting changed have other ids; old files carry metadata on every cell."""
+    old = document(slide_folder)
+    for feature in old["features"]:
+        feature["properties"]["metadata"] = {"wsiparse": "0.1.0", "engine": "x"}
+    new = document(slide_folder)
+    for feature in new["features"]:
+        feature["id"] = str(uuid.uuid5(uuid.UUID(feature["id"]), "another outline"))
+    del new["features"][50:]
+    for name, value in (("old", old), ("new", new)):
+        write(tmp_path / name / "cells.geojson.gz", value)
+    steps = [importing(tmp_path / "old"), importing(tmp_path / "new"), importing(tmp_path / "new")]
+    first, *rest = bench.run(tmp_path, [image(objects=[FOREIGN, FOREIGN_CELL])], steps, **version)
+    assert len(ours(first["images"][0]["objects"])) == len(old["features"]) > 50
+    for state in rest:
+        assert (state["error"], state["logged"]) == (None, 0)
+        shown = state["images"][0]["objects"]
+        assert {o["id"] for o in ours(shown)} == {f["id"] for f in new["features"]}
+        assert len(shown) == 52
+
+
+def test_features_without_an_id_are_replaced_by_the_next_import(
+    bench: Bench, slide_folder: Path, tmp_path: Path, version: dict[str, Any]
+) -> None:
+    value = document(slide_folder)
+    for feature in value["features"]:
+        del feature["id"]
+    write(tmp_path / "a" / "cells.geojson.gz", value)
+    _, twice = bench.run(tmp_path, [image(objects=[FOREIGN_CELL])], [importing(tmp_path / "a")] * 2, **version)
+    assert twice["images"][0]["count"] == len(value["features"]) + 1
 
 
 def test_centroids_are_points_in_place_of_outlines(bench: Bench, slide_folder: Path, tmp_path: Path) -> None:

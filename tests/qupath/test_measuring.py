@@ -104,22 +104,23 @@ def grid_of(cells: list[tuple[str, Any]], tile_um: float) -> dict[tuple[int, int
     return found
 
 
+@pytest.mark.parametrize("version", [{"detections_keep_no_metadata": 1}, {}], ids=["0.5", "0.6"])
 def test_the_density_grid_equals_a_histogram_and_replaces_itself(
-    bench: Bench, results: Path, cells: list[tuple[str, Any]], tmp_path: Path
+    bench: Bench, results: Path, cells: list[tuple[str, Any]], tmp_path: Path, version: dict[str, Any]
 ) -> None:
     tile_um = 50.0
     foreign = {"type": "tile", "wkt": "POLYGON ((30 30, 40 30, 40 40, 30 40, 30 30))"}
     grid = {"script": "density_grid", "args": [f"tile={tile_um:g}", f"out={tmp_path}/grid.csv"], "open": 0}
     steps = [{"script": "import_overlay", "args": [str(results)], "open": 0}, grid, grid]
     steps += [{"script": "density_grid", "args": ["tile=100", "tiles=false"], "open": 0}, steps[0]]
-    _, first, second, counted, again = bench.run(tmp_path, [image(objects=[foreign], mpp=list(MPP))], steps)
+    _, first, second, counted, again = bench.run(tmp_path, [image(objects=[foreign], mpp=list(MPP))], steps, **version)
     assert first["error"] is None
     expected = grid_of(cells, tile_um)
     assert len(expected) > 8
     rows = table(tmp_path / "grid.csv")
     places = [(round(float(r["x_um"]) / tile_um), round(float(r["y_um"]) / tile_um)) for r in rows]
     assert places == sorted(expected, key=lambda place: (place[1], place[0]))
-    tiles = [o for o in second["images"][0]["objects"] if "wsiparse grid" in o["metadata"]]
+    tiles = [o for o in second["images"][0]["objects"] if o.get("name") == "wsiparse grid"]
     assert len(tiles) == len(rows)
     for row, place, tile in zip(rows, places, tiles, strict=True):
         # tiles of the last row and column end where the image (320 x 128 um) ends

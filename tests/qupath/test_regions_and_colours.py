@@ -16,6 +16,7 @@ TUMOR = {"type": "annotation", "wkt": HOLE, "class": "Tumor", "name": 'says "me"
 STROMA = {"type": "annotation", "wkt": TWO, "class": "Stroma"}
 LINE = {"type": "annotation", "wkt": "LINESTRING (0 0, 600 500)", "class": "Tumor"}
 OURS = {"type": "annotation", "wkt": "POLYGON ((1 1, 9 1, 9 9, 1 1))", "metadata": {"wsiparse": "1"}}
+OURS_UNTAGGED = {"type": "annotation", "wkt": OURS["wkt"], "id": "a0d6ab1e-1d8c-5b05-9c24-0ddc8d3bbd6f"}
 
 
 def exporting(*arguments: str, **where: Any) -> dict[str, Any]:
@@ -24,7 +25,9 @@ def exporting(*arguments: str, **where: Any) -> dict[str, Any]:
 
 def test_exported_annotations_are_read_back_exactly(bench: Bench, tmp_path: Path) -> None:
     target = tmp_path / "new folder" / "roi.geojson"
-    (state,) = bench.run(tmp_path, [image(objects=[TUMOR, STROMA, LINE, OURS])], [exporting(f"out={target}")])
+    (state,) = bench.run(
+        tmp_path, [image(objects=[TUMOR, STROMA, LINE, OURS, OURS_UNTAGGED])], [exporting(f"out={target}")]
+    )
     assert state["error"] is None
     both = [shapely.from_wkt(HOLE), shapely.from_wkt(TWO)]
     found = read_regions(target)
@@ -37,6 +40,8 @@ def test_exported_annotations_are_read_back_exactly(bench: Bench, tmp_path: Path
     assert "wrote 2 annotations" in state["printed"]
     assert "left out 1 without area" in state["printed"]
     assert [path.name for path in target.parent.iterdir()] == ["roi.geojson"]  # nothing temporary is left
+    (tmp_path / "any").touch()
+    assert target.stat().st_mode == (tmp_path / "any").stat().st_mode  # readable as other files of the same user are
     assert {f["id"] for f in json.loads(target.read_text())["features"]} <= {
         o["id"] for o in state["images"][0]["objects"]
     }

@@ -20,7 +20,10 @@ def basis(seed: int = 0, shape: tuple[int, int] = (20, 30)) -> Basis:
     tissue = random.random(shape) > 0.5
     polygon = shapely.box(0.1, 1 / 3, 200.7, 310.2).difference(shapely.box(20, 20, 30, 30.123456789))
     return Basis(
-        slide={"name": "Ä <slide>", "size": [480, 320], "mpp": [0.25, 0.251], "fingerprint": "ab"},
+        slide={
+            **{"name": "Ä <slide>", "size": [480, 320], "mpp": [0.25, 0.251], "fingerprint": "ab"},
+            **{"reader": "openslide", "vendor": "aperio", "mpp_source": "openslide.mpp-x"},
+        },
         offset=(3, 5),
         overview=Frame(shape[::-1], (16.0, 16.0), (4.0, 4.016)),
         picture=random.integers(0, 256, (*shape, 3), np.uint8),

@@ -59,12 +59,13 @@ def expected(table: ObjectTable, frame: Frame, *, points: bool = False, **change
         "names": reference.ids(table, PROMPTS, PRINT),
         "measurements": [dict(zip(found.names, row, strict=True)) for row in found.values.tolist()],
         "decimals": {} if points else dict(zip(found.names, found.decimals.tolist(), strict=True)),
-        "metadata": {"wsiparse": own_version(), "engine": ENGINE},
         "object_type": "detection",
         "locked": False,
         "offset": (0, 0),
         **changes,
     }
+    cells = given["object_type"] == "detection"
+    given["metadata"] = {} if cells else {"wsiparse": own_version(), "engine": ENGINE}
     return reference.features(table, frame=frame, prompts=PROMPTS, points=points, **given)
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -7,6 +8,8 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+import pytest
 
 from wsiparse.types import ClassCount, SlideSummary
 from wsiparse.write.manifest import done_record, write_done
@@ -82,3 +85,22 @@ def test_desks_of_dead_processes_of_this_machine_are_cleared_and_no_others(tmp_p
         assert not left.exists()
         assert mine.exists()
         assert other.exists()
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../keep", "/", "a/../../keep"])
+def test_what_a_record_from_elsewhere_names_outside_its_folder_stays(tmp_path: Path, name: str) -> None:
+    slide, keep = tmp_path / "slide", tmp_path / "keep"
+    keep.mkdir()
+    with desk(slide) as own:
+        fill(own, "d", "one")
+        publish_desk(own, slide, "d")
+    record = json.loads((slide / "DONE.json").read_text(encoding="utf-8"))
+    record["files"][name] = {"bytes": 0}
+    (slide / "DONE.json").write_text(json.dumps(record), encoding="utf-8")
+    (slide / "mine.txt").touch()
+    with desk(slide) as own:
+        fill(own, "e", "two")
+        publish_desk(own, slide, "e")
+    assert keep.is_dir()
+    assert (slide / "mine.txt").exists()
+    assert done_record(slide, "e") is not None

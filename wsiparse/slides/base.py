@@ -202,6 +202,13 @@ def open_slide(
         If `slide_mpp` or `override_mpp` is not believable.
     ValueError
         If `reader` is unknown.
+
+    Examples
+    --------
+    >>> import wsiparse
+    >>> with wsiparse.open_slide("slide.svs") as slide:
+    ...     print(slide.size, slide.mpp)
+    (320, 256) (0.5, 0.5)
     """
     if reader not in READERS:
         raise ValueError(f"reader {reader!r} is none of {', '.join(READERS)}")

@@ -43,6 +43,12 @@ def find_slides(
     ------
     SlideNotFoundError
         If a path does not exist, a pattern matches nothing, or a folder holds no slide.
+
+    Examples
+    --------
+    >>> import wsiparse
+    >>> [path.name for path in wsiparse.find_slides(["*.svs"])]
+    ['slide.svs']
     """
     endings = tuple(sorted({"." + e.lower().lstrip(".") for e in extensions})) if extensions else SLIDE_EXTENSIONS
     found: dict[str, Path] = {}

@@ -68,7 +68,7 @@ class LabelMaps:
         try:
             group = zarr.open_group(self._path / "labels" / name, mode="r")
             levels = [array for _, array in sorted(group.arrays(), key=lambda item: int(item[0]))]
-        except (OSError, KeyError, TypeError, ValueError) as error:
+        except (OSError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise self._damaged(f"label image {name} cannot be opened ({error})") from error
         if not levels or levels[0].shape != (height, width):
             raise self._damaged(f"label image {name} is not {width} x {height} px, as the objects are")

@@ -181,6 +181,10 @@ def write_basis(folder: Path, basis: Basis, overview: bytes, spots: Mapping[str,
         (folder / "basis.json").write_text(text + "\n", encoding="utf-8", newline="\n")
 
 
+#: What the report tells of the slide in words.
+_TEXTS: Final = ("name", "fingerprint", "reader", "vendor", "mpp_source")
+
+
 @contextmanager
 def _reading(folder: Path) -> Iterator[None]:
     """Turn what a missing or damaged basis/ raises into an `OutputError`."""
@@ -189,7 +193,7 @@ def _reading(folder: Path) -> Iterator[None]:
     except FileNotFoundError as error:
         raise OutputError(f"{folder}: missing or incomplete ({Path(str(error.filename)).name}). {_AGAIN}") from error
     # a damaged PNG raises RuntimeError, damaged JSON ValueError, an absent key one of the others
-    except (OSError, RuntimeError, ValueError, TypeError, LookupError) as error:
+    except (OSError, RuntimeError, ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
         raise OutputError(f"{folder}: damaged ({' '.join(str(error).split())[:200]}). {_AGAIN}") from error
 
 
@@ -250,7 +254,7 @@ def read_basis(folder: Path) -> Basis:
         if picture.shape != (*plane.shape, 3):
             raise OutputError(f"{folder}: its pictures differ in size. {_AGAIN}")
         roi = facts["roi"]
-        return Basis(
+        basis = Basis(
             slide=facts["slide"],
             offset=(int(facts["offset"][0]), int(facts["offset"][1])),
             overview=Frame(**{key: tuple(value) for key, value in facts["overview"].items()}),
@@ -266,3 +270,6 @@ def read_basis(folder: Path) -> Basis:
             limits=_limits(facts.get("limits", {})),
             view=(folder / "view.jpg").read_bytes() if facts.get("view") else None,
         )
+        if not (min(basis.size) >= 1 and min(basis.mpp) > 0 and all(isinstance(basis.slide[k], str) for k in _TEXTS)):
+            raise ValueError("facts of its slide are missing")
+        return basis

@@ -34,7 +34,16 @@ def to_json(value: object) -> str:
 
 @dataclass(frozen=True, slots=True)
 class FeatureStyle:
-    """What all features of a file share: everything but id, geometry and numbers."""
+    """What all features of a file share: everything but id, geometry and numbers.
+
+    Parameters
+    ----------
+    geometry : of every feature
+    object_type, locked : how QuPath takes the objects
+    prompts : class names and colours
+    metadata : of every feature; empty for cells, which are too many to carry it (440 bytes each in QuPath 0.6 and
+        later, a logged exception each in 0.5)
+    """
 
     geometry: Literal["Point", "Polygon"]
     object_type: ObjectType
@@ -75,7 +84,8 @@ class FeatureStyle:
         }
         if self.locked:
             properties["isLocked"] = True
-        properties["metadata"] = self.metadata
+        if self.metadata:
+            properties["metadata"] = self.metadata
         return f'}},"properties":{to_json(properties)[:-1]}'
 
 

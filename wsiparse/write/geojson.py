@@ -137,7 +137,8 @@ def _style_and_facts(
 ) -> tuple[FeatureStyle, dict[str, object]]:
     if object_type not in ("annotation", "detection"):
         raise ValueError(f"object type {object_type!r} is neither 'annotation' nor 'detection'")
-    style = FeatureStyle(geometry, object_type, locked, prompts, {"wsiparse": own_version(), "engine": engine})
+    metadata = {"wsiparse": own_version(), "engine": engine} if object_type == "annotation" else {}
+    style = FeatureStyle(geometry, object_type, locked, prompts, metadata)
     facts: dict[str, object] = {
         "version": own_version(),
         "engine": engine,
@@ -236,8 +237,8 @@ def write_centroids(
 ) -> GeojsonSummary:
     """Write one point an object, at its centroid, without measurements: a light alternative to `write_geojson`.
 
-    Ids are those of the polygons, so that a point names its object; load one file or the other. Arguments as
-    `write_geojson`; by default everything goes into one file.
+    Ids are those of the polygons, so that a point names its object; load one file or the other. Annotations are locked.
+    Arguments as `write_geojson`; by default everything goes into one file.
 
     Raises
     ------
@@ -249,7 +250,7 @@ def write_centroids(
     style, facts = _style_and_facts(
         geometry="Point",
         object_type=object_type,
-        locked=False,
+        locked=object_type == "annotation",
         prompts=prompts,
         engine=engine,
         fingerprint=fingerprint,

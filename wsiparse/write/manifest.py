@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import re
 from dataclasses import asdict
@@ -110,7 +111,7 @@ def done_record(folder: Path, digest: str | None = None) -> dict[str, Any] | Non
     """DONE.json of a finished slide, or None when it is absent, damaged, of another digest, or a file is missing."""
     try:
         record = json.loads((folder / DONE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     if not isinstance(record, dict) or record.get("format") != FORMAT or not isinstance(record.get("files"), dict):
         return None
@@ -118,9 +119,15 @@ def done_record(folder: Path, digest: str | None = None) -> dict[str, Any] | Non
         return None
     if not isinstance(record.get("unreadable"), list):
         return None
+    try:
+        summary_of(record)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
     for name, facts in record["files"].items():
         path = folder / name
-        if not path.exists() or (path.is_file() and path.stat().st_size != facts.get("bytes")):
+        if not isinstance(facts, dict) or not path.exists():
+            return None
+        if path.is_file() and path.stat().st_size != facts.get("bytes"):
             return None
     return record
 
@@ -136,7 +143,7 @@ def report_record(folder: Path) -> dict[str, Any] | None:
     """report.json of a whole report, or None when it is absent or damaged, or one of its files is missing or cut."""
     try:
         record = json.loads((folder / REPORT).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     if not isinstance(record, dict) or record.get("sha256") != own_hash(record):
         return None
@@ -168,7 +175,17 @@ def drop_done(folder: Path) -> None:
 
 
 def summary_of(record: dict[str, Any]) -> SlideSummary:
-    """The numbers kept in a DONE.json."""
+    """The numbers kept in a DONE.json.
+
+    Raises
+    ------
+    KeyError, TypeError
+        If one is missing or is none.
+    """
     kept = dict(record["summary"])
     counts = tuple(ClassCount(**c) for c in kept.pop("counts"))
-    return SlideSummary(**kept, counts=counts)
+    summary = SlideSummary(**kept, counts=counts)
+    numbers = [summary.analysed_mm2, summary.unreadable_mm2, *(v for c in counts for v in (c.n, c.area_um2))]
+    if not all(isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v) for v in numbers):
+        raise TypeError("a number that is none")
+    return summary

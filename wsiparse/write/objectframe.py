@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 import shapely
@@ -36,6 +36,10 @@ from wsiparse.write.objects_reader import ObjectsReader
 from wsiparse.write.spool import KINDS
 from wsiparse.write.tables import checked
 
+if TYPE_CHECKING:
+    import geopandas
+    import pandas
+
 __all__ = [
     "ObjectFrame",
     "Outlines",
@@ -47,6 +51,7 @@ __all__ = [
     "slide_fact",
     "sound_batches",
     "source_facts",
+    "tables_frame",
 ]
 
 _FIXED: Final = ("id", "class", "kind", "x_px", "y_px", "x_um", "y_um", "area_px")
@@ -83,7 +88,7 @@ class Outlines:
         return np.concatenate([low, high], axis=1)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ObjectFrame:
     """A table of objects; ``frame["area_um2"]`` is a column (see the module), `columns` lists them.
 
@@ -100,6 +105,16 @@ class ObjectFrame:
     decimals : (M,) int64, decimals worth writing as text
     values : (N, M) float64, NaN where an object has no such number
     outlines : the polygons, or None if they were not asked for
+
+    Examples
+    --------
+    >>> import wsiparse
+    >>> objects = wsiparse.read_objects(next(Path("results/slides").iterdir()))
+    >>> objects.columns[:6]
+    ('id', 'class', 'kind', 'x_px', 'y_px', 'x_um')
+    >>> table = objects.to_pandas()
+    >>> len(table) == len(objects)
+    True
     """
 
     facts: Mapping[str, Any]
@@ -115,6 +130,11 @@ class ObjectFrame:
 
     def __len__(self) -> int:
         return len(self.class_id)
+
+    def __repr__(self) -> str:
+        counts = np.bincount(self.class_id, minlength=len(self.prompts) + 1)[1:].tolist()
+        told = ", ".join(f"{n} {name}" for name, n in zip(self.class_names, counts, strict=True))
+        return f"ObjectFrame({told}; {len(self.columns)} columns{'' if self.outlines else ', no outlines'})"
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -178,7 +198,7 @@ class ObjectFrame:
             raise ValueError("these objects were read without outlines")
         return self.outlines
 
-    def to_pandas(self) -> Any:
+    def to_pandas(self) -> pandas.DataFrame:
         """A ``pandas.DataFrame`` of all columns; class and kind are categories, ``attrs["wsiparse"]`` are the facts.
 
         Raises
@@ -186,18 +206,18 @@ class ObjectFrame:
         OutputError
             If pandas is not installed.
         """
-        pandas = optional("pandas", "A data frame")
+        frames = optional("pandas", "A data frame")
         data = {name: self[name] for name in self.columns if name not in ("class", "kind")}
-        table = pandas.DataFrame(data)
+        table = frames.DataFrame(data)
         kinds = [prompt.kind for prompt in self.prompts]
         codes = self.class_id.astype(np.int16) - 1
         of_kind = np.array([KINDS.index(kind) for kind in kinds], np.int16)[codes]
-        table.insert(1, "class", pandas.Categorical.from_codes(codes, list(self.class_names)))
-        table.insert(2, "kind", pandas.Categorical.from_codes(of_kind, list(KINDS)))
+        table.insert(1, "class", frames.Categorical.from_codes(codes, list(self.class_names)))
+        table.insert(2, "kind", frames.Categorical.from_codes(of_kind, list(KINDS)))
         table.attrs["wsiparse"] = dict(self.facts)
         return table
 
-    def to_geopandas(self) -> Any:
+    def to_geopandas(self) -> geopandas.GeoDataFrame:
         """A ``geopandas.GeoDataFrame``: `to_pandas` with the polygons as geometry, no coordinate reference system.
 
         Raises
@@ -207,8 +227,8 @@ class ObjectFrame:
         OutputError
             If geopandas is not installed.
         """
-        geopandas = optional("geopandas", "A geo data frame")
-        return geopandas.GeoDataFrame(self.to_pandas(), geometry=self.polygons(), crs=None)
+        frames = optional("geopandas", "A geo data frame")
+        return frames.GeoDataFrame(self.to_pandas(), geometry=self.polygons(), crs=None)
 
 
 def id_texts(uuid: NDArray[np.uint8]) -> NDArray[np.bytes_]:
@@ -293,21 +313,56 @@ def _simplified(table: ObjectTable) -> ObjectTable:
 
 def _schema(reader: ObjectsReader, kinds: Sequence[PromptKind]) -> dict[str, int]:
     """Measurement -> decimals, for all objects of these kinds."""
-    found: dict[str, int] = {}
     prompts = {position for kind in kinds for position in reader.prompts.of_kind(kind)}
     judged = any(
         position in prompts and bool(np.isfinite(scores).any())
         for grid in reader.recognition
         for position, scores in zip(grid.positions, grid.scores, strict=True)
     )
-    for kind in kinds:
-        table = reader.table(kind, 0, min(1, reader.count(kind)))
+    samples = {kind: reader.table(kind, 0, min(1, reader.count(kind))) for kind in kinds}
+    return _schema_of(samples, reader.prompts, judged=judged)
+
+
+def _schema_of(samples: Mapping[PromptKind, ObjectTable], prompts: PromptSet, *, judged: bool) -> dict[str, int]:
+    """Measurement -> decimals, from an object of each kind, or an empty table of a kind without any."""
+    found: dict[str, int] = {}
+    for kind, table in samples.items():
         if not len(table):
-            shares = len(reader.prompts.of_kind("cell")) if kind == "cell" else 0
+            shares = len(prompts.of_kind("cell")) if kind == "cell" else 0
             table = ObjectTable(class_share=np.zeros((0, shares), np.float32))
-        numbers = measure(table, reader.prompts, 1.0, judged=judged)
+        numbers = measure(table, prompts, 1.0, judged=judged)
         found |= dict(zip(numbers.names, numbers.decimals.tolist(), strict=True))
     return found
+
+
+def tables_frame(
+    tables: Mapping[PromptKind, ObjectTable],
+    fields: Mapping[PromptKind, Frame],
+    prompts: PromptSet,
+    facts: Mapping[str, Any],
+) -> ObjectFrame:
+    """Objects in memory as one frame, kind after kind: what `read_objects` gives for the same objects on disk.
+
+    Parameters
+    ----------
+    tables : all objects of each kind
+    fields : frame of each kind's coordinates
+    prompts : what class ids mean
+    facts : as `ObjectFrame.facts`
+    """
+    judged = any(bool(np.isfinite(table.recognition).any()) for table in tables.values())
+    schema = _schema_of(
+        {kind: table.take(np.arange(min(1, len(table)))) for kind, table in tables.items()}, prompts, judged=judged
+    )
+    some = [kind for kind, table in tables.items() if len(table)] or list(tables)[:1]
+    return joined(
+        [
+            _frame_of(
+                checked(tables[kind], prompts), fields[kind], prompts, facts, schema, simplify=False, outlines=True
+            )
+            for kind in some
+        ]
+    )
 
 
 def _frame_of(
@@ -422,6 +477,13 @@ def read_objects(
         If there is no objects.zarr, or it is damaged.
     ValueError
         If `kind` is none of the three.
+
+    Examples
+    --------
+    >>> import wsiparse
+    >>> objects = wsiparse.read_objects(next(Path("results/slides").iterdir()), "cell")
+    >>> bool((objects["area_um2"] > 0).all())
+    True
     """
     if kind not in (*KINDS, "both"):
         raise ValueError(f"kind {kind!r} is neither 'cell', 'region' nor 'both'")

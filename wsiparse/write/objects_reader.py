@@ -98,6 +98,13 @@ class ObjectsReader:
     ------
     OutputError
         If it is missing, of another format or version, or a column, a chunk or a recognition grid is missing.
+
+    Examples
+    --------
+    >>> import wsiparse
+    >>> reader = wsiparse.ObjectsReader(next(Path("results/slides").iterdir()) / "objects.zarr")
+    >>> sum(len(table) for table in reader.batches("cell")) == reader.count("cell")
+    True
     """
 
     def __init__(self, path: Path) -> None:
@@ -107,7 +114,7 @@ class ObjectsReader:
         try:
             self._root = zarr.open_group(path, mode="r")
         # zarr reports a missing, empty or garbled zarr.json in several ways, all of them one of these.
-        except (OSError, KeyError, TypeError, ValueError) as error:
+        except (OSError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise OutputError(f"{path}: not an objects.zarr ({error}).") from error
         self.attrs: dict[str, Any] = dict(self._root.attrs)
         if self.attrs.get("format") != FORMAT:
@@ -164,7 +171,7 @@ class ObjectsReader:
             column = f"{GROUPS[kind]}/{name}"
             try:
                 array = self._root[column]
-            except (OSError, KeyError, TypeError, ValueError) as error:
+            except (OSError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
                 raise _damaged(self.path, f"column {column} is missing or unreadable") from error
             length = self._sums[kind].get(name, (-1, ""))[0]
             expected = {"polygon_offsets": rows + 1, "ring_offsets": length, "coords": length}.get(name, rows)

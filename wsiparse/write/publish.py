@@ -100,9 +100,10 @@ def _named_before(folder: Path) -> set[str]:
     """Files that the results in place say are theirs."""
     try:
         names = json.loads((folder / DONE).read_text(encoding="utf-8"))["files"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return set()
-    return {name for name in names if isinstance(name, str) and Path(name).name == name}
+    # they are removed: nothing that leads out of the folder, or to itself
+    return {name for name in names if isinstance(name, str) and Path(name).name == name and name not in ("", "..")}
 
 
 def _move(source: Path, target: Path, aside: Path) -> None:

@@ -198,8 +198,9 @@ def features(
         properties: dict[str, Any] = {
             "objectType": object_type,
             "classification": {"name": prompt.class_name, "color": list(prompt.rgb)},
-            "metadata": metadata,
         }
+        if metadata:
+            properties["metadata"] = metadata
         if locked:
             properties["isLocked"] = True
         if decimals:

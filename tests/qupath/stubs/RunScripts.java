@@ -106,7 +106,9 @@ public class RunScripts {
             PathClass.forgetAll();
             QP.project = null;
             QP.hierarchyUpdates = 0;
-            GsonTools.readsMetadata = !scenario.has("drops_metadata");
+            GsonTools.logged = 0;
+            PathObject.detectionsKeepMetadata = !scenario.has("detections_keep_no_metadata");
+            PathObject.annotationsKeepMetadata = !scenario.has("annotations_keep_no_metadata");
             for (JsonElement image : scenario.getAsJsonArray("images"))
                 entries.add(new Entry(image.getAsJsonObject(), entries.size()));
             if (scenario.has("project"))
@@ -180,6 +182,7 @@ public class RunScripts {
             state.add("classes", names);
             state.addProperty("synchronised", synchronised);
             state.addProperty("hierarchy_updates", QP.hierarchyUpdates);
+            state.addProperty("logged", GsonTools.logged);
             return state;
         }
 
@@ -248,7 +251,7 @@ public class RunScripts {
             if (fields.has("name"))
                 object.setName(fields.get("name").getAsString());
             if (fields.has("metadata"))
-                fields.getAsJsonObject("metadata").entrySet().forEach(e -> object.getMetadata().put(e.getKey(), e.getValue().getAsString()));
+                fields.getAsJsonObject("metadata").entrySet().forEach(e -> object.restoreMetadata(e.getKey(), e.getValue().getAsString()));
             return object;
         }
 

@@ -26,8 +26,8 @@ import qupath.lib.roi.interfaces.ROI;
 
 /** Reads features, and refuses with unchecked exceptions what QuPath's reader refuses. */
 public class GsonTools {
-    /** Some versions of QuPath read the metadata of annotations and detections, others leave it out. */
-    public static boolean readsMetadata = true;
+    /** Exceptions that the reader wrote to the log before it went on. */
+    public static int logged;
 
     private static final GeometryFactory FACTORY = new GeometryFactory();
 
@@ -55,9 +55,13 @@ public class GsonTools {
             if (properties.has("measurements"))
                 for (Map.Entry<String, JsonElement> entry : properties.getAsJsonObject("measurements").entrySet())
                     object.getMeasurementList().put(entry.getKey(), entry.getValue().getAsDouble());
-            if (readsMetadata && properties.has("metadata"))
-                for (Map.Entry<String, JsonElement> entry : properties.getAsJsonObject("metadata").entrySet())
-                    object.getMetadata().put(entry.getKey(), entry.getValue().getAsString());
+            if (properties.has("metadata"))
+                try {
+                    for (Map.Entry<String, JsonElement> entry : properties.getAsJsonObject("metadata").entrySet())
+                        object.getMetadata().put(entry.getKey(), entry.getValue().getAsString());
+                } catch (UnsupportedOperationException error) {
+                    logged++;
+                }
             return object;
         }
     }

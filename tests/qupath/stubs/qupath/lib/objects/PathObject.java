@@ -1,5 +1,6 @@
 package qupath.lib.objects;
 
+import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.UUID;
@@ -9,6 +10,12 @@ import qupath.lib.roi.interfaces.ROI;
 
 /** Anything on an image. */
 public abstract class PathObject {
+    /** QuPath 0.5 keeps no metadata of detections, tiles included; 0.6 and later do. */
+    public static boolean detectionsKeepMetadata = true;
+
+    /** In no version that is known; whoever relies on annotations to keep metadata would not notice. */
+    public static boolean annotationsKeepMetadata = true;
+
     private UUID id = UUID.randomUUID();
     private final ROI roi;
     private PathClass pathClass;
@@ -80,6 +87,12 @@ public abstract class PathObject {
     }
 
     public Map<String, String> getMetadata() {
-        return metadata;
+        boolean kept = isDetection() ? detectionsKeepMetadata : annotationsKeepMetadata;
+        return kept ? metadata : Collections.unmodifiableMap(metadata);
+    }
+
+    /** For tests: what an image was saved with. */
+    public void restoreMetadata(String key, String value) {
+        metadata.put(key, value);
     }
 }

@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import shapely
+from numpy.typing import NDArray
+from PIL import Image
+
+import wsiparse
+from wsiparse.slides import MemorySlide
+from wsiparse.slides.synthetic import paint_he, write_svs
+
+MPP = 0.5
+
+
+@pytest.fixture(scope="module")
+def image() -> NDArray[np.uint8]:
+    return paint_he(320, 256, seed=7).image
+
+
+def found(image: Any, mpp: Any = MPP, prompts: Any = ("nuclei",), **settings: Any) -> wsiparse.Analysis:
+    return wsiparse.recognise(image, mpp, prompts, **{"engine": "classical", **settings})
+
+
+def test_objects_lie_where_the_image_has_them_in_its_own_pixels(image: NDArray[np.uint8]) -> None:
+    truth = paint_he(320, 256, seed=7).labels
+    polygons = found(image).polygons()
+    assert len(polygons) > 20
+    assert shapely.is_valid(polygons).all()
+    on_nuclei = [truth[int(p.y), int(p.x)] > 0 for p in shapely.point_on_surface(polygons)]
+    assert np.mean(on_nuclei) > 0.95
+    # the same at another scale of the engine: coordinates stay those of the image
+    larger = np.repeat(np.repeat(image, 2, axis=0), 2, axis=1)
+    doubled = found(larger, MPP / 2).polygons()
+    assert len(doubled) == len(polygons)
+    assert sorted(shapely.area(doubled)) == pytest.approx(sorted(4 * shapely.area(polygons)))
+
+
+@pytest.mark.parametrize(
+    "kind", ["fortran", "view", "rgba", "pillow", "pillow rgba", "palette", "png", "text", "slide"]
+)
+def test_every_form_of_the_same_image_gives_the_same_objects(
+    image: NDArray[np.uint8], tmp_path: Path, kind: str
+) -> None:
+    opaque = np.dstack([image, np.full(image.shape[:2], 255, np.uint8)])
+    Image.fromarray(image).save(tmp_path / "a.png")
+    few = Image.fromarray(image).quantize(64)
+    forms: dict[str, Callable[[], Any]] = {
+        "fortran": lambda: np.asfortranarray(image),
+        "view": lambda: np.repeat(image, 2, axis=1)[:, ::2],
+        "rgba": lambda: opaque,
+        "pillow": lambda: Image.fromarray(image),
+        "pillow rgba": lambda: Image.fromarray(opaque),
+        "palette": lambda: few,
+        "png": lambda: tmp_path / "a.png",
+        "text": lambda: str(tmp_path / "a.png"),
+        "slide": lambda: MemorySlide(image, MPP),
+    }
+    expected = found(np.asarray(few.convert("RGB")) if kind == "palette" else image)
+    got = found(forms[kind](), None if kind == "slide" else MPP)
+    assert np.array_equal(got.cells.coords, expected.cells.coords)
+
+
+def test_grey_is_taken_as_three_equal_channels(image: NDArray[np.uint8]) -> None:
+    grey = image.mean(axis=2).astype(np.uint8)
+    assert np.array_equal(found(grey).cells.coords, found(np.dstack([grey] * 3)).cells.coords)
+
+
+def test_the_whole_image_counts_as_tissue(image: NDArray[np.uint8]) -> None:
+    nothing = found(np.full((100, 80, 3), 240, np.uint8))
+    assert nothing.prepared.area_mm2 == pytest.approx(100 * 80 * MPP**2 / 1e6)
+    assert (len(nothing.cells), len(nothing.to_pandas()), len(nothing.polygons())) == (0, 0, 0)
+    assert wsiparse.analyse(image, wsiparse.RunConfig(engine="classical"), mpp=MPP).prepared.area_mm2 < 0.02048
+
+
+def test_both_axes_of_a_pixel_count(image: NDArray[np.uint8]) -> None:
+    wide = np.repeat(image, 2, axis=1)
+    got = found(wide, (MPP / 2, MPP))
+    assert len(got.cells) == len(found(image).cells)
+    assert got.to_pandas()["area_um2"].to_list() == pytest.approx(found(image).to_pandas()["area_um2"].to_list())
+
+
+def test_the_table_in_memory_is_that_of_the_results(
+    tmp_path: Path, wsiparse: Callable[..., Any], image: NDArray[np.uint8]
+) -> None:
+    import wsiparse as package
+
+    write_svs(tmp_path / "a.svs", image)
+    assert wsiparse("run", tmp_path / "a.svs", "-o", tmp_path / "r", "--engine", "classical").code == 0
+    stored = package.read_objects(next((tmp_path / "r" / "slides").iterdir()))
+    settings = package.RunConfig(engine="classical")
+    with package.open_slide(tmp_path / "a.svs") as slide:
+        for got in (package.analyse(slide, settings), package.analyse(tmp_path / "a.svs", settings)):
+            assert len(got.cells) > 20
+            assert got.to_pandas().equals(stored.to_pandas())
+            assert got.objects().facts == stored.facts
+            assert shapely.equals_exact(got.polygons(), stored.polygons()).all()
+            assert got.to_geopandas().geometry.area.sum() == pytest.approx(shapely.area(stored.polygons()).sum())
+
+
+def test_prompts_are_words_or_more(image: NDArray[np.uint8]) -> None:
+    forms = ["nuclei", ["nuclei"], ({"text": "nuclei"},), [wsiparse.Prompt("nuclei", "Nuclei", "#e69f00")]]
+    asked = [found(image, prompts=prompts).prepared.prompts for prompts in forms]
+    assert all(prompts == asked[0] for prompts in asked)
+    assert [p.class_name for p in found(image, prompts=()).prepared.prompts] == ["Inflammatory", "Other nuclei"]
+    config = wsiparse.RunConfig(engine="classical", prompts=["inflammatory cells"])
+    assert wsiparse.analyse(image, config, mpp=MPP).prepared.prompts[0].text == "inflammatory cells"
+    assert wsiparse.analyse(image, config, mpp=MPP, prompts="nuclei").prepared.prompts[0].text == "nuclei"
+
+
+BLANK = np.full((64, 64, 3), 240, np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"mpp": None}, "mpp: um per px of the image are needed"),
+        ({"mpp": 0}, "mpp: um per px between"),
+        ({"mpp": -0.5}, "mpp: um per px between"),
+        ({"mpp": float("nan")}, "mpp: um per px between"),
+        ({"mpp": 40}, "mpp: um per px between"),
+        ({"mpp": True}, "mpp: um per px between"),
+        ({"mpp": "0.5"}, "mpp: um per px between"),
+        ({"mpp": (0.5, 0.5, 0.5)}, "mpp: um per px between"),
+        ({"image": BLANK / 255}, r"image: 8-bit values .* got float64"),
+        ({"image": BLANK.astype(np.uint16)}, r"image: 8-bit values .* got uint16"),
+        ({"image": BLANK.transpose(2, 0, 1)}, r"image: \(height, width, 3\) is needed, got \(3, 64, 64\); channels"),
+        ({"image": BLANK[:, :, :2]}, r"image: \(height, width, 3\) is needed, got \(64, 64, 2\)"),
+        ({"image": BLANK[None]}, r"image: \(height, width, 3\) is needed, got \(1, 64, 64, 3\)"),
+        ({"image": BLANK[:0]}, "image: it has no pixel"),
+        ({"image": np.uint8(3)}, "image: an array"),
+        ({"image": None}, "image: an array"),
+        ({"image": Image.new("I;16", (8, 8))}, "image: a Pillow image of mode"),
+        ({"image": MemorySlide(BLANK, MPP)}, "mpp: an open slide has its own"),
+        ({"engine": "neural"}, "engine: Input should be 'auto'.* got 'neural'"),
+        ({"prompts": 3}, "prompts: .* got 3"),
+        ({"prompts": [3]}, r"prompts\.0: .* got 3"),
+        ({"prompts": [{"text": "nuclei", "color": "#fff"}]}, r"prompts\.0\.color: "),
+        ({"workers": 0}, "workers: .* got 0"),
+        ({"workers": 1.5}, "workers: .* got 1.5"),
+    ],
+)
+def test_a_wrong_argument_is_a_value_error_that_names_it(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=f"^{said}") as raised:
+        found(**{"image": BLANK, **given})
+    assert "\n" not in str(raised.value)
+    assert "--" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"prompts": ["tumour"]}, r'use engine="biomedparse"\.$'),
+        ({"prompts": ["nuclei", "nuclei"]}, r"given twice: nuclei\. Correct the prompt\.$"),
+        ({"device": "cuda"}, r'Use device="cpu"\.$'),
+        ({"image": "no_mpp.png", "mpp": None}, r"Pass mpp=0\.25 "),
+        ({"image": "nothing.png"}, "no such file"),
+        ({"engine": "biomedparse", "weights": "nowhere.pt"}, "the argument weights"),
+    ],
+)
+def test_remedies_are_python(given: dict[str, Any], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = dict(given)
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(BLANK).save("no_mpp.png")
+    image, mpp, prompts = (given.pop(k, v) for k, v in {"image": BLANK, "mpp": MPP, "prompts": ["nuclei"]}.items())
+    config = wsiparse.RunConfig(**{"engine": "classical", **given})
+    with pytest.raises(wsiparse.WsiparseError, match=said) as raised:
+        wsiparse.analyse(image, config, mpp=mpp, prompts=prompts)
+    assert "--" not in str(raised.value)
+
+
+def test_config_is_a_run_config() -> None:
+    with pytest.raises(ValueError, match=r"^config: a RunConfig is needed, got dict"):
+        wsiparse.analyse(BLANK, {"engine": "classical"}, mpp=MPP)  # type: ignore[arg-type]
+
+
+def test_what_is_shown_of_an_object_is_one_short_line(image: NDArray[np.uint8]) -> None:
+    got = found(image)
+    for thing in (got, got.cells, got.objects(), got.prepared.prompts, wsiparse.RunConfig(prompts=["nuclei"])):
+        assert repr(thing).startswith(type(thing).__name__ + "(")
+        assert len(repr(thing)) < 120
+        assert "\n" not in repr(thing)
+    assert repr(got) == f"Analysis({len(got.cells)} cells, 0 regions on 0.0205 mm2; classical, not BiomedParse)"
