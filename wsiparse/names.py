@@ -14,10 +14,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 from typing import Final
 
-__all__ = ["folded", "path_parts", "same_text", "unique_names"]
+__all__ = ["folded", "missing", "path_parts", "same_text", "some_of", "unique_names"]
 
 #: Characters without width that tables carry along unseen.
 _UNSEEN: Final = dict.fromkeys(map(ord, "\ufeff\u200b\u200e\u200f\u2060"))
+
+#: What tables say where they know nothing; R, pandas and spreadsheets write the first ones by themselves.
+_MISSING: Final = frozenset((
+    "", "na", "n/a", "#n/a", "n.a.", "n.a", "<na>", "nan", "null", "nil", "unknown", "unk", "missing", "not available",
+    "not applicable", "not known", "not reported", "?", "??", ".", "..", "-", "--", "---", "\N{EN DASH}", "\N{EM DASH}",
+    "\N{HORIZONTAL ELLIPSIS}", "#value!", "#ref!", "tbd",
+))  # fmt: skip
 
 
 def same_text(text: str) -> str:
@@ -36,6 +43,25 @@ def folded(text: str) -> str:
     True
     """
     return unicodedata.normalize("NFC", same_text(text).casefold())
+
+
+def missing(text: str) -> bool:
+    """Whether a cell of a table says that nothing is known.
+
+    >>> [missing(text) for text in ("NA", " n/a", "Unknown", "-", "", "0", "none", "naive")]
+    [True, True, True, True, True, False, False, False]
+    """
+    return folded(text) in _MISSING
+
+
+def some_of(texts: Sequence[str], most: int) -> str:
+    """The first of many texts, and how many more there are.
+
+    >>> some_of(["a", "b", "c"], 2), some_of(["a"], 2)
+    ('a, b and 1 more', 'a')
+    """
+    rest = len(texts) - most
+    return ", ".join(texts[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def path_parts(text: str) -> tuple[str, ...]:

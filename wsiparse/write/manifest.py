@@ -56,9 +56,9 @@ def full_name(slide: Path | str) -> str:
     return os.path.abspath(slide)  # noqa: PTH100  (no symlink is followed: two names are two slides)
 
 
-def file_name(slide: Path | str) -> str:
+def file_name(slide: PurePath | str) -> str:
     """The last part of a slide's path or address."""
-    return slide.name if isinstance(slide, Path) else PurePosixPath(unquote(urlsplit(slide).path)).name
+    return slide.name if isinstance(slide, PurePath) else PurePosixPath(unquote(urlsplit(slide).path)).name
 
 
 def slide_folder(results: Path, slide: Path | str) -> Path:
