@@ -7,9 +7,12 @@ for whoever reads the sheet later and mean nothing here. A cell without text is 
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import os
+import re
+import string
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +31,11 @@ __all__ = ["SHEET_EXTENSIONS", "Listed", "find_listed", "read_sheet", "table_lin
 SHEET_EXTENSIONS: Final = (".csv", ".tsv")
 
 _DELIMITERS: Final = (",", ";", "\t")
+_UTF16: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+#: What is cut off the ends of a cell: blanks, and marks without width that copied text carries along.
+_BLANKS: Final = f"{string.whitespace}\u00a0\u2007\u202f\ufeff\u200b\u200e\u200f"
+#: First bytes of .xlsx and .xls files.
+_WORKBOOKS: Final = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,25 +154,29 @@ def read_sheet(path: Path) -> list[tuple[int, Listed]]:
 def table_lines(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Line numbers, counted from 1, and stripped cells of a text table's rows that are not empty, header included.
 
-    Comma, semicolon and tab are told apart by the header; cells may be quoted. UTF-8, a byte order mark is skipped.
+    Comma, semicolon and tab are told apart by the header, or by a line ``sep=;`` before it, as Excel writes it; cells
+    may be quoted. UTF-8, or UTF-16 with a byte order mark.
 
     Raises
     ------
     SlideNotFoundError
         If there is no such file or it cannot be read.
     ConfigError
-        If it is not UTF-8, or quotes do not match.
+        If it is a workbook, in another encoding, or quotes do not match.
     """
     text = _text(path)
-    delimiter = _delimiter(text.lstrip("\r\n").partition("\n")[0])
-    return _lines(path, text, delimiter)
+    told = re.match(r"sep=(.)\r?\n", text, re.IGNORECASE)
+    delimiter = told[1] if told else _delimiter(text.lstrip("\r\n").partition("\n")[0])
+    return _lines(path, text, delimiter, begin=1 if told else 0)
 
 
 def _text(path: Path) -> str:
     check_file(path)
     try:
         raw = path.read_bytes()
-        return raw.decode("utf-8-sig")
+        if raw.startswith(_WORKBOOKS):
+            raise ConfigError(f"{path}: is an Excel workbook. Save the table as 'CSV UTF-8' and give that.")
+        return raw.decode("utf-16" if raw.startswith(_UTF16) else "utf-8-sig")
     except OSError as error:
         raise SlideNotFoundError(f"{path}: cannot be read ({error}). Check the drive.") from error
     except UnicodeDecodeError as error:
@@ -178,18 +190,18 @@ def _delimiter(header: str) -> str:
     return max(_DELIMITERS, key=plain.count)
 
 
-def _lines(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Line numbers and stripped cells of the rows that are not empty."""
+def _lines(path: Path, text: str, delimiter: str, begin: int) -> Iterator[tuple[int, list[str]]]:
+    """Line numbers and stripped cells of the rows that are not empty, from line `begin` on, counted from 0."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     while True:
         line = reader.line_num + 1
         try:
-            cells = [cell.strip() for cell in next(reader)]
+            cells = [cell.strip(_BLANKS) for cell in next(reader)]
         except StopIteration:
             return
         except csv.Error as error:
             raise ConfigError(f"{path}, line {line}: not a table ({error}). Check the quotes.") from error
-        if any(cells):
+        if any(cells) and line > begin:
             yield line, cells
 
 
