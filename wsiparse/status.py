@@ -111,16 +111,11 @@ def _named(statuses: list[SlideStatus]) -> list[SlideStatus]:
     """The same with their names: the file's stem, with folders or ending where others are called so too."""
     paths = [_text(s.slide) if s.slide != s.folder else "" for s in statuses]
     labels = [
-        PurePosixPath(file_name(path if is_url(path) else PurePosixPath(path))).stem if path else _label(s.folder)
+        s.name or PurePosixPath(file_name(path if is_url(path) else PurePosixPath(path))).stem or s.folder
         for s, path in zip(statuses, paths, strict=True)
     ]
     names = unique_names(paths, labels, [s.folder for s in statuses])
     return [replace(status, name=name) for status, name in zip(statuses, names, strict=True)]
-
-
-def _label(folder: str) -> str:
-    """The slide's name in that of its folder."""
-    return folder.rpartition("__")[0] or folder
 
 
 def _text(path: str) -> str:
@@ -131,8 +126,8 @@ def _text(path: str) -> str:
 def _status(name: str, entry: Entry | None, folder: Path | None) -> SlideStatus:
     slide = (shown_url(entry.path) if is_url(entry.path) else entry.path) if entry is not None else name
 
-    def say(state: State, detail: str) -> SlideStatus:
-        return SlideStatus(slide, name, state, detail)
+    def say(state: State, detail: str, called: str = "") -> SlideStatus:
+        return SlideStatus(slide, name, state, detail, called)
 
     alive = entry is not None and entry.alive
     begun = unfinished_slide(folder) if folder is not None else None
@@ -158,9 +153,9 @@ def _finished(record: dict[str, Any], say: Any) -> SlideStatus:
     n = sum(count["n"] for count in summary["counts"])
     detail = f"{n} objects on {summary['analysed_mm2']:.3f} mm2"
     found: SlideStatus = (
-        say("partly done", f"{detail}, {lost} unreadable tiles; `--retry-failed` tries them again")
+        say("partly done", f"{detail}, {lost} unreadable tiles; `--retry-failed` tries them again", summary["slide"])
         if lost
-        else say("done", detail)
+        else say("done", detail, summary["slide"])
     )
     return found
 

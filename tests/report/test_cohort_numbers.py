@@ -11,15 +11,12 @@ from typing import Any
 import numpy as np
 import pandas
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from scipy import stats
 
 from tests.report.slides_made import Content, write_slide
 from tests.report.test_slide_report import Page, square
 from wsiparse.cohort_report import read_metadata, write_cohort_report
 from wsiparse.errors import ConfigError, OutputError, SlideNotFoundError, UnsupportedSlideError
-from wsiparse.report.cohort import CohortSlide, Metadata, joined_metadata
 
 
 @pytest.fixture(scope="module")
@@ -124,16 +121,19 @@ def test_metadata_of_any_spreadsheet_is_read(delimiter: str, tmp_path: Path) -> 
     path.write_text(out.getvalue(), encoding="utf-8")
     got = read_metadata(path)
     assert (got.patient, got.group, got.columns) == ("Case_ID", "arm", ("Case_ID", "arm", "x"))
-    assert got.rows == (("a b.svs", {"Case_ID": "7", "arm": "A", "x": 'with "quotes"\nand lines'}),)
+    assert [(row.line, row.slide, row.values) for row in got.rows] == [
+        (2, "a b.svs", {"Case_ID": "7", "arm": "A", "x": 'with "quotes"\nand lines'})
+    ]
+    assert got.notices == ("m.csv: 1 row(s) name no slide, the first in line 4",)
 
 
 @pytest.mark.parametrize(
     ("text", "options", "words"),
     [
-        ("name,group\na,b\n", {}, "no column 'slide'"),
+        ("who,group\na,b\n", {}, "no column 'slide'"),
         ("", {}, "is empty"),
         ("\n", {}, "no column 'slide' .found nothing"),
-        ("slide,group\na,b\n", {"patient": "who"}, "no column 'who'. Its columns are group"),
+        ("slide,group\na,b\n", {"patient": "whom"}, "no column 'whom'. Its columns are group"),
         ("slide,group\na,b\n", {"group": "arm"}, "no column 'arm'"),
     ],
 )
@@ -159,21 +159,4 @@ def test_the_table_of_a_run_is_metadata_too(tmp_path: Path) -> None:
     (tmp_path / "m.csv").write_text("slide,mpp,roi,patient\na.svs,0.25,a.geojson,P1\n", encoding="utf-8")
     got = read_metadata(tmp_path / "m.csv")
     assert got.columns == ("patient",)
-    assert got.rows == (("a.svs", {"patient": "P1"}),)
-
-
-NAMES = st.text("ab.", min_size=1, max_size=4).filter(lambda t: t.strip("."))
-
-
-@given(st.lists(NAMES, max_size=6, unique=True), st.lists(NAMES, max_size=6))
-def test_every_row_and_slide_is_joined_or_told(paths: list[str], rows: list[str]) -> None:
-    slides = [CohortSlide(f"/d/{p}", Path(p).stem, p, None, "done", "", None) for p in paths]
-    metadata = Metadata("m.csv", ("i",), tuple((text, {"i": str(i)}) for i, text in enumerate(rows)), None, None)
-    values, unmatched = joined_metadata(slides, metadata)
-    assert len(values) == len(slides)
-    used = {int(own["i"]) for own in values if own}
-    assert sorted(unmatched) == sorted(text for i, text in enumerate(rows) if i not in used)
-    for slide, own in zip(slides, values, strict=True):
-        exact = [i for i, text in enumerate(rows) if text == Path(slide.path).name]
-        if exact:
-            assert own["i"] == str(exact[0]), "the file's own name goes before its stem"
+    assert [(row.slide, row.values) for row in got.rows] == [("a.svs", {"patient": "P1"})]

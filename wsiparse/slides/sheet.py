@@ -12,7 +12,6 @@ import csv
 import io
 import os
 import re
-import string
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,8 +31,8 @@ SHEET_EXTENSIONS: Final = (".csv", ".tsv")
 
 _DELIMITERS: Final = (",", ";", "\t")
 _UTF16: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-#: What is cut off the ends of a cell: blanks, and marks without width that copied text carries along.
-_BLANKS: Final = f"{string.whitespace}\u00a0\u2007\u202f\ufeff\u200b\u200e\u200f"
+#: Marks without width that copied text carries along.
+_MARKS: Final = "\ufeff\u200b\u200e\u200f"
 #: First bytes of .xlsx and .xls files.
 _WORKBOOKS: Final = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
 
@@ -196,7 +195,7 @@ def _lines(path: Path, text: str, delimiter: str, begin: int) -> Iterator[tuple[
     while True:
         line = reader.line_num + 1
         try:
-            cells = [cell.strip(_BLANKS) for cell in next(reader)]
+            cells = [cell.strip().strip(_MARKS).strip() for cell in next(reader)]
         except StopIteration:
             return
         except csv.Error as error:
