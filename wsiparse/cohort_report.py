@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
 from wsiparse.errors import ConfigError
 from wsiparse.metadata import keep_metadata, kept_metadata, read_metadata
+from wsiparse.names import some_of
 from wsiparse.report.cohort import CohortSlide, SlideMetadata, cohort_numbers, joined_metadata
 from wsiparse.report.joining import Metadata
 from wsiparse.report.jsonable import jsonable
@@ -25,6 +26,7 @@ __all__ = [
     "SUMMARY",
     "cohort_slides",
     "joined_slides",
+    "kept_lines",
     "read_metadata",
     "write_cohort_report",
 ]
@@ -115,3 +117,18 @@ def write_cohort_report(results: Path, metadata: Metadata | None = None) -> dict
     cohort["notices"] += told
     write_text(results / COHORT_PAGE, cohort_page(cohort, {}))
     return cohort
+
+
+def kept_lines(cohort: Mapping[str, Any] | None) -> list[str]:
+    """What is told at the end of a run or a merge about the table that was joined once more, and about the slides."""
+    if cohort is None:
+        return []
+    lines, table = list(cohort["notices"]), cohort["metadata"]
+    if table is not None:
+        without = table["unmatched_slides"]
+        missing = f"; no row for {len(without)} slide(s): {some_of(without, 5)}" if without else ""
+        lines.append(
+            f"summary.csv has the columns of {table['file']} again, as `wsiparse report --metadata` gave it{missing}"
+        )
+        lines += table["notices"]
+    return lines

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from wsiparse.cli.options import slide_options
+from wsiparse.cli.options import say_notice, slide_options
 from wsiparse.errors import WsiparseError
 
 __all__ = ["command"]
@@ -34,7 +34,7 @@ def command(
     from wsiparse.slides import find_listed
     from wsiparse.slides.staging import Stager
 
-    listed = find_listed(slides, recursive=recursive, extensions=ext or None)
+    listed = find_listed(slides, recursive=recursive, extensions=ext or None, say=say_notice)
     facts, failed = [], 0
     with Stager(None, [one.slide for one in listed]) as stager:
         for k, one in enumerate(listed):

@@ -12,13 +12,13 @@ import csv
 import io
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from wsiparse.errors import ConfigError, MissingMppError, SlideNotFoundError
-from wsiparse.slides.discover import find_slides
+from wsiparse.slides.discover import find_slides, identity
 from wsiparse.slides.files import check_file, expanded
 from wsiparse.slides.metadata import MAX_MPP, MIN_MPP, checked_mpp
 from wsiparse.slides.multiscales import is_zarr_folder
@@ -59,7 +59,11 @@ class Listed:
 
 
 def find_listed(
-    given: Iterable[str | Path], *, recursive: bool = False, extensions: Sequence[str] | None = None
+    given: Iterable[str | Path],
+    *,
+    recursive: bool = False,
+    extensions: Sequence[str] | None = None,
+    say: Callable[[str], object] | None = None,
 ) -> list[Listed]:
     """All slides that the arguments of a command name, each once.
 
@@ -69,7 +73,7 @@ def find_listed(
     Parameters
     ----------
     given : files, folders, patterns, addresses, sheets
-    recursive, extensions : see `find_slides`
+    recursive, extensions, say : see `find_slides`
 
     Raises
     ------
@@ -83,18 +87,19 @@ def find_listed(
     addresses = [text for text in given if isinstance(text, str) and is_url(text)]
     local = [text for text in given if not is_url(text) and not _is_sheet(text)]
     rows: dict[str, tuple[Listed, str]] = {}
+    seen: dict[str, str] = {}
     for sheet in sheets.values():
         for line, row in read_sheet(sheet):
             place = f"{sheet}, line {line}"
-            earlier = rows.setdefault(_identity(row.slide), (row, place))
+            earlier = rows.setdefault(_identity(row.slide, seen), (row, place))
             if earlier[1] != place:
                 raise ConfigError(
                     f"{place}: {_flat(row.shown)} is listed a second time, first in {earlier[1]}. Keep one of the "
                     "two rows."
                 )
-    found = find_slides(local, recursive=recursive, extensions=extensions) if local else []
+    found = find_slides(local, recursive=recursive, extensions=extensions, say=say) if local else []
     return [
-        *(Listed(path) for path in found if _identity(path) not in rows),
+        *(Listed(path) for path in found if _identity(path, seen) not in rows),
         *(row for row, _ in rows.values()),
         *(Listed(url) for url in dict.fromkeys(addresses) if url not in rows),
     ]
@@ -107,8 +112,8 @@ def _is_sheet(given: str | Path) -> bool:
     return os.path.exists(path) and not os.path.isdir(path)  # noqa: PTH110, PTH112  (False where pathlib raises)
 
 
-def _identity(slide: Path | str) -> str:
-    return slide if isinstance(slide, str) else os.path.realpath(slide)
+def _identity(slide: Path | str, seen: dict[str, str]) -> str:
+    return slide if isinstance(slide, str) else identity(slide, seen)
 
 
 def read_sheet(path: Path) -> list[tuple[int, Listed]]:
@@ -135,10 +140,11 @@ def read_sheet(path: Path) -> list[tuple[int, Listed]]:
     head_line, head = next(lines, (1, []))
     columns = _columns(path, head_line, head)
     rows: list[tuple[int, Listed]] = []
-    seen: dict[str, int] = {}
+    first_in: dict[str, int] = {}
+    seen: dict[str, str] = {}
     for line, cells in lines:
         row = _row(path, line, cells, columns, len(head))
-        first = seen.setdefault(_identity(row.slide), line)
+        first = first_in.setdefault(_identity(row.slide, seen), line)
         if first != line:
             raise ConfigError(
                 f"{path}, line {line}: {_flat(row.shown)} is listed a second time, first in line {first}. Keep one "
