@@ -192,6 +192,16 @@ def test_columns_that_are_called_as_ours_get_another_name(results: Path, tmp_pat
     assert [(row["n"], row["metadata_n"]) for row in rows] == [("80", "99")]
 
 
+def test_numbers_of_a_table_stay_numbers_and_formulas_do_not_run(results: Path, tmp_path: Path) -> None:
+    lines = ["slide;dose;note", 'slide 03;-0,5;"=cmd|x!A1"', "slide 04;+1e3;-1+1", 'slide 05;007;"a;b ""c""\nd"']
+    write_cohort_report(results, read(tmp_path, "\n".join(lines)))
+    with (results / "summary.csv").open(newline="", encoding="utf-8") as file:
+        rows = {row["slide"]: (row["dose"], row["note"]) for row in csv.DictReader(file)}
+    assert rows["slide 03"] == ("-0,5", "'=cmd|x!A1")
+    assert rows["slide 04"] == ("+1e3", "'-1+1")
+    assert rows["slide 05"] == ("007", 'a;b "c"\nd')
+
+
 def comparison(results: Path, folder: Path, text: str) -> tuple[dict[str, Any], dict[str, Any]]:
     cohort = write_cohort_report(results, read(folder, text))
     assert cohort is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -69,6 +70,8 @@ COLUMNS: Final = (
 )  # fmt: skip
 #: Columns that only a table over several slides has, between the above and those of metadata.
 OVER_ALL: Final = ("path",)
+
+_NUMBER: Final = re.compile(r"[+-]?\d+([.,]\d+)?([eE][+-]?\d+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +238,12 @@ def rows_csv(slides: Iterable[CsvSlide], extra: Sequence[str] = ()) -> str:
     extra : names of further columns
     """
     header = (*COLUMNS, *OVER_ALL, *map(safe_cell, extra))
-    return _csv(slides, header, lambda s: (s.path, *(s.values.get(name, "") for name in extra)))
+    return _csv(slides, header, lambda s: (safe_cell(s.path), *(_written(s.values.get(name, "")) for name in extra)))
+
+
+def _written(text: str) -> str:
+    """A value of a table as it was; a number stays one, whatever its sign and decimal mark, and runs nothing."""
+    return text if _NUMBER.fullmatch(text) else safe_cell(text)
 
 
 def _csv(slides: Iterable[CsvSlide], header: Sequence[str], more: Callable[[CsvSlide], Sequence[str]]) -> str:
@@ -246,7 +254,7 @@ def _csv(slides: Iterable[CsvSlide], header: Sequence[str], more: Callable[[CsvS
         numbers, area = slide.numbers, slide.numbers["area"]
         excluded = area["tissue_mm2"] - area["analysed_mm2"]
         facts = [f"{v:.6f}" for v in (area["analysed_mm2"], max(excluded, 0.0), area["unreadable_mm2"])]
-        ends = [*facts, *map(safe_cell, (numbers["engine"], slide.id, *more(slide)))]
+        ends = [*facts, safe_cell(numbers["engine"]), safe_cell(slide.id), *more(slide)]
         for row in numbers["rows"]:
             writer.writerow([safe_cell(slide.name), *(_cell(row[n], d) for n, d in _CSV), *ends])
     return out.getvalue()
