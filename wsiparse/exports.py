@@ -153,4 +153,4 @@ def _write_report(site: Site, reader: ObjectsReader, unreadable: Sequence[tuple[
     squares = tuple(PicturedSquare(box, name) for name, box in named.items() if name in images)
     basis = replace(basis, squares=squares)
     write_basis(site.desk / BASIS, basis, ground.overview, images)
-    write_slide_report(site.desk, replace(loaded, basis=basis), images)
+    write_slide_report(site.desk, site.folder.name, replace(loaded, basis=basis), images)

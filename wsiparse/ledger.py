@@ -12,7 +12,7 @@ import platform
 import secrets
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +23,7 @@ from wsiparse.machine import process_is_alive
 from wsiparse.version import own_version
 from wsiparse.write.manifest import full_name, slide_folder, write_text
 
-__all__ = ["Entry", "Ledger", "read_entries"]
+__all__ = ["Entry", "Ledger", "check_folders", "read_entries"]
 
 #: Seconds between writes while outcomes come: a failed slide is told soon, and many small slides cost little.
 _EVERY_S: Final = 5.0
@@ -81,6 +81,32 @@ class Ledger:
         self._written = time.monotonic()
 
 
+def check_folders(results: Path, paths: Sequence[Path | str]) -> dict[Path | str, str]:
+    """Slides whose results folder is another slide's, with the reason, one line.
+
+    Folders are named by the file's stem and 32 bits of a hash of its path: among 10,000 slides of one stem two share a
+    folder once in a hundred times. One must not replace the other then.
+
+    Parameters
+    ----------
+    paths : slides of a run, before any is begun
+    """
+    owner: dict[str, str] = {}
+    for _, _, slides in _records(results):
+        for slide in slides:
+            owner.setdefault(slide["folder"], slide["path"])
+    found = {}
+    for path in paths:
+        folder = slide_folder(results, path).name
+        first = owner.setdefault(folder, full_name(path))
+        if first != full_name(path):
+            found[path] = (
+                f"{full_name(path)}: its results folder would be {folder}, which is that of {first}. Rename one of the "
+                "two, or give another -o."
+            )
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """A slide as the newest run that knows it tells.
@@ -104,18 +130,25 @@ class Entry:
 def read_entries(results: Path) -> list[Entry]:
     """Every slide that any run of a results folder knows, by path; a later word wins, "waiting" only of a live run."""
     found: dict[str, Entry] = {}
+    for state, owner, slides in _records(results):
+        alive = state == "running" and not (owner[0] == socket.gethostname() and not process_is_alive(owner[1]))
+        for slide in slides:
+            entry = Entry(slide["path"], slide["folder"], slide["status"], slide.get("error", ""), alive)
+            if entry.status != "waiting" or alive or entry.folder not in found:
+                found[entry.folder] = entry
+    return sorted(found.values(), key=lambda e: e.path)
+
+
+def _records(results: Path) -> Iterator[tuple[str, tuple[str, int], list[dict[str, Any]]]]:
+    """State, host and process, and slides of every run of a results folder, oldest first."""
     for file in sorted(results.glob("run-*.json")):
         try:
             record = json.loads(file.read_text(encoding="utf-8"))
-            alive = record["state"] == "running" and not (
-                record["host"] == socket.gethostname() and not process_is_alive(record["pid"])
-            )
-            for slide in record["slides"]:
-                entry = Entry(slide["path"], slide["folder"], slide["status"], slide.get("error", ""), alive)
-                if not all(isinstance(text, str) for text in (entry.path, entry.folder, entry.status, entry.error)):
-                    raise TypeError("text that is none")
-                if entry.status != "waiting" or alive or entry.folder not in found:
-                    found[entry.folder] = entry
+            slides = record["slides"]
+            if not all(isinstance(s.get(k, ""), str) for s in slides for k in ("path", "folder", "status", "error")):
+                raise TypeError("text that is none")
+            if not all({"path", "folder", "status"} <= s.keys() for s in slides):
+                raise KeyError("path, folder or status")
+            yield str(record["state"]), (str(record["host"]), int(record["pid"])), slides
         except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
             continue  # another program's file, or one that is just being replaced
-    return sorted(found.values(), key=lambda e: e.path)

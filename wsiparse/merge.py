@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from wsiparse.cohort_report import write_cohort_report
+from wsiparse.cohort_report import kept_lines, write_cohort_report
 from wsiparse.config import RunConfig
 from wsiparse.engine import Engine
 from wsiparse.errors import OutputError, WsiparseError
@@ -34,8 +34,12 @@ class _Engines:
         return self.made[key]
 
 
-def merge(results: Path, *, progress: Progress) -> Iterator[Outcome]:
+def merge(results: Path, *, progress: Progress, say: Callable[[str], object] | None = None) -> Iterator[Outcome]:
     """Finish every slide of a results folder whose parts are all there; then write its tables and its report.
+
+    Parameters
+    ----------
+    say : told of the table of patients that summary.csv keeps
 
     Yields
     ------
@@ -56,7 +60,10 @@ def merge(results: Path, *, progress: Progress) -> Iterator[Outcome]:
         slide = unfinished_slide(folder)
         if slide is not None:
             yield _finish(slide, results, engines, progress)
-    write_cohort_report(results)
+    cohort = write_cohort_report(results)
+    if say is not None:
+        for line in kept_lines(cohort):
+            say(line)
     write_status(results)
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import errno
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from wsiparse.cohort_report import write_cohort_report
+from wsiparse.cohort_report import kept_lines, write_cohort_report
 from wsiparse.config import RunConfig
 from wsiparse.engine import Engine
-from wsiparse.errors import OutputError, SchedulerError, WsiparseError
-from wsiparse.ledger import Ledger
+from wsiparse.errors import OutputError, SchedulerError, SlideError, WsiparseError
+from wsiparse.ledger import Ledger, check_folders
 from wsiparse.progress import Progress
 from wsiparse.schedule import Cluster, Crew, side_by_side
 from wsiparse.shards import Shard
@@ -57,6 +57,7 @@ def run_slides(
     merge_later: bool = False,
     stage_dir: Path | None = None,
     progress: Progress,
+    say: Callable[[str], object] | None = None,
 ) -> Iterator[Outcome]:
     """Analyse slides, yielding each outcome as it comes; a failed slide is told and the rest goes on.
 
@@ -72,6 +73,7 @@ def run_slides(
     shard : the share of each slide's parts to compute (``--shard-by tiles``), None for whole slides
     merge_later : leave summary.csv and report.html to `wsiparse merge`: a job of an array is not alone
     stage_dir : node-local folder that slides are copied to ahead of their turn
+    say : told of the table of patients that summary.csv keeps
 
     Raises
     ------
@@ -86,6 +88,7 @@ def run_slides(
         except OSError as err:
             raise output_error(results, err) from err
     facts = {"shard": str(shard) if shard is not None else None}
+    taken = check_folders(results, [job.path for job in jobs])
     ledger = Ledger(results, [job.path for job in jobs], config, facts)
     state = "stopped"
     with ExitStack() as stack:
@@ -98,6 +101,8 @@ def run_slides(
         def one(rank: int) -> Outcome:
             job = jobs[rank]
             try:
+                if job.path in taken:
+                    raise SlideError(taken[job.path])
                 with ExitStack() as own:
                     source = own.enter_context(stager.slide(place[rank])) if rank in place else None
                     return run_slide(
@@ -129,7 +134,10 @@ def run_slides(
         finally:
             ledger.close(state)
     if not merge_later and results.is_dir():
-        write_cohort_report(results)
+        cohort = write_cohort_report(results)
+        if say is not None:
+            for line in kept_lines(cohort):
+                say(line)
 
 
 def _looks_done(results: Path, job: Job) -> bool:

@@ -44,7 +44,7 @@ from wsiparse.report.page import slide_page
 from wsiparse.report.picture import Picture
 from wsiparse.report.qc import SlideQuality, slide_quality
 from wsiparse.report.regions_drawn import DrawnRegion, drawn_regions
-from wsiparse.report.rows import IntervalSettings, rows_csv
+from wsiparse.report.rows import CsvSlide, IntervalSettings, counts_csv
 from wsiparse.report.spots import Spot
 from wsiparse.report.tissue import Tissue, analysed_tissue, polygonal
 from wsiparse.tiling import Regions, background_colour, is_left_out, read_regions
@@ -196,13 +196,14 @@ def load(
 
 
 def write_slide_report(
-    folder: Path, loaded: Loaded, squares: Mapping[str, bytes], *, analysed: str | None = None
+    folder: Path, slide_id: str, loaded: Loaded, squares: Mapping[str, bytes], *, analysed: str | None = None
 ) -> dict[str, Any]:
     """Write a slide's report, report.json last; its numbers.
 
     Parameters
     ----------
     folder : where the four files go
+    slide_id : name of the slide's results folder
     squares : JPEG of every pictured square of the basis that could be read, by file name
     analysed : day the slide was analysed, YYYY-MM-DD in UTC; None for today
 
@@ -236,7 +237,7 @@ def write_slide_report(
     for spot in numbers["immune"]["hot_spots"]["spots"]:
         name = f"spot/{spot['rank']}"
         spot["picture"] = name if name in spots else None
-    write_text(folder / "counts.csv", rows_csv([(numbers, {})]))
+    write_text(folder / "counts.csv", counts_csv(CsvSlide(numbers, str(numbers["slide"]["name"]), slide_id)))
     sheet = density_sheet(
         _ground(loaded),
         analysis.grid,
@@ -270,7 +271,7 @@ def redo_slide_report(folder: Path, asked: Ask | None, regions: RegionsFile | No
             raise output_error(folder / BASIS / square.file, error, "read") from error
     loaded = load(ObjectsReader(folder / "objects.zarr"), basis, asked, regions, seed=seed)
     with desk(folder) as own:
-        numbers = write_slide_report(own, loaded, squares, analysed=_analysed(folder))
+        numbers = write_slide_report(own, folder.absolute().name, loaded, squares, analysed=_analysed(folder))
         publish_report(own, folder)
     return numbers
 

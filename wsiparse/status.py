@@ -5,19 +5,22 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
 from typing import Any, Final, Literal
 
 from wsiparse.chunks import CHUNK_TILES
 from wsiparse.errors import OutputError
 from wsiparse.ledger import Entry, read_entries
+from wsiparse.names import unique_names
 from wsiparse.report.summary import safe_cell
 from wsiparse.slide_job import JOB_FILE
-from wsiparse.write.manifest import DONE, done_record, write_text
+from wsiparse.slides.urls import is_url, shown_url
+from wsiparse.write.manifest import DONE, done_record, file_name, write_text
 
 __all__ = ["SlideStatus", "UnfinishedSlide", "slide_statuses", "tally", "unfinished_slide", "write_status"]
 
@@ -53,17 +56,19 @@ class SlideStatus:
 
     Parameters
     ----------
-    slide : path, or the folder's name where no run tells
-    folder : name of the results folder
+    slide : path, or address without its secrets, or the folder's name where no run tells
+    folder : name of the results folder: the slide's id
     state : "done", "partly done" (some tiles could not be read), "running", "parts done" (all there, to be merged),
         "stopped", "failed", "missing" (nobody has begun it)
     detail : numbers or reasons, one line
+    name : what the slide is called in these results, as no other is
     """
 
     slide: str
     folder: str
     state: State
     detail: str
+    name: str = ""
 
 
 def unfinished_slide(folder: Path) -> UnfinishedSlide | None:
@@ -99,14 +104,30 @@ def slide_statuses(results: Path) -> list[SlideStatus]:
     if not entries and not folders:
         raise OutputError(f"{results}: no results folder (no run and no slide is in it). Give the folder of a run.")
     names = sorted(entries.keys() | folders.keys(), key=lambda n: (entries[n].path if n in entries else n, n))
-    return [_status(name, entries.get(name), folders.get(name)) for name in names]
+    return _named([_status(name, entries.get(name), folders.get(name)) for name in names])
+
+
+def _named(statuses: list[SlideStatus]) -> list[SlideStatus]:
+    """The same with their names: the file's stem, with folders or ending where others are called so too."""
+    paths = [_text(s.slide) if s.slide != s.folder else "" for s in statuses]
+    labels = [
+        s.name or PurePosixPath(file_name(path if is_url(path) else PurePosixPath(path))).stem or s.folder
+        for s, path in zip(statuses, paths, strict=True)
+    ]
+    names = unique_names(paths, labels, [s.folder for s in statuses])
+    return [replace(status, name=name) for status, name in zip(statuses, names, strict=True)]
+
+
+def _text(path: str) -> str:
+    """A path as text; bytes that are none become "\\xe9" and the like."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _status(name: str, entry: Entry | None, folder: Path | None) -> SlideStatus:
-    slide = entry.path if entry is not None else name
+    slide = (shown_url(entry.path) if is_url(entry.path) else entry.path) if entry is not None else name
 
-    def say(state: State, detail: str) -> SlideStatus:
-        return SlideStatus(slide, name, state, detail)
+    def say(state: State, detail: str, called: str = "") -> SlideStatus:
+        return SlideStatus(slide, name, state, detail, called)
 
     alive = entry is not None and entry.alive
     begun = unfinished_slide(folder) if folder is not None else None
@@ -132,9 +153,9 @@ def _finished(record: dict[str, Any], say: Any) -> SlideStatus:
     n = sum(count["n"] for count in summary["counts"])
     detail = f"{n} objects on {summary['analysed_mm2']:.3f} mm2"
     found: SlideStatus = (
-        say("partly done", f"{detail}, {lost} unreadable tiles; `--retry-failed` tries them again")
+        say("partly done", f"{detail}, {lost} unreadable tiles; `--retry-failed` tries them again", summary["slide"])
         if lost
-        else say("done", detail)
+        else say("done", detail, summary["slide"])
     )
     return found
 
@@ -147,10 +168,11 @@ def tally(statuses: Sequence[SlideStatus]) -> dict[str, int]:
 
 
 def write_status(results: Path) -> None:
-    """Write status.csv: slide, folder, state, detail."""
+    """Write status.csv: slide (its path), folder, state, detail, and as summary.csv has them slide_id and path."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(("slide", "folder", "state", "detail"))
-    for status in slide_statuses(results):
-        writer.writerow([safe_cell(text) for text in (status.slide, status.folder, status.state, status.detail)])
+    writer.writerow(("slide", "folder", "state", "detail", "name", "slide_id", "path"))
+    for s in slide_statuses(results):
+        path = s.slide if s.slide != s.folder else ""
+        writer.writerow([safe_cell(text) for text in (s.slide, s.folder, s.state, s.detail, s.name, s.folder, path)])
     write_text(results / "status.csv", out.getvalue())

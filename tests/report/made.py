@@ -347,7 +347,7 @@ def _slide(random: np.random.Generator, k: int, state: str) -> dict[str, Any]:
     if done and k % 37 == 5:
         z["od_blue"] = 5.2
     return {
-        "name": f"slide {k:03d}.svs", "folder": f"slide-{k:03d}",
+        "name": f"slide {k:03d}.svs", "folder": f"slide-{k:03d}", "path": f"/slides/slide {k:03d}.svs",
         "href": f"slide-{k:03d}/report.html" if done else None, "state": state,
         "detail": "" if state == "done" else "3 tiles could not be read" if done else "not a slide file",
         "tissue_mm2": 12.0 + k % 7 if done else None, "analysed_mm2": 11.0 + k % 7 if done else None,
@@ -397,7 +397,7 @@ def cohort(
     states = ["failed" if k < failed else "done" for k in range(slides)]
     listed = [_slide(random, k, state) for k, state in enumerate(states)]
     rows = [
-        {"slide": s["name"], **row}
+        {"slide": s["name"], **row, "slide_id": s["folder"], "path": s["path"]}
         for s in listed
         if s["state"] == "done"
         for row in _rows(random, COMPARTMENTS, random.uniform(0.5, 9, len(COMPARTMENTS)).tolist(), classes)
@@ -431,9 +431,11 @@ def cohort(
         "metadata": {
             "file": "patients.csv", "columns": ["patient", "arm", "age"], "patient_column": "patient",
             "group_column": "arm", "unmatched_slides": ["slide 003.svs"], "unmatched_rows": ["slide 999.svs"],
+            "notices": ["patients.csv: patient 'NA' is taken for not known, on 1 slide(s): slide 004.svs"],
         }
         if grouped
         else None,
+        "notices": ["slide 001.svs, slide 002.svs hold the same image; in one patient it counts once"],
         "groups": [
             _comparison(random, c[0], place, done) for c in classes[:3] for place in ("all tissue", "tumour")
         ]

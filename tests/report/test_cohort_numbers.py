@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -11,15 +12,14 @@ from typing import Any
 import numpy as np
 import pandas
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from scipy import stats
 
 from tests.report.slides_made import Content, write_slide
 from tests.report.test_slide_report import Page, square
 from wsiparse.cohort_report import read_metadata, write_cohort_report
 from wsiparse.errors import ConfigError, OutputError, SlideNotFoundError, UnsupportedSlideError
-from wsiparse.report.cohort import CohortSlide, Metadata, joined_metadata
+from wsiparse.report.joining import Metadata
+from wsiparse.write.manifest import own_hash
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +80,7 @@ def test_groups_are_compared_by_patient(results: Path, table: Path) -> None:
 
 
 def test_slides_are_ranked_and_odd_ones_flagged(results: Path) -> None:
+    (results / "metadata.json").unlink(missing_ok=True)
     cohort = write_cohort_report(results)
     assert cohort is not None
     [ranked] = [r for r in cohort["ranking"] if r["class"] == "Inflammatory"]
@@ -124,16 +125,19 @@ def test_metadata_of_any_spreadsheet_is_read(delimiter: str, tmp_path: Path) -> 
     path.write_text(out.getvalue(), encoding="utf-8")
     got = read_metadata(path)
     assert (got.patient, got.group, got.columns) == ("Case_ID", "arm", ("Case_ID", "arm", "x"))
-    assert got.rows == (("a b.svs", {"Case_ID": "7", "arm": "A", "x": 'with "quotes"\nand lines'}),)
+    assert [(row.line, row.slide, row.values) for row in got.rows] == [
+        (2, "a b.svs", {"Case_ID": "7", "arm": "A", "x": 'with "quotes"\nand lines'})
+    ]
+    assert got.notices == ("m.csv: 1 row(s) name no slide, the first in line 4",)
 
 
 @pytest.mark.parametrize(
     ("text", "options", "words"),
     [
-        ("name,group\na,b\n", {}, "no column 'slide'"),
+        ("who,group\na,b\n", {}, "no column 'slide'"),
         ("", {}, "is empty"),
         ("\n", {}, "no column 'slide' .found nothing"),
-        ("slide,group\na,b\n", {"patient": "who"}, "no column 'who'. Its columns are group"),
+        ("slide,group\na,b\n", {"patient": "whom"}, "no column 'whom'. Its columns are group"),
         ("slide,group\na,b\n", {"group": "arm"}, "no column 'arm'"),
     ],
 )
@@ -145,6 +149,127 @@ def test_metadata_that_cannot_be_used_is_one_line(
     with pytest.raises((ConfigError, UnsupportedSlideError), match=words) as caught:
         read_metadata(path, **options)
     assert "\n" not in str(caught.value)
+
+
+def read(folder: Path, text: str | bytes, name: str = "m.csv", **options: str) -> Metadata:
+    (folder / name).write_bytes(text.encode() if isinstance(text, str) else text)
+    return read_metadata(folder / name, **options)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("first", ["", "sep=;\r\n"])
+def test_a_table_as_excel_saves_it_is_read(encoding: str, first: str, tmp_path: Path) -> None:
+    got = read(tmp_path, (f"{first}Slide Name;Patient ID;Dosis\r\nä b.svs ;007;0,5\r\n").encode(encoding))
+    assert (got.patient, got.columns) == ("Patient ID", ("Patient ID", "Dosis"))
+    assert [(r.line, r.slide, r.values) for r in got.rows] == [
+        (3 if first else 2, "ä b.svs", {"Patient ID": "007", "Dosis": "0,5"})
+    ]
+
+
+@pytest.mark.parametrize("head", [b"PK\x03\x04", b"\xd0\xcf\x11\xe0"])
+def test_a_workbook_is_told_for_what_it_is(head: bytes, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"is an Excel workbook\. Save the table as 'CSV UTF-8'"):
+        read(tmp_path, head + bytes(100), "m.xlsx")
+
+
+def test_columns_of_one_name_count_once_or_are_refused(tmp_path: Path) -> None:
+    got = read(tmp_path, "slide,patient,Patient\na,1,1\n")
+    assert (got.columns, got.rows[0].values) == (("patient",), {"patient": "1"})
+    with pytest.raises(ConfigError, match="line 3: two columns are called 'Patient', and here they hold '2' and '3'"):
+        read(tmp_path, "slide,patient,Patient\na,1,1\nb,2,3\n")
+    with pytest.raises(ConfigError, match="two columns are called 'Slide'"):
+        read(tmp_path, "slide,Slide\na,b\n")
+    with pytest.raises(ConfigError, match="line 2: has 3 cells, the header 2"):
+        read(tmp_path, "slide,dose\na,0,5\n")
+
+
+def test_columns_that_are_called_as_ours_get_another_name(results: Path, tmp_path: Path) -> None:
+    got = read(tmp_path, "slide,n,Path,group\nslide 03,99,x,A\n", group="N")
+    assert (got.columns, got.group) == (("metadata_n", "metadata_Path", "group"), "metadata_n")
+    write_cohort_report(results, got)
+    with (results / "summary.csv").open(newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["slide"] == "slide 03" and row["class"] == "Inflammatory"]
+    assert [(row["n"], row["metadata_n"]) for row in rows] == [("80", "99")]
+
+
+def test_numbers_of_a_table_stay_numbers_and_formulas_do_not_run(results: Path, tmp_path: Path) -> None:
+    lines = ["slide;dose;note", 'slide 03;-0,5;"=cmd|x!A1"', "slide 04;+1e3;-1+1", 'slide 05;007;"a;b ""c""\nd"']
+    write_cohort_report(results, read(tmp_path, "\n".join(lines)))
+    with (results / "summary.csv").open(newline="", encoding="utf-8") as file:
+        rows = {row["slide"]: (row["dose"], row["note"]) for row in csv.DictReader(file)}
+    assert rows["slide 03"] == ("-0,5", "'=cmd|x!A1")
+    assert rows["slide 04"] == ("+1e3", "'-1+1")
+    assert rows["slide 05"] == ("007", 'a;b "c"\nd')
+
+
+def comparison(results: Path, folder: Path, text: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    cohort = write_cohort_report(results, read(folder, text))
+    assert cohort is not None
+    [found] = [g for g in cohort["groups"] if g["class"] == "Inflammatory"] or [{}]
+    return found, cohort["metadata"]
+
+
+def test_patients_who_are_not_known_are_no_patient_together(results: Path, tmp_path: Path) -> None:
+    words = ["NA", "n/a", "Unknown", "-", "nan", "none"]
+    lines = [f"slide {k:02d},{word},x" for k, word in enumerate(words)]
+    lines += [f"slide {k:02d},P{k},{'xy'[k % 2]}" for k in range(6, 12)]
+    found, table = comparison(results, tmp_path, "\n".join(["slide,patient,group", *lines]))
+    assert {p["patient"] for p in found["patients"]} == {f"P{k}" for k in range(6, 12)}
+    assert "'NA', 'n/a', 'Unknown', '-', 'nan', 'none' is taken for not known, on 6 slide(s)" in table["notices"][0]
+    assert "no patient for 6 slide(s), in no comparison" in table["notices"][-1]
+    with (results / "summary.csv").open(newline="", encoding="utf-8") as file:
+        assert {row["patient"] for row in csv.DictReader(file) if row["slide"] < "slide 06"} == {""}
+
+
+def test_where_no_patient_is_named_every_slide_counts_as_one(results: Path, tmp_path: Path) -> None:
+    lines = [f"slide {k:02d},NA,{'xy'[k % 2]}" for k in range(12)]
+    for head in ("slide,patient,group", "slide,note,group"):
+        found, table = comparison(results, tmp_path, "\n".join([head, *lines]))
+        assert {p["patient"] for p in found["patients"]} == {f"slide {k:02d}" for k in range(12)}
+        assert "every slide counts as a patient of its own" in table["notices"][-1]
+
+
+def test_groups_that_differ_only_in_case_or_blanks_are_one(results: Path, tmp_path: Path) -> None:
+    spelt = ["Responder", "responder", "RESPONDER\u00a0", "Responder"]
+    lines = [f"slide {k:02d},{k},{spelt[k] if k < 4 else 'Non-responder'}" for k in range(8)]
+    lines += ["slide 08,8,NA", "slide 09,9,", "slide 10,10,non-responder"]
+    found, table = comparison(results, tmp_path, "\n".join(["slide,patient,group", *lines]))
+    assert {g["group"]: g["n_patients"] for g in found["groups"]} == {"Responder": 4, "Non-responder": 5}
+    told = "\n".join(table["notices"])
+    assert "differ only in case or blanks: one group, 'Responder'" in told
+    assert "group 'NA' is taken for not known, on 1 slide(s): slide 08" in told
+    assert "no group for 2 slide(s), in no comparison: slide 08, slide 09" in told
+
+
+def test_numbers_of_patients_stay_text_and_patients_in_two_spellings_are_one(results: Path, tmp_path: Path) -> None:
+    names = ["007", "7", "7.0", "p 1", "P  1", "p 1"]
+    lines = [f"slide {k:02d},{name},{'xxyyyy'[k]}" for k, name in enumerate(names)]
+    found, table = comparison(results, tmp_path, "\n".join(["slide,patient,group", *lines]))
+    assert {p["patient"]: p["slides"] for p in found["patients"]} == {"007": 1, "7": 1, "7.0": 1, "p 1": 3}
+    told = "\n".join(table["notices"])
+    assert "patients '007', '7', '7.0' are one number but not one text: kept apart" in told
+    assert "one patient, 'p 1'" in told
+
+
+def test_the_same_image_of_a_patient_counts_once(tmp_path: Path) -> None:
+    for k, name in enumerate(("a", "b", "c", "d")):
+        points = np.random.default_rng(k // 2).uniform(20, 980, (20 + 10 * (k // 2), 2))
+        write_slide(tmp_path, name, Content(square(), {1: points}))
+    for folder in (tmp_path / "slides").iterdir():
+        record = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+        record["slide"]["fingerprint"] = "same" if record["slide"]["name"] in "ab" else record["slide"]["name"]
+        record["sha256"] = own_hash(record)
+        (folder / "report.json").write_text(json.dumps(record), encoding="utf-8")
+    found, _ = comparison(tmp_path, tmp_path, "slide,patient,group\na,1,x\nb,1,x\nc,2,y\nd,3,y\n")
+    assert {p["patient"]: (p["slides"], p["n"]) for p in found["patients"]} == {
+        "1": (1, 20),
+        "2": (1, 30),
+        "3": (1, 30),
+    }
+    cohort = write_cohort_report(tmp_path)
+    assert cohort is not None
+    assert cohort["notices"] == ["a, b hold the same image; in one patient it counts once"]
+    assert [s["flags"] for s in cohort["slides"]] == [["same image as b"], ["same image as a"], [], []]
 
 
 def test_metadata_files_that_are_none(tmp_path: Path) -> None:
@@ -159,21 +284,4 @@ def test_the_table_of_a_run_is_metadata_too(tmp_path: Path) -> None:
     (tmp_path / "m.csv").write_text("slide,mpp,roi,patient\na.svs,0.25,a.geojson,P1\n", encoding="utf-8")
     got = read_metadata(tmp_path / "m.csv")
     assert got.columns == ("patient",)
-    assert got.rows == (("a.svs", {"patient": "P1"}),)
-
-
-NAMES = st.text("ab.", min_size=1, max_size=4).filter(lambda t: t.strip("."))
-
-
-@given(st.lists(NAMES, max_size=6, unique=True), st.lists(NAMES, max_size=6))
-def test_every_row_and_slide_is_joined_or_told(paths: list[str], rows: list[str]) -> None:
-    slides = [CohortSlide(f"/d/{p}", Path(p).stem, p, None, "done", "", None) for p in paths]
-    metadata = Metadata("m.csv", ("i",), tuple((text, {"i": str(i)}) for i, text in enumerate(rows)), None, None)
-    values, unmatched = joined_metadata(slides, metadata)
-    assert len(values) == len(slides)
-    used = {int(own["i"]) for own in values if own}
-    assert sorted(unmatched) == sorted(text for i, text in enumerate(rows) if i not in used)
-    for slide, own in zip(slides, values, strict=True):
-        exact = [i for i, text in enumerate(rows) if text == Path(slide.path).name]
-        if exact:
-            assert own["i"] == str(exact[0]), "the file's own name goes before its stem"
+    assert [(row.slide, row.values) for row in got.rows] == [("a.svs", {"patient": "P1"})]

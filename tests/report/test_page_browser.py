@@ -259,7 +259,7 @@ def test_a_large_cohort_is_sorted_chosen_and_downloaded(
     assert browser.js("return document.querySelector('#counts-table .none').hidden") is False
     (tmp_path / "here").mkdir()
     file = browser.downloaded("#counts-table .download", tmp_path / "here")
-    expected = as_csv(rows, ("slide", *COUNT_FIELDS))
+    expected = as_csv(rows, ("slide", *COUNT_FIELDS, "slide_id", "path"))
     assert read_csv(file, expected) == expected
     assert browser.said() == []
 

@@ -45,7 +45,7 @@ def test_verdicts() -> None:
     assert verdict(5, LOW_SCORE / 2) == "low score"
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "\tx"])
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "\tx", "\rx", "\n=1", "\uff1d1+1", "\uff201"])
 def test_no_cell_starts_a_formula(text: str) -> None:
     assert safe_cell(text) == "'" + text
     assert safe_cell("a" + text) == "a" + text

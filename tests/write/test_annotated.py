@@ -41,7 +41,7 @@ def test_anndata_without_objects_has_the_same_columns(tmp_path: Path) -> None:
     found = anndata.read_h5ad(tmp_path / "a.h5ad")
     assert found.n_obs == 0
     assert "area_um2" in found.var_names
-    assert list(found.obs.columns) == ["class", "kind", "area_px", "area_um2", "detection_probability"]
+    assert list(found.obs.columns) == ["class", "kind", "area_px", "area_um2", "detection_probability", "slide_id"]
 
 
 @pytest.mark.filterwarnings("ignore")

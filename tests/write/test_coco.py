@@ -103,7 +103,7 @@ def test_every_annotation_names_its_object_class_and_score(tmp_path: Path) -> No
     assert [one["category_id"] for one in found["annotations"]] == frame.class_id.tolist()
     assert [one["score"] for one in found["annotations"]] == pytest.approx(frame["detection_probability"], abs=5.1e-5)
     assert {(one["image_id"], one["iscrowd"]) for one in found["annotations"]} == {(1, 0)}
-    assert found["images"] == [{"id": 1, "file_name": "S 1", "width": 8192, "height": 8192}]
+    assert found["images"] == [{"id": 1, "file_name": "S 1", "width": 8192, "height": 8192, "slide_id": "S 1"}]
     assert [(c["id"], c["name"], c["supercategory"]) for c in found["categories"]] == [
         (k + 1, prompt.class_name, prompt.kind) for k, prompt in enumerate(PROMPTS)
     ]

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from wsiparse.cli.options import slide_options
+from wsiparse.cli.options import say_notice, slide_options
 from wsiparse.errors import WsiparseError
 
 __all__ = ["command"]
@@ -39,7 +39,7 @@ def command(
 
     given_mpp(slide_mpp, override_mpp)  # a wrong one is told once, not for every slide
 
-    listed = find_listed(slides, recursive=recursive, extensions=ext or None)
+    listed = find_listed(slides, recursive=recursive, extensions=ext or None, say=say_notice)
     facts, failed = [], 0
     with Stager(None, [one.slide for one in listed]) as stager:
         for k, one in enumerate(listed):

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from wsiparse.cli.options import say_notice
+
 __all__ = ["command"]
 
 
@@ -27,7 +29,7 @@ def command(results: Path) -> int:
 
     failed = finished = 0
     with stopping():
-        for outcome in merge(results, progress=TerminalProgress()):
+        for outcome in merge(results, progress=TerminalProgress(), say=say_notice):
             if outcome.status == "failed":
                 failed += 1
                 click.echo(f"error: {outcome.error}", err=True)

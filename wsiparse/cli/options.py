@@ -11,9 +11,14 @@ import click
 if TYPE_CHECKING:
     from wsiparse.config import RunConfig
 
-__all__ = ["analysis_options", "config_from", "shard_options", "slide_options"]
+__all__ = ["analysis_options", "config_from", "say_notice", "shard_options", "slide_options"]
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+def say_notice(text: str) -> None:
+    """A line on standard error about something that was done otherwise than one may think."""
+    click.echo(f"notice: {text}", err=True)
 
 
 def slide_options(function: F) -> F:

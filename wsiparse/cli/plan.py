@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wsiparse.cli.options import analysis_options, config_from, slide_options
+from wsiparse.cli.options import analysis_options, config_from, say_notice, slide_options
 from wsiparse.errors import WsiparseError
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def command(
     engine = Engine(config)
     for notice in engine.notices:
         click.echo(f"notice: {notice}", err=True)
-    listed = find_listed(slides, recursive=recursive, extensions=ext or None)
+    listed = find_listed(slides, recursive=recursive, extensions=ext or None, say=say_notice)
     facts: list[dict[str, Any]] = []
     planned: list[Path | str] = []
     failed = 0

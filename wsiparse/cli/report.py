@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
+#: Rows, and slides, that are told one by one.
+_MOST = 20
+
 
 @click.command("report")
 @click.argument("results", type=click.Path(path_type=Path))
@@ -26,7 +29,12 @@ __all__ = ["command"]
     help="Tissue divided by tumour and connective cells (auto), by the classes of regions (roi), or not at all. "
     "Default: as the run was told, else roi where regions with classes are known, else auto.",
 )
-@click.option("--metadata", type=click.Path(path_type=Path), help="CSV about the slides, joined by its column 'slide'.")
+@click.option(
+    "--metadata",
+    type=click.Path(path_type=Path),
+    help="CSV about the slides, joined by its column 'slide': a path relative to the CSV, or as much of it as tells "
+    "slides apart. It is kept in RESULTS: later runs, merges and reports join it again.",
+)
 @click.option("--patient", metavar="COLUMN", help="Column of --metadata that names the patient (default: patient).")
 @click.option("--group", metavar="COLUMN", help="Column of --metadata whose groups are compared (default: group).")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the bootstrap.")
@@ -57,7 +65,7 @@ def command(
     Example: wsiparse report results
     """
     from wsiparse.cli.progress import TerminalProgress
-    from wsiparse.cohort_report import cohort_slides, read_metadata, write_cohort_report
+    from wsiparse.cohort_report import cohort_slides, joined_slides, read_metadata, write_cohort_report
     from wsiparse.pdf import find_browser, print_pdf
     from wsiparse.reports import redo_reports
     from wsiparse.schedule import available_cores
@@ -66,7 +74,10 @@ def command(
         raise click.UsageError("--patient and --group name columns of --metadata; give that too.")
     table = read_metadata(metadata, patient=patient, group=group) if metadata is not None else None
     browser = find_browser() if pdf else None
-    found = [s for s in cohort_slides(results) if s.state in ("done", "partly done")]
+    everything = cohort_slides(results)
+    if table is not None:
+        joined_slides(everything, table)  # a table that cannot be joined is told before anything is made anew
+    found = [s for s in everything if s.state in ("done", "partly done")]
     if not found:
         told = (
             f"error: {results}: no slide is finished yet; `wsiparse status {results}` says why. Run the slides again."
@@ -74,13 +85,14 @@ def command(
         click.echo(told, err=True)
         return 3
     slides = [(results / "slides" / s.folder, s.name) for s in found]
+    names = {results / "slides" / s.folder: s.name for s in found}
     failed = 0
     if not cohort_only:
         with TerminalProgress().stage("report", len(slides), "slides") as stage:
             asked: Any = compartments
             for redone in redo_reports(slides, roi, asked, seed, num_workers or available_cores()):
                 failed += redone.numbers is None
-                _tell(redone, several=len(slides) > 1)
+                _tell(redone, names.get(redone.folder, "") if len(slides) > 1 else "")
                 stage.advance()
     cohort = write_cohort_report(results, table)
     if cohort is not None:
@@ -95,13 +107,13 @@ def command(
     return 3 if failed else 0
 
 
-def _tell(redone: Redone, *, several: bool) -> None:
+def _tell(redone: Redone, called: str) -> None:
     if redone.numbers is None:
         click.echo(f"error: {redone.error}", err=True)
         return
     parts = redone.numbers["compartments"]
     why = f" ({parts['reason']})" if parts["reason"] else ""
-    name = f"{redone.numbers['slide']['name']}: " if several else ""
+    name = f"{called}: " if called else ""
     n = sum(band["n"] for band in redone.numbers["uncertainty"]["threshold"])
     click.echo(
         f"{name}{n} objects on {redone.numbers['area']['analysed_mm2']:.3f} mm2, compartments: "
@@ -114,11 +126,23 @@ def _tell_cohort(results: Path, cohort: dict[str, Any]) -> None:
     without = sum(s["href"] is None for s in cohort["slides"])
     table = cohort["metadata"]
     joined = ""
+    for notice in cohort["notices"]:
+        click.echo(f"notice: {notice}", err=True)
     if table is not None:
         joined = f", {len(table['unmatched_slides'])} without metadata"
-        for row in table["unmatched_rows"]:
-            click.echo(f"notice: {table['file']}: no slide {row!r} in these results", err=True)
+        for notice in table["notices"]:
+            click.echo(f"notice: {notice}", err=True)
+        _tell_some([f"{table['file']}: no slide {row!r} in these results" for row in table["unmatched_rows"]], "rows")
+        _tell_some([f"{table['file']}: no row for slide {name}" for name in table["unmatched_slides"]], "slides")
     click.echo(
         f"{len(cohort['slides'])} slide(s), {without} without results, {odd} that stand out{joined} -> "
         f"{results / 'summary.csv'} {results / 'report.html'}"
     )
+
+
+def _tell_some(lines: list[str], what: str) -> None:
+    """The first of many notices of one kind; report.html has all."""
+    for line in lines[:_MOST]:
+        click.echo(f"notice: {line}", err=True)
+    if len(lines) > _MOST:
+        click.echo(f"notice: and {len(lines) - _MOST} more such {what}; report.html lists them all", err=True)

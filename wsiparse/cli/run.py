@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from wsiparse.cli.options import analysis_options, config_from, shard_options, slide_options
+from wsiparse.cli.options import analysis_options, config_from, say_notice, shard_options, slide_options
 from wsiparse.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def command(
         raise ConfigError(
             "--overwrite with --shard-by tiles: jobs would remove each other's parts. Remove the results."
         )
-    listed = find_listed(slides, recursive=recursive, extensions=ext or None)
+    listed = find_listed(slides, recursive=recursive, extensions=ext or None, say=say_notice)
     jobs = [Job(one.slide, one.mpp, one.roi or roi, one.override_mpp, one.image) for one in listed]
     if retry_failed:
         jobs = _failed(jobs, results_dir)
@@ -124,7 +124,7 @@ def command(
     if not jobs:
         click.echo(f"error: {_empty(share, given)}", err=True)
         return 3
-    tally = _Tally(len(jobs))
+    tally = _Tally(_names(jobs))
     progress = TerminalProgress()
     with (
         stopping(),
@@ -157,6 +157,7 @@ def command(
             merge_later=share is not None,
             stage_dir=stage_dir,
             progress=progress,
+            say=say_notice,
         ):
             tally.tell(outcome)
             if everything is not None:
@@ -174,20 +175,29 @@ def _say(text: str, stream: TextIO) -> None:
     stream.flush()
 
 
+def _names(jobs: Sequence[Job]) -> dict[Path | str, str]:
+    """What each slide is called in lines: its file name, with folders before it where others are called so too."""
+    from wsiparse.names import unique_names
+    from wsiparse.slides.urls import shown_url
+    from wsiparse.write.manifest import file_name, full_name
+
+    paths = [shown_url(job.path) if isinstance(job.path, str) else full_name(job.path) for job in jobs]
+    names = unique_names(paths, [file_name(job.path) for job in jobs], [full_name(job.path) for job in jobs])
+    return {job.path: name for job, name in zip(jobs, names, strict=True)}
+
+
 class _Tally:
     """A line for each outcome, and the exit code they add up to."""
 
-    def __init__(self, n: int) -> None:
-        self._n, self._seen, self._failed, self._partial = n, 0, 0, 0
+    def __init__(self, names: dict[Path | str, str]) -> None:
+        self._names, self._n, self._seen, self._failed, self._partial = names, len(names), 0, 0, 0
         self._states: Counter[str] = Counter()
 
     def tell(self, outcome: Outcome) -> None:
-        from wsiparse.write.manifest import file_name
-
         self._seen += 1
         self._states[outcome.status] += 1
         several = self._n > 1
-        prefix = f"[{self._seen}/{self._n}] {file_name(outcome.path)}: " if several else f"{file_name(outcome.path)}: "
+        prefix = f"[{self._seen}/{self._n}] " * several + f"{self._names[outcome.path]}: "
         if outcome.status == "failed":
             self._failed += 1
             _say(f"{prefix if several else ''}error: {outcome.error}", sys.stderr)

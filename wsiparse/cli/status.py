@@ -51,6 +51,6 @@ def _text(statuses: list[SlideStatus], *, everything: bool) -> str:
     from wsiparse.status import tally
 
     shown = [s for s in statuses if everything or s.state != "done"]
-    lines = [f"{s.state:<12} {Path(s.slide).name}: {s.detail}" for s in shown]
+    lines = [f"{s.state:<12} {s.name}: {s.detail}" for s in shown]
     counts = ", ".join(f"{n} {state}" for state, n in tally(statuses).items())
     return "\n".join([*lines, f"{len(statuses)} slides: {counts}"])

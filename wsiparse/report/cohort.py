@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import PurePath
 from typing import Any, Final
 
+from wsiparse.names import some_of
 from wsiparse.report.groups import SlideCount, compare_groups, pool_patients
+from wsiparse.report.joining import Metadata, Named, joined_rows
 from wsiparse.report.methods import COHORT_METHODS
+from wsiparse.report.patients import cleaned
 from wsiparse.report.qc import SlideQuality, flag_slides
 from wsiparse.report.rows import ALL_TISSUE
 
-__all__ = ["CohortSlide", "Metadata", "cohort_numbers", "joined_metadata"]
+__all__ = ["CohortSlide", "SlideMetadata", "cohort_numbers", "joined_metadata", "same_images"]
 
 FORMAT: Final = 1
 
@@ -23,12 +25,14 @@ class CohortSlide:
 
     Parameters
     ----------
-    path : slide file or address, as the run was given it
-    name : what its results are called
-    folder : of its results
+    path : slide file or address, as the run was given it; the folder's name where no run tells
+    name : what it is called in these results, as no other slide is
+    folder : of its results, which is the slide's id
     href : address of its report, relative to the cohort's, or None
     state, detail : as `wsiparse status` tells them
     numbers : of its report, or None
+    label : what it is called by itself, without ending
+    places : full paths that are this slide
     """
 
     path: str
@@ -38,62 +42,92 @@ class CohortSlide:
     state: str
     detail: str
     numbers: Mapping[str, Any] | None
+    label: str = ""
+    places: frozenset[str] = frozenset()
+
+    @property
+    def known_path(self) -> str:
+        """The path, or "" where no run tells it."""
+        return self.path if self.path != self.folder else ""
 
 
 @dataclass(frozen=True, slots=True)
-class Metadata:
-    """A table about slides.
+class SlideMetadata:
+    """What a table says of the slides of a results folder.
 
     Parameters
     ----------
-    file : its name
-    columns : beside that of the slide
-    rows : (slide as written, values by column), in order
-    patient, group : columns that say which patient a slide is of, and which group the patient is in; None for none
+    values : of each slide by column, as they are used; {} for a slide without a row
+    unmatched_rows : slides of rows that are about none of these, as they are written
+    notices : what was guessed, changed or left out, one line each
+    refused : rows that fit several slides or contradict each other, one line each; no slide has anything from them
     """
 
-    file: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, Mapping[str, str]], ...]
-    patient: str | None
-    group: str | None
+    values: tuple[Mapping[str, str], ...]
+    unmatched_rows: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
 
 
 def joined_metadata(
     slides: Sequence[CohortSlide], metadata: Metadata | None, endings: Collection[str] = ()
-) -> tuple[list[Mapping[str, str]], list[str]]:
-    """The metadata of each slide ({} for none), and the rows that fit no slide.
+) -> SlideMetadata:
+    """The metadata of each slide; see `wsiparse.report.joining` for which row is about which slide.
 
-    A row fits a slide by its path, else by its file name, else by its name without ending, else when the row's own
-    file name without an ending of `endings` is the slide's name. The first row that fits counts.
+    Parameters
+    ----------
+    endings : of slide files, lower case with the dot
     """
     if metadata is None:
-        return [{} for _ in slides], []
-    by_text: dict[str, int] = {}
-    by_file: dict[str, int] = {}
-    by_stem: dict[str, int] = {}
-    for i, (text, _) in enumerate(metadata.rows):
-        file = PurePath(text)
-        by_text.setdefault(text, i)
-        by_file.setdefault(file.name, i)
-        if file.suffix.lower() in endings:
-            by_stem.setdefault(file.stem, i)
-    used: set[int] = set()
-    out: list[Mapping[str, str]] = []
-    for slide in slides:
-        file = PurePath(slide.path)
-        tries = ((by_text, slide.path), (by_file, file.name), (by_text, slide.name), (by_text, file.stem))
-        found = next((known[key] for known, key in (*tries, (by_stem, slide.name)) if key in known), None)
-        used |= {found} if found is not None else set()
-        out.append(metadata.rows[found][1] if found is not None else {})
-    return out, [text for i, (text, _) in enumerate(metadata.rows) if i not in used]
+        return SlideMetadata(tuple({} for _ in slides))
+    named = [Named(s.path, s.label or s.name, s.folder, s.places) for s in slides]
+    found = joined_rows(named, metadata, endings)
+    names = [slide.name for slide in slides]
+    used = cleaned(names, [row.values if row is not None else {} for row in found.rows], metadata)
+    notices = (*metadata.notices, *found.notices, *used.notices, *_left_out(slides, used.values, metadata))
+    return SlideMetadata(used.values, tuple(row.slide for row in found.unmatched), notices, found.refused)
+
+
+def _left_out(slides: Sequence[CohortSlide], values: Sequence[Mapping[str, str]], metadata: Metadata) -> list[str]:
+    """What a comparison of groups does without, or takes for granted."""
+    if metadata.group is None:
+        return []
+    rows = [(slide.name, own) for slide, own in zip(slides, values, strict=True) if own and slide.numbers is not None]
+    told = []
+    without = [name for name, own in rows if not own.get(metadata.group)]
+    if without:
+        told.append(f"no group for {len(without)} slide(s), in no comparison: {some_of(without, 5)}")
+    grouped = [(name, own) for name, own in rows if own.get(metadata.group)]
+    if grouped and not _patients_known(values, metadata):
+        told.append("no patients are named: every slide counts as a patient of its own")
+    elif metadata.patient is not None:
+        without = [name for name, own in grouped if not own.get(metadata.patient)]
+        if without:
+            told.append(
+                f"no patient for {len(without)} slide(s), in no comparison, for they may be of one person: "
+                f"{some_of(without, 5)}"
+            )
+    return [f"{metadata.file}: {line}" for line in told]
+
+
+def _patients_known(values: Sequence[Mapping[str, str]], metadata: Metadata) -> bool:
+    return metadata.patient is not None and any(own.get(metadata.patient) for own in values)
+
+
+def same_images(slides: Sequence[CohortSlide]) -> list[list[int]]:
+    """Positions of slides whose files hold the same bytes, such as one that was moved between runs; by position."""
+    found: dict[str, list[int]] = {}
+    for k, slide in enumerate(slides):
+        fingerprint = slide.numbers["slide"].get("fingerprint") if slide.numbers is not None else None
+        if fingerprint:
+            found.setdefault(str(fingerprint), []).append(k)
+    return [own for own in found.values() if len(own) > 1]
 
 
 def cohort_numbers(
     slides: Sequence[CohortSlide],
     metadata: Metadata | None,
-    values: Sequence[Mapping[str, str]],
-    unmatched_rows: Sequence[str],
+    joined: SlideMetadata,
     *,
     version: str,
 ) -> dict[str, Any]:
@@ -103,12 +137,19 @@ def cohort_numbers(
     ----------
     slides : every slide of the results folder, failed and missing ones included
     metadata : about them
-    values, unmatched_rows : as `joined_metadata` gives them
+    joined : as `joined_metadata` gives it
     version : of the program
     """
     flags = _flags(slides)
+    twins = same_images(slides)
+    for own in twins:
+        for k in own:
+            flags[k][0].append(f"same image as {some_of([slides[j].name for j in own if j != k], 2)}")
+    values = joined.values
     rows = [
-        {"slide": slide.name, "folder": slide.folder, "href": slide.href} | row
+        {"slide": slide.name, "folder": slide.folder, "href": slide.href}
+        | row
+        | {"slide_id": slide.folder, "path": slide.known_path}
         for slide in slides
         if slide.numbers is not None
         for row in slide.numbers["rows"]
@@ -132,9 +173,14 @@ def cohort_numbers(
             "patient_column": metadata.patient,
             "group_column": metadata.group,
             "unmatched_slides": [s.name for s, own in zip(slides, values, strict=True) if not own],
-            "unmatched_rows": list(unmatched_rows),
+            "unmatched_rows": list(joined.unmatched_rows),
+            "notices": [*joined.refused, *joined.notices],
         },
-        "groups": _groups(slides, values, metadata),
+        "notices": [
+            f"{some_of([slides[k].name for k in own], 5)} hold the same image; in one patient it counts once"
+            for own in twins
+        ],
+        "groups": _groups(slides, values, metadata, twins),
         "limits": _limits(slides),
         "methods": [dict(method) for method in COHORT_METHODS],
     }
@@ -193,6 +239,7 @@ def _slide(
     return {
         "name": slide.name,
         "folder": slide.folder,
+        "path": slide.known_path,
         "href": slide.href,
         "state": slide.state,
         "detail": slide.detail,
@@ -242,18 +289,28 @@ def _ranking(rows: Sequence[Mapping[str, Any]], first: Sequence[str]) -> list[di
 
 
 def _groups(
-    slides: Sequence[CohortSlide], values: Sequence[Mapping[str, str]], metadata: Metadata | None
+    slides: Sequence[CohortSlide],
+    values: Sequence[Mapping[str, str]],
+    metadata: Metadata | None,
+    twins: Sequence[Sequence[int]],
 ) -> list[dict[str, Any]]:
     """Groups compared, for every class and compartment."""
     if metadata is None or metadata.group is None:
         return []
     counts: dict[tuple[str, str], list[SlideCount]] = {}
-    for slide, own in zip(slides, values, strict=True):
-        group = own.get(metadata.group, "").strip()
-        if slide.numbers is None or not group:
+    known = _patients_known(values, metadata)
+    image = {k: n for n, own in enumerate(twins) for k in own}
+    counted: set[tuple[str, int]] = set()
+    for k, (slide, own) in enumerate(zip(slides, values, strict=True)):
+        group = own.get(metadata.group, "")
+        # where no patient is known every slide stands for itself; where some are, one without may be of any of them
+        patient = own.get(metadata.patient or "", "") if known else slide.name
+        if slide.numbers is None or not group or not patient:
             continue
-        # without a patient's name every slide stands for itself
-        patient = (own.get(metadata.patient, "").strip() if metadata.patient is not None else "") or slide.folder
+        if k in image:
+            if (patient, image[k]) in counted:
+                continue
+            counted.add((patient, image[k]))
         for row in slide.numbers["rows"]:
             key = row["class"], row["compartment"]
             counts.setdefault(key, []).append(SlideCount(patient, group, row["n"], row["compartment_mm2"]))

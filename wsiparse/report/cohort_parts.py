@@ -141,7 +141,7 @@ def _counts(cohort: Numbers, colours: Mapping[str, str], links: Mapping[str, str
         key="counts-table",
         caption="Every class in every compartment of every slide",
         columns=count_columns(rows, slide=True),
-        fields=("slide", *COUNT_FIELDS),
+        fields=("slide", *COUNT_FIELDS, "slide_id", "path"),
         rows=rows,
         filters=[("slide", "Slide", "search"), ("class", "Class", "choice"), ("compartment", "Compartment", "choice")],
         first=PAGE,
@@ -210,7 +210,8 @@ def _quality(cohort: Numbers, links: Mapping[str, str]) -> Table:
         rows.append(
             {
                 "slide": s["name"],
-                "folder": s["folder"],
+                "slide_id": s["folder"],
+                "path": s["path"],
                 "state": s["state"],
                 "detail": s["detail"],
                 "flags": ", ".join(s["flags"]),

@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -27,7 +28,19 @@ from wsiparse.report.summary import ALL_CELLS, safe_cell, verdict
 from wsiparse.report.tissue import Tissue
 from wsiparse.types import PromptSet
 
-__all__ = ["ALL_TISSUE", "COLUMNS", "IntervalSettings", "Resampled", "count_rows", "known", "resampled", "rows_csv"]
+__all__ = [
+    "ALL_TISSUE",
+    "COLUMNS",
+    "OVER_ALL",
+    "CsvSlide",
+    "IntervalSettings",
+    "Resampled",
+    "count_rows",
+    "counts_csv",
+    "known",
+    "resampled",
+    "rows_csv",
+]
 
 ALL_TISSUE: Final = "all tissue"
 
@@ -52,7 +65,13 @@ _CSV: Final[tuple[tuple[str, int | None], ...]] = (
     ("verdict", None),
     ("recognition_score", 4),
 )
-COLUMNS: Final = ("slide", *(name for name, _ in _CSV), "analysed_mm2", "excluded_mm2", "unreadable_mm2", "engine")
+COLUMNS: Final = (
+    "slide", *(name for name, _ in _CSV), "analysed_mm2", "excluded_mm2", "unreadable_mm2", "engine", "slide_id",
+)  # fmt: skip
+#: Columns that only a table over several slides has, between the above and those of metadata.
+OVER_ALL: Final = ("path",)
+
+_NUMBER: Final = re.compile(r"[+-]?\d+([.,]\d+)?([eE][+-]?\d+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,24 +206,57 @@ def _percent(share: float | None) -> float | None:
     return 100 * found if found is not None else None
 
 
-def rows_csv(slides: Iterable[tuple[Mapping[str, Any], Mapping[str, str]]], extra: Sequence[str] = ()) -> str:
-    """The rows of several slides' numbers under one header, CSV text with \\n line ends.
+@dataclass(frozen=True, slots=True)
+class CsvSlide:
+    """A slide on its way into a table.
 
     Parameters
     ----------
-    slides : numbers of a slide (see `wsiparse.report.analysis`), and its values of the extra columns
+    numbers : of its report (see `wsiparse.report.analysis`)
+    name, id : what it is called, and the name of its results folder
+    path : of the slide, "" where it is not known
+    values : of the extra columns
+    """
+
+    numbers: Mapping[str, Any]
+    name: str
+    id: str
+    path: str = ""
+    values: Mapping[str, str] = field(default_factory=dict)
+
+
+def counts_csv(slide: CsvSlide) -> str:
+    """The rows of one slide, CSV text with \\n line ends."""
+    return _csv([slide], COLUMNS, lambda _: ())
+
+
+def rows_csv(slides: Iterable[CsvSlide], extra: Sequence[str] = ()) -> str:
+    """The rows of several slides under one header, CSV text with \\n line ends.
+
+    Parameters
+    ----------
     extra : names of further columns
     """
+    header = (*COLUMNS, *OVER_ALL, *map(safe_cell, extra))
+    return _csv(slides, header, lambda s: (safe_cell(s.path), *(_written(s.values.get(name, "")) for name in extra)))
+
+
+def _written(text: str) -> str:
+    """A value of a table as it was; a number stays one, whatever its sign and decimal mark, and runs nothing."""
+    return text if _NUMBER.fullmatch(text) else safe_cell(text)
+
+
+def _csv(slides: Iterable[CsvSlide], header: Sequence[str], more: Callable[[CsvSlide], Sequence[str]]) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([*COLUMNS, *map(safe_cell, extra)])
-    for numbers, more in slides:
-        area = numbers["area"]
+    writer.writerow(header)
+    for slide in slides:
+        numbers, area = slide.numbers, slide.numbers["area"]
         excluded = area["tissue_mm2"] - area["analysed_mm2"]
         facts = [f"{v:.6f}" for v in (area["analysed_mm2"], max(excluded, 0.0), area["unreadable_mm2"])]
-        ends = [*facts, safe_cell(numbers["engine"]), *(safe_cell(more.get(name, "")) for name in extra)]
+        ends = [*facts, safe_cell(numbers["engine"]), safe_cell(slide.id), *more(slide)]
         for row in numbers["rows"]:
-            writer.writerow([safe_cell(numbers["slide"]["name"]), *(_cell(row[n], d) for n, d in _CSV), *ends])
+            writer.writerow([safe_cell(slide.name), *(_cell(row[n], d) for n, d in _CSV), *ends])
     return out.getvalue()
 
 

@@ -17,6 +17,10 @@ ALL_CELLS = "All cells"
 #: A median recognition score below this says that the masks do not look like the class they were asked for.
 LOW_SCORE = 0.05
 
+_BEGIN_FORMULAS = tuple("=+-@\t\r\n") + tuple(
+    "\N{FULLWIDTH EQUALS SIGN}\N{FULLWIDTH PLUS SIGN}\N{FULLWIDTH HYPHEN-MINUS}\N{FULLWIDTH COMMERCIAL AT}"
+)
+
 
 def summarise(
     layers: Iterable[tuple[ObjectTable, Frame]],
@@ -68,5 +72,5 @@ def verdict(n: int, recognition: float | None) -> str:
 
 
 def safe_cell(text: str) -> str:
-    """Text that no spreadsheet takes for a formula: a leading = + - @, tab or return gets an apostrophe before it."""
-    return "'" + text if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+    """Text that no spreadsheet takes for a formula: a leading = + - @ (of any width), tab or line end gets a '."""
+    return "'" + text if text[:1] in _BEGIN_FORMULAS else text

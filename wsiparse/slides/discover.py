@@ -5,16 +5,18 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 from wsiparse.errors import SlideNotFoundError, UnsupportedSlideError
+from wsiparse.names import folded
 from wsiparse.slides.dicom import file_series, is_dicom
 from wsiparse.slides.files import expanded
 from wsiparse.slides.multiscales import holds_image, is_zarr_folder
+from wsiparse.slides.own_results import OwnResults
 
-__all__ = ["SLIDE_EXTENSIONS", "find_slides", "slide_of_folder"]
+__all__ = ["SLIDE_EXTENSIONS", "find_slides", "identity", "slide_of_folder"]
 
 #: File name endings that are taken for slides inside a folder, lower case.
 SLIDE_EXTENSIONS: Final = (
@@ -24,20 +26,26 @@ SLIDE_EXTENSIONS: Final = (
 
 
 def find_slides(
-    paths: Iterable[str | Path], *, recursive: bool = False, extensions: Sequence[str] | None = None
+    paths: Iterable[str | Path],
+    *,
+    recursive: bool = False,
+    extensions: Sequence[str] | None = None,
+    say: Callable[[str], object] | None = None,
 ) -> list[Path]:
     """All slides that the given files, folders and patterns name, in natural order, each once.
 
     A file is taken whatever it is called, and so is a Zarr folder; the folder of a MIRAX slide is that slide. Another
     folder contributes the files in it with a slide extension, the first of each DICOM series (also where its files
     have no ending), and the OME-Zarr images; hidden files and the companion folders of .mrxs slides are left out.
-    A name with ``*``, ``?`` or ``[`` that is not itself a file is a pattern; ``**`` matches any depth.
+    A name with ``*``, ``?`` or ``[`` that is not itself a file is a pattern; ``**`` matches any depth. Results of this
+    program are never searched (see `wsiparse.slides.own_results`), only taken when a file in them is named itself.
 
     Parameters
     ----------
     paths : what the user gave
     recursive : look into sub-folders too
     extensions : endings to look for in folders, with or without the dot, any case; default `SLIDE_EXTENSIONS`
+    say : told in one line what was left out: results, and names of a slide that is there under another
 
     Raises
     ------
@@ -52,20 +60,48 @@ def find_slides(
     """
     endings = tuple(sorted({"." + e.lower().lstrip(".") for e in extensions})) if extensions else SLIDE_EXTENSIONS
     found: dict[str, Path] = {}
+    own, seen, lines = OwnResults(), dict[str, str](), list[str]()
     for given in paths:
         path = expanded(given)
-        for slide in _expand(path, recursive, endings):
-            found.setdefault(os.path.realpath(slide), slide)
+        for slide in _expand(path, recursive, endings, own):
+            first = found.setdefault(identity(slide, seen), slide)
+            if first.name != slide.name:
+                lines.append(f"{slide}: is the same file as {first}, taken once")
+    if say is not None:
+        own.tell(say)
+        for line in dict.fromkeys(lines):
+            say(line)
     return sorted(found.values(), key=_natural)
 
 
-def _expand(path: Path, recursive: bool, endings: tuple[str, ...]) -> list[Path]:
+def identity(path: Path, seen: dict[str, str]) -> str:
+    """What tells a file apart from others: its full path with links followed, as it was written first.
+
+    A file system that does not tell upper from lower case, or Unicode forms, gives one file under several names.
+
+    Parameters
+    ----------
+    seen : paths by what such file systems make of them; filled
+    """
+    real = os.path.realpath(path)
+    first = seen.setdefault(folded(real), real)
+    if first == real:
+        return real
+    try:
+        return first if os.path.samefile(first, real) else real  # noqa: PTH121
+    except OSError:
+        return real
+
+
+def _expand(path: Path, recursive: bool, endings: tuple[str, ...], own: OwnResults) -> list[Path]:
     if is_zarr_folder(path):
         return [path]
     # unlike Path's, these tests are False, not an error, where nobody may look
     if os.path.isdir(path):  # noqa: PTH112
-        own = _mirax_file(path)
-        slides = [own] if own is not None else list(_in_folder(path, recursive, endings))
+        if own.is_own(path.absolute()) or own.holds(path):
+            raise SlideNotFoundError(f"{path}: holds results of wsiparse, not slides. Give the folder of the slides.")
+        mirax = _mirax_file(path)
+        slides = [mirax] if mirax is not None else list(_in_folder(path, recursive, endings, own))
         if not slides:
             where = "in it or below" if recursive else "in it; --recursive looks into sub-folders"
             raise SlideNotFoundError(f"{path}: no slides {where} (looked for {', '.join(endings)}).")
@@ -74,16 +110,17 @@ def _expand(path: Path, recursive: bool, endings: tuple[str, ...]) -> list[Path]
         return [path]
     if glob.has_magic(str(path)):
         matches = [Path(m) for m in glob.glob(str(path), recursive=True)]  # noqa: PTH207  (Path.glob takes no absolute pattern)
+        matches = [m for m in matches if not own.holds(m) and not (m.is_dir() and own.is_own(m.absolute()))]
         slides = [m for m in matches if m.is_file() or holds_image(m)]
         for folder in (m for m in matches if m.is_dir() and not _is_companion(m) and not is_zarr_folder(m)):
-            slides += _in_folder(folder, recursive, endings)
+            slides += _in_folder(folder, recursive, endings, own)
         if not slides:
             raise SlideNotFoundError(f"{path}: no slide matches this pattern. Check it with ls.")
         return slides
     raise SlideNotFoundError(f"{path}: no such file or folder. Check the path and that the drive is mounted.")
 
 
-def _in_folder(folder: Path, recursive: bool, endings: tuple[str, ...]) -> Iterator[Path]:
+def _in_folder(folder: Path, recursive: bool, endings: tuple[str, ...], own: OwnResults) -> Iterator[Path]:
     try:
         entries = sorted(folder.iterdir())
     except PermissionError:
@@ -107,11 +144,11 @@ def _in_folder(folder: Path, recursive: bool, endings: tuple[str, ...]) -> Itera
             if is_slide:
                 yield entry
         elif is_zarr_folder(entry):
-            if is_slide and holds_image(entry):
+            if is_slide and holds_image(entry) and not own.is_own(entry):
                 yield entry
         # a link may lead back up; following none keeps the walk finite
-        elif recursive and not entry.is_symlink() and not _is_companion(entry):
-            yield from _in_folder(entry, recursive, endings)
+        elif recursive and not entry.is_symlink() and not _is_companion(entry) and not own.is_own(entry):
+            yield from _in_folder(entry, recursive, endings, own)
 
 
 def slide_of_folder(folder: Path) -> Path | None:

@@ -9,16 +9,18 @@ is not told.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import os
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from wsiparse.errors import ConfigError, MissingMppError, SlideNotFoundError
-from wsiparse.slides.discover import find_slides, slide_of_folder
+from wsiparse.slides.discover import find_slides, identity, slide_of_folder
 from wsiparse.slides.files import check_file, expanded
 from wsiparse.slides.metadata import MAX_MPP, MIN_MPP, checked_mpp
 from wsiparse.slides.multiscales import is_zarr_folder
@@ -31,6 +33,11 @@ __all__ = ["SHEET_EXTENSIONS", "Listed", "find_listed", "read_sheet", "table_lin
 SHEET_EXTENSIONS: Final = (".csv", ".tsv")
 
 _DELIMITERS: Final = (",", ";", "\t")
+_UTF16: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+#: Marks without width that copied text carries along.
+_MARKS: Final = "\ufeff\u200b\u200e\u200f"
+#: First bytes of .xlsx and .xls files.
+_WORKBOOKS: Final = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
 
 #: Columns that mean something here.
 _COLUMNS: Final = ("slide", "mpp", "override_mpp", "roi", "image")
@@ -62,7 +69,11 @@ class Listed:
 
 
 def find_listed(
-    given: Iterable[str | Path], *, recursive: bool = False, extensions: Sequence[str] | None = None
+    given: Iterable[str | Path],
+    *,
+    recursive: bool = False,
+    extensions: Sequence[str] | None = None,
+    say: Callable[[str], object] | None = None,
 ) -> list[Listed]:
     """All slides that the arguments of a command name, each once.
 
@@ -72,7 +83,7 @@ def find_listed(
     Parameters
     ----------
     given : files, folders, patterns, addresses, sheets
-    recursive, extensions : see `find_slides`
+    recursive, extensions, say : see `find_slides`
 
     Raises
     ------
@@ -86,18 +97,19 @@ def find_listed(
     addresses = [text for text in given if isinstance(text, str) and is_url(text)]
     local = [text for text in given if not is_url(text) and not _is_sheet(text)]
     rows: dict[str, tuple[Listed, str]] = {}
+    seen: dict[str, str] = {}
     for sheet in sheets.values():
         for line, row in read_sheet(sheet):
             place = f"{sheet}, line {line}"
-            earlier = rows.setdefault(_identity(row.slide), (row, place))
+            earlier = rows.setdefault(_identity(row.slide, seen), (row, place))
             if earlier[1] != place:
                 raise ConfigError(
                     f"{place}: {_flat(row.shown)} is listed a second time, first in {earlier[1]}. Keep one of the "
                     "two rows."
                 )
-    found = find_slides(local, recursive=recursive, extensions=extensions) if local else []
+    found = find_slides(local, recursive=recursive, extensions=extensions, say=say) if local else []
     return [
-        *(Listed(path) for path in found if _identity(path) not in rows),
+        *(Listed(path) for path in found if _identity(path, seen) not in rows),
         *(row for row, _ in rows.values()),
         *(Listed(url) for url in dict.fromkeys(addresses) if url not in rows),
     ]
@@ -110,8 +122,8 @@ def _is_sheet(given: str | Path) -> bool:
     return os.path.exists(path) and not os.path.isdir(path)  # noqa: PTH110, PTH112  (False where pathlib raises)
 
 
-def _identity(slide: Path | str) -> str:
-    return slide if isinstance(slide, str) else os.path.realpath(slide)
+def _identity(slide: Path | str, seen: dict[str, str]) -> str:
+    return slide if isinstance(slide, str) else identity(slide, seen)
 
 
 def read_sheet(path: Path) -> list[tuple[int, Listed]]:
@@ -138,10 +150,11 @@ def read_sheet(path: Path) -> list[tuple[int, Listed]]:
     head_line, head = next(lines, (1, []))
     columns = _columns(path, head_line, head)
     rows: list[tuple[int, Listed]] = []
-    seen: dict[str, int] = {}
+    first_in: dict[str, int] = {}
+    seen: dict[str, str] = {}
     for line, cells in lines:
         row = _row(path, line, cells, columns, len(head))
-        first = seen.setdefault(_identity(row.slide), line)
+        first = first_in.setdefault(_identity(row.slide, seen), line)
         if first != line:
             raise ConfigError(
                 f"{path}, line {line}: {_flat(row.shown)} is listed a second time, first in line {first}. Keep one "
@@ -156,25 +169,29 @@ def read_sheet(path: Path) -> list[tuple[int, Listed]]:
 def table_lines(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Line numbers, counted from 1, and stripped cells of a text table's rows that are not empty, header included.
 
-    Comma, semicolon and tab are told apart by the header; cells may be quoted. UTF-8, a byte order mark is skipped.
+    Comma, semicolon and tab are told apart by the header, or by a line ``sep=;`` before it, as Excel writes it; cells
+    may be quoted. UTF-8, or UTF-16 with a byte order mark.
 
     Raises
     ------
     SlideNotFoundError
         If there is no such file or it cannot be read.
     ConfigError
-        If it is not UTF-8, or quotes do not match.
+        If it is a workbook, in another encoding, or quotes do not match.
     """
     text = _text(path)
-    delimiter = _delimiter(text.lstrip("\r\n").partition("\n")[0])
-    return _lines(path, text, delimiter)
+    told = re.match(r"sep=(.)\r?\n", text, re.IGNORECASE)
+    delimiter = told[1] if told else _delimiter(text.lstrip("\r\n").partition("\n")[0])
+    return _lines(path, text, delimiter, begin=1 if told else 0)
 
 
 def _text(path: Path) -> str:
     check_file(path)
     try:
         raw = path.read_bytes()
-        return raw.decode("utf-8-sig")
+        if raw.startswith(_WORKBOOKS):
+            raise ConfigError(f"{path}: is an Excel workbook. Save the table as 'CSV UTF-8' and give that.")
+        return raw.decode("utf-16" if raw.startswith(_UTF16) else "utf-8-sig")
     except OSError as error:
         raise SlideNotFoundError(f"{path}: cannot be read ({error}). Check the drive.") from error
     except UnicodeDecodeError as error:
@@ -188,18 +205,18 @@ def _delimiter(header: str) -> str:
     return max(_DELIMITERS, key=plain.count)
 
 
-def _lines(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Line numbers and stripped cells of the rows that are not empty."""
+def _lines(path: Path, text: str, delimiter: str, begin: int) -> Iterator[tuple[int, list[str]]]:
+    """Line numbers and stripped cells of the rows that are not empty, from line `begin` on, counted from 0."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     while True:
         line = reader.line_num + 1
         try:
-            cells = [cell.strip() for cell in next(reader)]
+            cells = [cell.strip().strip(_MARKS).strip() for cell in next(reader)]
         except StopIteration:
             return
         except csv.Error as error:
             raise ConfigError(f"{path}, line {line}: not a table ({error}). Check the quotes.") from error
-        if any(cells):
+        if any(cells) and line > begin:
             yield line, cells
 
 

@@ -1,9 +1,10 @@
 """Objects for single-cell and spatial-omics tools: AnnData and SpatialData; the only anndata and spatialdata imports.
 
 AnnData (``.h5ad``): one observation an object, named by its id. ``X`` and ``var`` are the measurements; ``obs`` holds
-class, kind, area and detection probability; ``obsm["spatial"]`` is the centroid in level-0 px, which is where squidpy
-looks for full-resolution pixels, and ``obsm["spatial_um"]`` the same in microns; ``uns["class_colors"]`` are the
-colours of the categories of ``obs["class"]``, as scanpy names them; ``uns["wsiparse"]`` says where it comes from.
+class, kind, area, detection probability and slide_id; ``obsm["spatial"]`` is the centroid in level-0 px, which is
+where squidpy looks for full-resolution pixels, and ``obsm["spatial_um"]`` the same in microns; ``uns["class_colors"]``
+are the colours of the categories of ``obs["class"]``, as scanpy names them; ``uns["wsiparse"]`` says where it comes
+from.
 
 SpatialData (a ``.zarr`` folder): ``shapes`` are polygons and ``points`` centroids, one element a kind, and a table of
 the same layout annotates the shapes. The coordinate system "global" is level-0 px, which other readers of whole slides
@@ -32,10 +33,10 @@ _NAMES: Final[dict[PromptKind, str]] = {"cell": "cells", "region": "regions"}
 
 
 def _observations(frame: ObjectFrame) -> Any:
-    """``obs``: index id, then class, kind, area, detection probability."""
+    """``obs``: index id, then class, kind, area, detection probability, slide_id."""
     table = frame.to_pandas().set_index("id")
     table.index.name = None
-    chosen = table[["class", "kind", "area_px", "area_um2", "detection_probability"]]
+    chosen = table[["class", "kind", "area_px", "area_um2", "detection_probability", "slide_id"]]
     chosen.attrs = {}
     return chosen
 

@@ -166,7 +166,9 @@ def write_coco(
     head: dict[str, Any] = {
         "info": {"description": "objects of one slide, level-0 px", "wsiparse": dict(facts)},
         "licenses": [],
-        "images": [{"id": 1, "file_name": name, "width": width, "height": height}],
+        "images": [
+            {"id": 1, "file_name": name, "width": width, "height": height, "slide_id": str(facts.get("slide_id", name))}
+        ],
         "categories": _categories(prompts, kinds),
     }
     file = TextFile(path)

@@ -57,8 +57,8 @@ def _line(cells: Iterable[str]) -> str:
     return text.getvalue()
 
 
-def _csv_rows(frame: ObjectFrame, classes: list[str]) -> str:
-    """The lines of a frame; `classes` are the quoted class names by class id - 1."""
+def _csv_rows(frame: ObjectFrame, classes: list[str], slide_id: str) -> str:
+    """The lines of a frame; `classes` are the quoted class names by class id - 1, `slide_id` is quoted too."""
     kinds = [prompt.kind for prompt in frame.prompts]
     rows = frame.class_id.astype(np.int64) - 1
     columns: list[list[Any]] = [
@@ -68,7 +68,7 @@ def _csv_rows(frame: ObjectFrame, classes: list[str]) -> str:
     ]
     layout = ["%s", "%s", "%s"]
     places = _DECIMALS | dict(zip(frame.measured, frame.decimals.tolist(), strict=True))
-    for name in frame.columns[3:]:
+    for name in frame.columns[3:-1]:
         values = frame[name]
         form = f"%.{places[name]}f" if name in places else "%.15g"
         if name in places:
@@ -79,7 +79,7 @@ def _csv_rows(frame: ObjectFrame, classes: list[str]) -> str:
         else:
             columns.append([form % value if math.isfinite(value) else "" for value in values.tolist()])
             layout.append("%s")
-    line = ",".join(layout) + "\n"
+    line = ",".join((*layout, slide_id.replace("%", "%%"))) + "\n"
     return "".join(map(line.__mod__, zip(*columns, strict=True)))
 
 
@@ -104,14 +104,15 @@ def write_csv(path: Path, frames: Iterable[ObjectFrame], *, cell: Callable[[str]
         If the folder cannot be written to or the disk is full.
     """
     file = TextFile(path)
-    rows, classes = 0, None
+    rows, classes, slide_id = 0, None, ""
     try:
         for frame in frames:
             if classes is None:
                 file.write(_line(map(cell, frame.columns)).encode())
                 # a line of one cell is that cell, quoted where it must be
                 classes = [_line([cell(name)]).removesuffix("\n") for name in frame.class_names]
-            file.write(_csv_rows(frame, classes).encode())
+                slide_id = _line([cell(frame.slide_id)]).removesuffix("\n")
+            file.write(_csv_rows(frame, classes, slide_id).encode())
             rows += len(frame)
         file.commit(path)
     finally:
@@ -151,7 +152,10 @@ def _arrow_table(pyarrow: Any, frame: ObjectFrame, *, geometry: bool) -> Any:
         "class": pyarrow.DictionaryArray.from_arrays(pyarrow.array(of_class), texts),
         "kind": pyarrow.DictionaryArray.from_arrays(pyarrow.array(of_kind), pyarrow.array(list(KINDS))),
         # NaN says that there is no such number, which Parquet calls null
-        **{name: pyarrow.array(frame[name], from_pandas=True) for name in frame.columns[3:]},
+        **{name: pyarrow.array(frame[name], from_pandas=True) for name in frame.columns[3:-1]},
+        "slide_id": pyarrow.DictionaryArray.from_arrays(
+            pyarrow.array(np.zeros(n, np.int16)), pyarrow.array([frame.slide_id], pyarrow.string())
+        ),
     }
     if geometry:
         box = frame.shapes().bounds()

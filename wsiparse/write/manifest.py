@@ -41,6 +41,9 @@ __all__ = [
 #: Raised when the layout of the results changes so that older folders are not taken for finished ones.
 FORMAT = 2
 
+#: Of the name of a slide's folder: as long as 80 letters of most scripts, and short enough for any file system.
+_STEM_BYTES: Final = 240
+
 #: Written last; a results folder counts as finished when it is there and fits.
 DONE: Final = "DONE.json"
 
@@ -57,16 +60,18 @@ def full_name(slide: Path | str) -> str:
     return os.path.abspath(slide)  # noqa: PTH100  (no symlink is followed: two names are two slides)
 
 
-def file_name(slide: Path | str) -> str:
+def file_name(slide: PurePath | str) -> str:
     """The last part of a slide's path or address."""
-    return slide.name if isinstance(slide, Path) else PurePosixPath(unquote(urlsplit(slide).path)).name
+    return slide.name if isinstance(slide, PurePath) else PurePosixPath(unquote(urlsplit(slide).path)).name
 
 
 def slide_folder(results: Path, slide: Path | str) -> Path:
     """The folder of one slide's results: its stem, made safe for every file system, and a hash of its full name."""
     stem = re.sub(r"[^\w.-]+", "_", PurePath(file_name(slide)).stem, flags=re.UNICODE).strip("._") or "slide"
     digest = hashlib.sha256(full_name(slide).encode("utf-8", "surrogateescape")).hexdigest()
-    return results / "slides" / f"{stem[:80]}__{digest[:8]}"
+    # a file name has at most 255 bytes, and files are made beside this one under longer names
+    short = stem[:80].encode("utf-8", "surrogateescape")[:_STEM_BYTES].decode("utf-8", "ignore")
+    return results / "slides" / f"{short}__{digest[:8]}"
 
 
 def write_text(path: Path, text: str) -> None:

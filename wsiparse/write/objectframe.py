@@ -11,6 +11,7 @@ Every tabular format is made of `ObjectFrame`, so all of them tell the same numb
     mean_od           float  one of them: mean optical density
     recognition_score float  if the engine has such scores; NaN for classes without
     share_<class>     float  one for each cell class, if there are several
+    slide_id          str    name of the slide's results folder, the same in every row: tables can be put together
 """
 
 from __future__ import annotations
@@ -94,8 +95,8 @@ class ObjectFrame:
 
     Parameters
     ----------
-    facts : where the objects come from, as JSON values: version, engine, slide fingerprint, name, size and mpp, unit
-        and origin of the coordinates
+    facts : where the objects come from, as JSON values: version, engine, slide fingerprint, id, name, size and mpp,
+        unit and origin of the coordinates
     prompts : names, colours and kinds of the classes
     uuid : (N, 16) uint8, the bytes of each id
     class_id : (N,) uint8, position in `prompts` + 1
@@ -139,7 +140,12 @@ class ObjectFrame:
     @property
     def columns(self) -> tuple[str, ...]:
         """Names of all columns."""
-        return _FIXED + self.measured
+        return (*_FIXED, *self.measured, "slide_id")
+
+    @property
+    def slide_id(self) -> str:
+        """Name of the slide's results folder, which no other slide of these results has."""
+        return str(self.facts["slide_id"])
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -172,6 +178,8 @@ class ObjectFrame:
             return self.centroid[:, axis] * self.mpp[axis]
         if column == "area_px":
             return self.area_px
+        if column == "slide_id":
+            return np.full(len(self), self.slide_id)
         if column in self.measured:
             return self.values[:, self.measured.index(column)]
         raise KeyError(f"no column {column!r}; there are {', '.join(self.columns)}")
@@ -199,7 +207,7 @@ class ObjectFrame:
         return self.outlines
 
     def to_pandas(self) -> pandas.DataFrame:
-        """A ``pandas.DataFrame`` of all columns; class and kind are categories, ``attrs["wsiparse"]`` are the facts.
+        """A ``pandas.DataFrame`` of all columns; class, kind, slide_id are categories, ``attrs["wsiparse"]`` the facts.
 
         Raises
         ------
@@ -207,13 +215,14 @@ class ObjectFrame:
             If pandas is not installed.
         """
         frames = optional("pandas", "A data frame")
-        data = {name: self[name] for name in self.columns if name not in ("class", "kind")}
+        data = {name: self[name] for name in self.columns if name not in ("class", "kind", "slide_id")}
         table = frames.DataFrame(data)
         kinds = [prompt.kind for prompt in self.prompts]
         codes = self.class_id.astype(np.int16) - 1
         of_kind = np.array([KINDS.index(kind) for kind in kinds], np.int16)[codes]
         table.insert(1, "class", frames.Categorical.from_codes(codes, list(self.class_names)))
         table.insert(2, "kind", frames.Categorical.from_codes(of_kind, list(KINDS)))
+        table["slide_id"] = frames.Categorical.from_codes(np.zeros(len(self), np.int8), [self.slide_id])
         table.attrs["wsiparse"] = dict(self.facts)
         return table
 
@@ -273,6 +282,7 @@ def source_facts(reader: ObjectsReader, offset: tuple[int, int] = (0, 0)) -> dic
         "engine": reader.engine,
         "slide": str(slide_fact(reader, "fingerprint")),
         # a file name of other than UTF-8 bytes cannot be written as text
+        "slide_id": Path(reader.path).absolute().parent.name.encode(errors="replace").decode(),
         "name": str(slide_fact(reader, "name")).encode(errors="replace").decode(),
         "size": [int(v) for v in slide_fact(reader, "size")],
         "mpp": [float(v) for v in slide_fact(reader, "mpp")],

@@ -37,7 +37,7 @@
   const quoted = (text) => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
 
   // no spreadsheet shall take a name for a formula
-  const safe = (text) => (/^[=+\-@\t\r]/.test(text) ? "'" + text : text);
+  const safe = (text) => (/^[=+\-@\t\r\n\uFF1D\uFF0B\uFF0D\uFF20]/.test(text) ? "'" + text : text);
 
   const field = (value) =>
     value === null ? "" : typeof value === "number" ? String(value) : quoted(safe(value));
