@@ -114,7 +114,7 @@ def test_the_offset_moves_qupath_coordinates_into_the_slide(tmp_path: Path) -> N
 
 
 def test_what_reaches_past_the_slide_is_cut(tmp_path: Path) -> None:
-    roi = read_roi(write(tmp_path, polygon([[[-50, -50], [2000, -50], [2000, 400], [-50, 400], [-50, -50]]])), SIZE)
+    roi = read_roi(write(tmp_path, polygon([[[-50, -50], [1500, -50], [1500, 400], [-50, 400], [-50, -50]]])), SIZE)
     assert roi.equals(shapely.box(0, 0, 1000, 400))
 
 
@@ -135,7 +135,7 @@ def test_a_byte_order_mark_does_not_matter(tmp_path: Path) -> None:
         ("3", "not GeoJSON"),
         ("{}", "not GeoJSON"),
         ('{"type": "Topology"}', "not GeoJSON, an object of type 'Topology'|not valid GeoJSON"),
-        ('{"type": "FeatureCollection"}', "lacks a member"),
+        ('{"type": "FeatureCollection"}', "without a list of features"),
         ('{"type": "FeatureCollection", "features": 5}', "without a list of features|not valid GeoJSON"),
         ('{"type": "FeatureCollection", "features": []}', "no polygon in it"),
         ({"type": "Point", "coordinates": [1, 2]}, "no polygon in it .only 1 geometries without area"),
@@ -169,7 +169,7 @@ def test_a_missing_or_unreadable_file_is_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(RoiError, match="cannot be read"):
         read_roi(tmp_path, SIZE)
     (tmp_path / "roi.geojson.gz").write_bytes(b"\x1f\x8b\x08\0\0\xff\xfe")
-    with pytest.raises(RoiError, match="not a text file"):
+    with pytest.raises(RoiError, match="cannot be unpacked"):
         read_roi(tmp_path / "roi.geojson.gz", SIZE)
 
 

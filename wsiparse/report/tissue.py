@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
 from wsiparse.coords import Frame
-from wsiparse.report.coverage import coverage
+from wsiparse.coverage import coverage
 
 __all__ = ["Tissue", "analysed_tissue", "cell_index", "polygonal"]
 
