@@ -12,7 +12,7 @@ from PIL import Image
 from wsiparse.coords import Frame
 from wsiparse.errors import OutputError
 from wsiparse.types import Box
-from wsiparse.write.basis import Basis, PicturedSquare, png_bytes, read_basis, read_offset, write_basis
+from wsiparse.write.basis import Basis, PicturedSquare, png_bytes, read_basis, read_frame, write_basis
 
 
 def basis(seed: int = 0, shape: tuple[int, int] = (20, 30)) -> Basis:
@@ -46,7 +46,7 @@ def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, seed:
         assert getattr(got, name) == getattr(given_, name)
     assert got.roi == given_.roi, "to the last bit"
     assert [(name, shape.wkb) for name, shape in got.regions] == [(n, s.wkb) for n, s in given_.regions]
-    assert read_offset(folder) == (3, 5)
+    assert read_frame(folder)[0] == (3, 5)
     assert (folder / "spots" / "1.jpg").read_bytes() == b"picture"
 
 

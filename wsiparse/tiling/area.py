@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
 from wsiparse.coords import Frame
-from wsiparse.coverage import coverage
+from wsiparse.polygons import coverage
 from wsiparse.tiling.geometry import cells_within
 from wsiparse.tiling.masks import strips, within
 from wsiparse.types import Box

@@ -11,13 +11,11 @@ import shapely
 from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
-from wsiparse.coverage import coverage
+from wsiparse.polygons import coverage, united
 from wsiparse.tiling.masks import strips, within
 
-__all__ = ["cells_within", "polygonal", "polygons_of_rings", "united"]
+__all__ = ["cells_within", "polygonal", "polygons_of_rings"]
 
-#: More shapes than this are first sorted into groups that touch, which costs little where most stand alone.
-_AT_ONCE: Final = 256
 #: Cells asked of a geometry at a time.
 _BATCH: Final = 1 << 16
 #: A larger share of a cell is no rounding.
@@ -30,21 +28,6 @@ def polygonal(geometry: BaseGeometry) -> BaseGeometry:
         return geometry
     parts = [part for part in shapely.get_parts(geometry) if part.geom_type in ("Polygon", "MultiPolygon")]
     return shapely.union_all(parts) if parts else shapely.Polygon()
-
-
-def united(shapes: Sequence[BaseGeometry]) -> BaseGeometry:
-    """The union of polygons.
-
-    Sixty thousand cells side by side take seconds, not an hour: only what touches is noded together.
-
-    Parameters
-    ----------
-    shapes : valid Polygons and MultiPolygons, any number
-    """
-    if len(shapes) <= _AT_ONCE:
-        return shapely.union_all(list(shapes))
-    parts = shapely.get_parts(np.asarray(shapes, object))
-    return shapely.disjoint_subset_union_all(parts[~shapely.is_empty(parts)])
 
 
 def polygons_of_rings(polygons: Sequence[Sequence[NDArray[np.float64]]]) -> BaseGeometry:
@@ -71,7 +54,7 @@ def polygons_of_rings(polygons: Sequence[Sequence[NDArray[np.float64]]]) -> Base
         if shell is None:
             continue
         kept = [hole for hole in holes if hole is not None]
-        polygon = shapely.Polygon(shell, kept)
+        polygon: BaseGeometry = shapely.Polygon(shell, kept)
         if not shapely.is_valid(polygon):
             polygon = _enclosed(shell)
             if kept:
@@ -163,7 +146,7 @@ def _cells_held(
     first : column and row of the grid's first cell
     """
     held, surely = np.zeros(shape, np.bool_), np.zeros(shape, np.bool_)
-    xs, ys = ((first + np.arange(n + 1)) * size for n, size in zip(shape[::-1], cell, strict=True))
+    xs, ys = ((first + np.arange(n + 1, dtype=np.float64)) * size for n, size in zip(shape[::-1], cell, strict=True))
     for strip in strips(shape):
         covered = coverage(geometry, xs, ys[strip.rows.start : strip.rows.stop + 1])
         held[strip.rows], surely[strip.rows] = covered > 0, covered > _SURE * cell[0] * cell[1]

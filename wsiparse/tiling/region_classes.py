@@ -26,6 +26,9 @@ __all__ = [
     "tidy_name",
 ]
 
+#: Classes of one meaning told in a line.
+_MOST_TOLD: Final = 12
+
 Meaning = Literal["tumour", "stroma", "left out", "neither"]
 
 #: Classes that mark what must not be analysed; QuPath's own is "Ignore*".
@@ -228,6 +231,20 @@ class RegionClasses:
                 if name in names:
                     return "tumour" if meaning == "tumour" else "stroma"
         return "neither"
+
+    def told(self, class_names: Iterable[str]) -> str:
+        """How classes are taken, in one line: "tumour: Tumor; stroma: Stroma; neither: Immune cells"."""
+        by_meaning: dict[Meaning, list[str]] = {"tumour": [], "stroma": [], "neither": [], "left out": []}
+        for name in sorted(set(class_names)):
+            by_meaning[self.meaning(name)].append(name or "(no class)")
+        line = "; ".join(
+            f"{meaning}: {', '.join(names[:_MOST_TOLD])}"
+            + (f" and {len(names) - _MOST_TOLD} more" if len(names) > _MOST_TOLD else "")
+            for meaning, names in by_meaning.items()
+            if names
+        )
+        absent = self.unused(class_names)
+        return line + (f"; no region is called {', '.join(absent)}" if absent else "")
 
     def unused(self, class_names: Iterable[str]) -> tuple[str, ...]:
         """Names given on the command line that none of some classes has, neither whole nor as its base."""

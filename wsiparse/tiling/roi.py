@@ -21,7 +21,8 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from wsiparse.errors import RoiError
-from wsiparse.tiling.geometry import polygonal, polygons_of_rings, united
+from wsiparse.polygons import united
+from wsiparse.tiling.geometry import polygonal, polygons_of_rings
 from wsiparse.tiling.region_classes import is_left_out, one_spelling
 from wsiparse.tiling.region_json import Left, areas_in
 
@@ -144,7 +145,7 @@ def _unpacked(file: IO[bytes], source: str) -> bytes:
             return _limited(unpacked, source)
 
 
-def _limited(file: IO[bytes], source: str) -> bytes:
+def _limited(file: IO[bytes] | gzip.GzipFile, source: str) -> bytes:
     out = io.BytesIO()
     while chunk := file.read(1 << 20):
         out.write(chunk)
