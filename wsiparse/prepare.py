@@ -77,7 +77,8 @@ class Ground:
     artefacts : (h, w) bool, pen, ink and black that were kept out of the tissue
     regions : of the region of interest, level-0 px, with their classes; those left out included
     region_file : name and sha256 of the file they are of, or None
-    notes : what was left aside of it, how its classes are taken; a line each
+    notes : what was left aside of it, a line each
+    taken : how its classes are taken, in one line
     """
 
     overview: bytes
@@ -85,6 +86,14 @@ class Ground:
     regions: tuple[Region, ...]
     region_file: tuple[str, str] | None = None
     notes: tuple[str, ...] = ()
+    taken: str = ""
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """What is said of the regions while the slide is analysed."""
+        if self.region_file is None:
+            return ()
+        return (*(f"{self.region_file[0]}: {line}" for line in self.notes), self.taken)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,13 +141,13 @@ def _analysis_area(
 ) -> tuple[AnalysisArea, Ground]:
     seen = survey(slide, OVERVIEW_MPP)
     picture, frame = seen.picture, seen.frame
-    geometry, regions, file, notes = None, tuple[Region, ...](), None, tuple[str, ...]()
+    geometry, regions, file, notes, taken = None, tuple[Region, ...](), None, tuple[str, ...](), ""
     if roi is not None:
         found = read_regions(roi, offset=offset)
         off = off_slide(found, slide.size, str(roi))
         geometry, regions = union_on_slide(found, slide.size, str(roi)), found.regions
-        taken = f"classes of regions: {classes.told([r.class_name for r in regions])}"
-        notes = tuple(f"{roi}: {note}" for note in (*found.notes, *off, taken))
+        taken = f"{roi.name}: classes of regions: {classes.told([r.class_name for r in regions])}"
+        notes = (*found.notes, *off)
         with roi.expanduser().open("rb") as data:
             file = roi.name, hashlib.file_digest(data, "sha256").hexdigest()
     if whole:
@@ -147,7 +156,7 @@ def _analysis_area(
         tissue, artefacts = find_tissue(picture, frame.mean_mpp)
         # what cannot be seen may be tissue: its tiles are read, and those that are unreadable are told
         area = AnalysisArea(slide.size, frame, tissue | seen.lost, geometry)
-    return area, Ground(png_bytes(picture), artefacts, regions, file, notes)
+    return area, Ground(png_bytes(picture), artefacts, regions, file, notes, taken)
 
 
 def _tile_around(canvas: tuple[int, int], info: EngineInfo) -> int:

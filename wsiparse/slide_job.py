@@ -194,7 +194,7 @@ def run_slide(
             )
         if not lost:  # else the next run tries the unreadable tiles again and finds the rest done
             shutil.rmtree(work, ignore_errors=True)
-    return Outcome(job.path, folder, "done", summary, lost, notes=prepared.ground.notes)
+    return Outcome(job.path, folder, "done", summary, lost, notes=prepared.ground.told)
 
 
 def _check_unchanged(site: Site) -> None:
@@ -256,8 +256,11 @@ def _missing(arrivals: Arrivals, shard: Shard | None, *, again: bool) -> list[tu
 def _log_begin(site: Site, job: Job, arrivals: Arrivals, missing: list[tuple[int, Chunk]]) -> None:
     log.info("wsiparse %s: %s, %s", own_version(), job.path, site.prepared.title)
     log.info("mpp %s (%s)", site.slide.mpp, site.slide.mpp_source)
-    for note in (*job.notes, *site.prepared.ground.notes):
+    ground = site.prepared.ground
+    for note in (*job.notes, *(note for note in ground.told if note != ground.taken)):
         log.warning("%s", note)
+    if ground.taken:
+        log.info("%s", ground.taken)
     for p in site.prepared.passes:
         log.info("%d tiles of %d px at %.4g um/px", len(p.plan), p.plan.grid.tile, p.plan.frame.mean_mpp)
     n = sum(len(own) for own in arrivals.chunks)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from wsiparse.reports import Redone
 
 __all__ = ["command"]
+
+#: Compartments told in a line.
+_MOST_NAMES: Final = 12
 
 
 @click.command("report")
@@ -117,12 +120,15 @@ def _tell(redone: Redone, *, several: bool) -> None:
     parts = redone.numbers["compartments"]
     why = f" ({parts['reason']})" if parts["reason"] else ""
     name = f"{redone.numbers['slide']['name']}: " if several else ""
-    for note in redone.numbers["region_notes"]:
+    taken = [f"classes of regions: {parts['classes_taken']}"] if parts["classes_taken"] else []
+    for note in (*redone.numbers["region_notes"], *taken):
         click.echo(f"{name}notice: {note}", err=True)
+    names = parts["names"]
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
     n = sum(band["n"] for band in redone.numbers["uncertainty"]["threshold"])
     click.echo(
         f"{name}{n} objects on {redone.numbers['area']['analysed_mm2']:.3f} mm2, compartments: "
-        f"{', '.join(parts['names'])}{why} -> {redone.folder / 'report.html'}"
+        f"{', '.join(names[:_MOST_NAMES])}{more}{why} -> {redone.folder / 'report.html'}"
     )
 
 

@@ -59,7 +59,8 @@ def polygons_of_rings(polygons: Sequence[Sequence[NDArray[np.float64]]]) -> Base
             polygon = _enclosed(shell)
             if kept:
                 polygon = polygonal(shapely.difference(polygon, shapely.union_all([_enclosed(hole) for hole in kept])))
-        parts.append(polygon)
+        if not polygon.is_empty:
+            parts.append(polygon)
     if len(parts) == 1:
         return parts[0]
     return united(parts) if parts else shapely.Polygon()

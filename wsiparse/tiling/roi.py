@@ -234,7 +234,7 @@ def off_slide(found: Regions, slide_size: tuple[int, int], source: str) -> tuple
         f"{slide_size[0]} x {slide_size[1]} px"
     )
     if share > _MOST_OFF:
-        much = "outside the slide" if share == 1 else f"mostly outside the slide ({100 * share:.0f} %)"
+        much = "outside the slide" if share == 1 else f"mostly outside the slide ({int(100 * share)} %)"
         raise RoiError(
             f"{source}: {much}, {where}. Coordinates must be full-resolution pixels of this slide, not microns."
         )
