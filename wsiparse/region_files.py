@@ -37,16 +37,19 @@ class Named:
     shown : as messages tell it
     file : its file name, with ending
     folder : name of its results folder
+    called : what its results are called, where that is not in its file name
     """
 
     shown: str
     file: str
     folder: str
+    called: str = ""
 
     def ranks(self) -> dict[str, int]:
         """Every name that a region file may have, and how closely it names the slide; 0 is closest."""
         stem = Path(self.file).stem
-        names = [self.folder, self.file, stem, stem[:-4] if stem.lower().endswith(".ome") else stem]
+        names = [self.folder, self.file, self.called or stem, stem]
+        names += [stem[:-4]] if stem.lower().endswith(".ome") else []
         return {_folded(name): rank for rank, name in reversed(list(enumerate(names)))}
 
 

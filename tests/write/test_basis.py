@@ -46,7 +46,7 @@ def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, seed:
         assert getattr(got, name) == getattr(given_, name)
     assert got.roi == given_.roi, "to the last bit"
     assert [(name, shape.wkb) for name, shape in got.regions] == [(n, s.wkb) for n, s in given_.regions]
-    assert read_frame(folder)[0] == (3, 5)
+    assert read_frame(folder) == ((3, 5), given_.size)
     assert (folder / "spots" / "1.jpg").read_bytes() == b"picture"
 
 

@@ -86,7 +86,7 @@ def command(
         click.echo(told, err=True)
         return 3
     slides = [results / "slides" / s.folder for s in found]
-    names = [Named(s.path, file_name(s.path if is_url(s.path) else Path(s.path)), s.folder) for s in found]
+    names = [Named(s.path, file_name(s.path if is_url(s.path) else Path(s.path)), s.folder, s.name) for s in found]
     regions = match_regions(roi, names) if roi is not None and not cohort_only else Matched((None,) * len(slides))
     classes = RegionClasses(tumour_classes, stroma_classes) if tumour_classes or stroma_classes else None
     failed = 0
