@@ -100,7 +100,7 @@ def test_a_file_of_another_slide_costs_its_slide_only(slides: Path, wsiparse: Ca
     sheet.write_text(f"slide,roi\n{slides}/a.svs,far.geojson\n{slides}/b.svs,edge.geojson\n", encoding="utf-8")
     said = wsiparse("run", sheet, "-o", tmp_path / "r", *RUN)
     assert said.code == 3
-    assert "far.geojson: mostly outside the slide (99 %)" in said.err
+    assert "far.geojson: mostly (99 %) outside the slide" in said.err
     assert "edge.geojson: 26 % of the regions' area lies off the slide" in said.err
     (log,) = (tmp_path / "r" / "slides").glob("b__*/log.txt")
     warned = [line for line in log.read_text(encoding="utf-8").splitlines() if "WARNING" in line]

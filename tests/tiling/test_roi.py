@@ -360,8 +360,8 @@ def test_numbers_as_text_and_points_of_different_length_are_read(tmp_path: Path)
     [
         ((100, 100, 700, 700), None),
         ((900, 100, 1090, 700), "47 % of the regions' area lies off the slide, it spans x 900-1090, y 100-700"),
-        ((900, 100, 1200, 700), "mostly outside the slide .66 %."),
-        ((-300, -300, 40, 40), "mostly outside"),
+        ((900, 100, 1200, 700), "mostly .66 %. outside the slide, it spans"),
+        ((-300, -300, 40, 40), "mostly .[0-9]+ %. outside"),
         ((5000, 5000, 5100, 5100), "outside the slide, it spans x 5000-5100"),
         ((-5, -5, 1005, 805), "2 % of the regions' area"),
         ((-1, -1, 1001, 801), None),
@@ -384,5 +384,5 @@ def test_what_is_left_out_may_reach_past_the_slide(tmp_path: Path) -> None:
     far = polygon([[[500, 500], [9000, 500], [9000, 9000], [500, 500]]])
     both = [feature(polygon()), feature(far, classification={"name": "Ignore*"})]
     assert off_slide(read_regions(write(tmp_path, both)), SIZE, "x") == ()
-    with pytest.raises(RoiError, match="mostly outside"):
+    with pytest.raises(RoiError, match=r"mostly .[0-9]+ %. outside"):
         off_slide(read_regions(write(tmp_path, both[1:])), SIZE, "x")

@@ -21,8 +21,8 @@
     similar numbers of both kinds of cells and fail where stroma is sparse (``tests/benchmarks/run_coverage.py``).
 
 `regions`
-    Annotated polygons with classes; which are tumour and stroma the caller says, others are neither. Where classes overlap the one with less area wins (tumour drawn inside tissue);
-    areas are exact.
+    Annotated polygons with classes; which are tumour and stroma the caller says, others are neither. Where classes
+    overlap the one with less area wins (tumour drawn inside tissue); areas are exact.
 
 Margin
     Bands of stated distance from the tumour border, outside the tumour. Distances are signed: negative inside. Outside,

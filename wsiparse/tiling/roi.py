@@ -229,17 +229,17 @@ def off_slide(found: Regions, slide_size: tuple[int, int], source: str) -> tuple
     on = float(shapely.area(shapely.intersection(reaching, shapely.box(0, 0, *slide_size))).sum())
     off = float(shapely.area(reaching).sum()) - on
     share = off / float(shapely.area(shapes).sum())
-    where = (
-        f"it spans x {x0.min():g}-{x1.max():g}, y {y0.min():g}-{y1.max():g} and the slide "
-        f"{slide_size[0]} x {slide_size[1]} px"
-    )
+    spans = f"x {x0.min():g}-{x1.max():g}, y {y0.min():g}-{y1.max():g}"
+    width, height = slide_size
     if share > _MOST_OFF:
-        much = "outside the slide" if share == 1 else f"mostly outside the slide ({int(100 * share)} %)"
+        much = "outside" if share == 1 else f"mostly ({int(100 * share)} %) outside"
         raise RoiError(
-            f"{source}: {much}, {where}. Coordinates must be full-resolution pixels of this slide, not microns."
+            f"{source}: {much} the slide, it spans {spans} and the slide {width} x {height} px. Coordinates must be "
+            "full-resolution pixels of this slide, not microns."
         )
     if share > _TOLD_OFF:
-        return (f"{100 * share:.0f} % of the regions' area lies off the slide, {where}",)
+        told = f"{100 * share:.0f} % of the regions' area lies off the slide"
+        return (f"{told}, it spans {spans} and the slide {width} x {height} px",)
     return ()
 
 
