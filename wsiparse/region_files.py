@@ -107,6 +107,7 @@ def match_regions(roi: Path, slides: Sequence[Named], *, own: Sequence[Path | No
         If `roi` does not exist, is one file for several slides, or is a folder in which no file is named as a slide,
         one could be of two slides, or two could be of one.
     """
+    roi = roi.expanduser()
     own = tuple(own) or (None,) * len(slides)
     waiting = [k for k, file in enumerate(own) if file is None]
     files = list(own)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,6 +35,21 @@ def basis(seed: int = 0, shape: tuple[int, int] = (20, 30)) -> Basis:
         compartments="none" if seed % 2 else None,
         squares=(PicturedSquare(Box(10, 20, 30, 40), "spots/1.jpg"),),
     )
+
+
+def test_a_long_outline_is_kept_exactly_in_little_text(tmp_path: Path) -> None:
+    turn = np.linspace(0, 2 * np.pi, 30_001)[:-1]
+    fine = shapely.Polygon(np.stack([10 + 9 * np.cos(turn), 10 + 9 * np.sin(turn)], axis=1))
+    facts = ("a.geojson", "0f"), ("3 detections skipped",), ("Core",), ("Rim",)
+    names = ("region_file", "region_notes", "tumour_classes", "stroma_classes")
+    told: dict[str, Any] = dict(zip(names, facts, strict=True))
+    drawn = replace(basis(), roi=fine, regions=(("Tumor", fine),), **told)
+    write_basis(tmp_path / "basis", drawn, png_bytes(drawn.picture), {})
+    got = read_basis(tmp_path / "basis")
+    assert got.roi is not None
+    assert got.roi.wkb == got.regions[0][1].wkb == fine.wkb
+    assert tuple(getattr(got, name) for name in names) == facts
+    assert (tmp_path / "basis" / "basis.json").stat().st_size < 2 * 30_000 * 16 * 4 / 3 + 5000
 
 
 @given(st.integers(0, 1000), st.integers(1, 40), st.integers(1, 40))
