@@ -22,7 +22,7 @@ __all__ = ["coverage", "united"]
 Floats = NDArray[np.float64]
 Index = NDArray[np.int64]
 
-#: More shapes than this are first sorted into groups that touch, which costs little where most stand alone.
+#: More polygons than this are first sorted into groups that touch, which costs little where most stand alone.
 _AT_ONCE: Final = 256
 
 
@@ -35,9 +35,12 @@ def united(shapes: Sequence[BaseGeometry]) -> BaseGeometry:
     ----------
     shapes : valid Polygons and MultiPolygons, any number
     """
-    if len(shapes) <= _AT_ONCE:
+    if len(shapes) == 1:
+        return shapes[0]
+    # of single polygons and collections alike: one class of drawn cells is one shape of many parts
+    parts = shapely.get_parts(np.array([*shapes, None], object)[:-1])
+    if len(parts) <= _AT_ONCE:
         return shapely.union_all(list(shapes))
-    parts = shapely.get_parts(np.asarray(shapes, object))
     return shapely.disjoint_subset_union_all(parts[~shapely.is_empty(parts)])
 
 

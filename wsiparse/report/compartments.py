@@ -108,7 +108,7 @@ class Compartments:
         parts = [self.parts[k] for k in positions]
         if not self._by_region:
             return replace(parts[0], mask=np.logical_or.reduce([part.mask for part in parts]))
-        return replace(parts[0], region=polygonal(shapely.union_all([part.region for part in parts])))
+        return replace(parts[0], region=polygonal(united([part.region for part in parts if part.region is not None])))
 
     def of_points(self, points_um: Floats) -> NDArray[np.int64]:
         """The compartment of each point.
@@ -279,7 +279,7 @@ def region_compartments(
     tumour_border = other_border = nothing
     if inner:
         # within analysed tissue: the edge of the slide or of tissue is no border of tumour
-        core = shapely.union_all([disjoint[names[k]] for k in inner])
+        core = united([disjoint[names[k]] for k in inner])
         others = [part for k, part in enumerate(parts) if k not in inner]
         if any(part.area_mm2 > 0 for part in others):
             tumour_border = polygon_border(core)

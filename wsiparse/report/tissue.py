@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
 from wsiparse.coords import Frame
-from wsiparse.polygons import coverage
+from wsiparse.polygons import coverage, united
 
 __all__ = ["Tissue", "analysed_tissue", "cell_index", "polygonal"]
 
@@ -282,4 +282,4 @@ def polygonal(geometry: BaseGeometry) -> BaseGeometry:
     if geometry.geom_type in ("Polygon", "MultiPolygon"):
         return geometry
     parts = [p for p in shapely.get_parts(geometry) if p.geom_type in ("Polygon", "MultiPolygon") and not p.is_empty]
-    return shapely.union_all(parts) if parts else shapely.Polygon()
+    return united(parts) if parts else shapely.Polygon()

@@ -27,7 +27,7 @@ def polygonal(geometry: BaseGeometry) -> BaseGeometry:
     if geometry.geom_type in ("Polygon", "MultiPolygon"):
         return geometry
     parts = [part for part in shapely.get_parts(geometry) if part.geom_type in ("Polygon", "MultiPolygon")]
-    return shapely.union_all(parts) if parts else shapely.Polygon()
+    return united(parts) if parts else shapely.Polygon()
 
 
 def polygons_of_rings(polygons: Sequence[Sequence[NDArray[np.float64]]]) -> BaseGeometry:

@@ -51,7 +51,7 @@ FORMAT: Final = 1
 
 #: Facts about regions, written where there are any.
 _OF_REGIONS: Final = ("region_file", "region_notes", "tumour_classes", "stroma_classes")
-#: Corners of a polygon that is written as text.
+#: Corners of all polygons together that are written as text.
 _MOST_WRITTEN_OUT: Final = 20_000
 
 _TISSUE, _ARTEFACT = 255, 128
@@ -123,9 +123,9 @@ class Basis:
         return float(self.slide["mpp"][0]), float(self.slide["mpp"][1])
 
 
-def _written(shape: BaseGeometry) -> dict[str, Any]:
-    """A polygon as GeoJSON, or as WKB where that would be long: a number of text is 20 bytes in memory and 60 read."""
-    if shapely.get_num_coordinates(shape) <= _MOST_WRITTEN_OUT:
+def _written(shape: BaseGeometry, long: bool) -> dict[str, Any]:
+    """A polygon as GeoJSON, or as WKB where all of them are long: numbers as text take ten times the memory."""
+    if not long:
         return dict(shapely.geometry.mapping(shape))
     return {"wkb": base64.b64encode(shapely.to_wkb(shape, output_dimension=2, byte_order=1)).decode()}
 
@@ -174,14 +174,16 @@ def write_basis(folder: Path, basis: Basis, overview: bytes, spots: Mapping[str,
     OutputError
         If it cannot be written.
     """
+    shapes = [shape for _, shape in basis.regions] + ([basis.roi] if basis.roi is not None else [])
+    long = sum(shapely.get_num_coordinates(shape) for shape in shapes) > _MOST_WRITTEN_OUT
     facts = {
         "format": FORMAT,
         "slide": dict(basis.slide),
         "offset": list(basis.offset),
         "overview": asdict(basis.overview),
         "whole_slide": basis.whole_slide,
-        "roi": _written(basis.roi) if basis.roi is not None else None,
-        "regions": [{"class": name, "geometry": _written(shape)} for name, shape in basis.regions],
+        "roi": _written(basis.roi, long) if basis.roi is not None else None,
+        "regions": [{"class": name, "geometry": _written(shape, long)} for name, shape in basis.regions],
         "unreadable": [list(box) for box in basis.unreadable],
         "compartments": basis.compartments,
         "squares": [asdict(square) for square in basis.squares],
