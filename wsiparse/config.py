@@ -130,6 +130,8 @@ class RunConfig(_Strict):
     image: str | None = None
     coords: Literal["qupath", "level0"] = "qupath"
     compartments: Literal["auto", "roi", "none"] | None = None
+    tumour_classes: tuple[str, ...] = ()
+    stroma_classes: tuple[str, ...] = ()
     labels: bool = True
     ngff: Literal["0.5", "0.4"] = "0.5"
     min_area_um2: float | None = Field(default=None, ge=0)

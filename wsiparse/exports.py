@@ -144,6 +144,10 @@ def _write_report(site: Site, reader: ObjectsReader, unreadable: Sequence[tuple[
         compartments=site.config.compartments,
         limits=limits_of(site.prepared.passes[0].scale.spec),
         view=_view(slide, area.overview),
+        region_file=ground.region_file,
+        region_notes=ground.notes,
+        tumour_classes=site.config.tumour_classes,
+        stroma_classes=site.config.stroma_classes,
     )
     loaded = load(reader, basis)
     boxes = [spot.box for spot in spots_of(loaded.source, loaded.settings)[3]]

@@ -70,6 +70,7 @@ class Job:
     roi : GeoJSON file of the regions to analyse, or None
     override_mpp : microns per level-0 px instead of what the metadata say, or None
     image : name or number of the image in a file of several, or None
+    notes : for its log, a line each
     """
 
     path: Path | str
@@ -77,11 +78,12 @@ class Job:
     roi: Path | None = None
     override_mpp: float | None = None
     image: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one slide: its folder and numbers when done, the one-line reason when failed."""
+    """What became of one slide: its folder and numbers when done, the one-line reason when failed, notes."""
 
     path: Path | str
     folder: Path
@@ -89,6 +91,7 @@ class Outcome:
     summary: SlideSummary | None = None
     unreadable: int = 0
     error: str = ""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +215,7 @@ def run_slide(
             )
         if not lost:  # else the next run tries the unreadable tiles again and finds the rest done
             shutil.rmtree(work, ignore_errors=True)
-    return Outcome(job.path, folder, "done", summary, lost)
+    return Outcome(job.path, folder, "done", summary, lost, notes=prepared.ground.told)
 
 
 def _tell_scale(slide: Slide, name: str, progress: Progress) -> None:
@@ -289,6 +292,11 @@ def _log_begin(site: Site, job: Job, arrivals: Arrivals, missing: list[tuple[int
         log.warning("scale: %s", notice)
     for note in site.slide.notes:
         log.warning("file: %s", note)
+    ground = site.prepared.ground
+    for note in (*job.notes, *(note for note in ground.told if note != ground.taken)):
+        log.warning("%s", note)
+    if ground.taken:
+        log.info("%s", ground.taken)
     for p in site.prepared.passes:
         log.info("%d tiles of %d px at %.4g um/px", len(p.plan), p.plan.grid.tile, p.plan.frame.mean_mpp)
     n = sum(len(own) for own in arrivals.chunks)

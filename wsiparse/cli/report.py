@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
+
+from wsiparse.cli.options import class_options
 
 if TYPE_CHECKING:
     from wsiparse.reports import Redone
@@ -14,6 +16,8 @@ __all__ = ["command"]
 
 #: Rows, and slides, that are told one by one.
 _MOST = 20
+#: Compartments told in a line.
+_MOST_NAMES: Final = 12
 
 
 @click.command("report")
@@ -35,6 +39,7 @@ _MOST = 20
     help="CSV about the slides, joined by its column 'slide': a path relative to the CSV, or as much of it as tells "
     "slides apart. It is kept in RESULTS: later runs, merges and reports join it again.",
 )
+@class_options
 @click.option("--patient", metavar="COLUMN", help="Column of --metadata that names the patient (default: patient).")
 @click.option("--group", metavar="COLUMN", help="Column of --metadata whose groups are compared (default: group).")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the bootstrap.")
@@ -45,6 +50,8 @@ def command(
     results: Path,
     roi: Path | None,
     compartments: str | None,
+    tumour_classes: tuple[str, ...],
+    stroma_classes: tuple[str, ...],
     metadata: Path | None,
     patient: str | None,
     group: str | None,
@@ -67,8 +74,12 @@ def command(
     from wsiparse.cli.progress import TerminalProgress
     from wsiparse.cohort_report import cohort_slides, joined_slides, read_metadata, write_cohort_report
     from wsiparse.pdf import find_browser, print_pdf
+    from wsiparse.region_files import Matched, Named, match_regions
     from wsiparse.reports import redo_reports
     from wsiparse.schedule import available_cores
+    from wsiparse.slides.urls import is_url
+    from wsiparse.tiling import RegionClasses
+    from wsiparse.write.manifest import file_name
 
     if (patient or group) and metadata is None:
         raise click.UsageError("--patient and --group name columns of --metadata; give that too.")
@@ -84,21 +95,27 @@ def command(
         )
         click.echo(told, err=True)
         return 3
-    slides = [(results / "slides" / s.folder, s.name) for s in found]
-    names = {results / "slides" / s.folder: s.name for s in found}
+    slides = [results / "slides" / s.folder for s in found]
+    called = {results / "slides" / s.folder: s.name for s in found}
+    names = [Named(s.path, file_name(s.path if is_url(s.path) else Path(s.path)), s.folder, s.name) for s in found]
+    regions = match_regions(roi, names) if roi is not None and not cohort_only else Matched((None,) * len(slides))
+    classes = RegionClasses(tumour_classes, stroma_classes) if tumour_classes or stroma_classes else None
     failed = 0
     if not cohort_only:
         with TerminalProgress().stage("report", len(slides), "slides") as stage:
             asked: Any = compartments
-            for redone in redo_reports(slides, roi, asked, seed, num_workers or available_cores()):
+            files = regions.files if roi is not None else None
+            for redone in redo_reports(slides, files, asked, seed, num_workers or available_cores(), classes):
                 failed += redone.numbers is None
-                _tell(redone, names.get(redone.folder, "") if len(slides) > 1 else "")
+                _tell(redone, called[redone.folder] if len(slides) > 1 else "")
                 stage.advance()
+    for line in regions.told("the run's own count") if roi is not None else ():
+        click.echo(f"notice: {line}", err=True)
     cohort = write_cohort_report(results, table)
     if cohort is not None:
         _tell_cohort(results, cohort)
     if browser is not None:
-        pages = [results / "report.html", *(folder / "report.html" for folder, _ in slides)]
+        pages = [results / "report.html", *(folder / "report.html" for folder in slides)]
         for page in pages:
             if page.is_file():
                 click.echo(f"-> {print_pdf(browser, page)}")
@@ -114,10 +131,15 @@ def _tell(redone: Redone, called: str) -> None:
     parts = redone.numbers["compartments"]
     why = f" ({parts['reason']})" if parts["reason"] else ""
     name = f"{called}: " if called else ""
+    taken = [f"classes of regions: {parts['classes_taken']}"] if parts["classes_taken"] else []
+    for note in (*redone.numbers["region_notes"], *taken):
+        click.echo(f"{name}notice: {note}", err=True)
+    names = parts["names"]
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
     n = sum(band["n"] for band in redone.numbers["uncertainty"]["threshold"])
     click.echo(
         f"{name}{n} objects on {redone.numbers['area']['analysed_mm2']:.3f} mm2, compartments: "
-        f"{', '.join(parts['names'])}{why} -> {redone.folder / 'report.html'}"
+        f"{', '.join(names[:_MOST_NAMES])}{more}{why} -> {redone.folder / 'report.html'}"
     )
 
 
