@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from shapely.geometry.base import BaseGeometry
 
 from wsiparse.coords import Frame, to_um
-from wsiparse.report.coverage import coverage
+from wsiparse.polygons import coverage
 from wsiparse.report.density import density_grid, squares_over
 from wsiparse.report.tissue import Tissue, analysed_tissue, cell_index, polygonal
 from wsiparse.tiling import AnalysisArea

@@ -21,7 +21,8 @@ from tests.write.check import check
 from tests.write.tables import ENGINE, FRAME, PROMPTS, blobs, masks, regions, table_of
 from tests.write.test_parts import files_up_to, names_in
 from wsiparse.coords import Frame, um2_per_px
-from wsiparse.errors import OutputError
+from wsiparse.errors import OutputError, RoiError
+from wsiparse.tiling import read_regions
 from wsiparse.types import ObjectTable, Prompt, PromptSet
 from wsiparse.version import own_version
 from wsiparse.write import deflate, features, reference
@@ -149,6 +150,16 @@ def test_every_file_passes_the_conformance_check_with_its_area(tmp_path: Path) -
     assert check(tmp_path / "regions.geojson.gz").problems == []
     centroids(tmp_path / "centroids.geojson.gz")
     assert check(tmp_path / "centroids.geojson.gz").problems == []
+
+
+def test_regions_of_ours_are_regions_of_interest_and_cells_are_not(tmp_path: Path) -> None:
+    write(tmp_path / "regions.geojson.gz", [regions()], object_type="annotation", locked=True)
+    found = read_regions(tmp_path / "regions.geojson.gz")
+    assert {r.class_name for r in found.regions} == {PROMPTS[1].class_name}
+    assert sum(r.geometry.area for r in found.regions) == pytest.approx(int(regions().area_px.sum()) * 4)
+    write(tmp_path / "cells.geojson.gz")
+    with pytest.raises(RoiError, match=f"no polygon in it .only {len(CELLS)} detections, cells or tiles skipped"):
+        read_regions(tmp_path / "cells.geojson.gz")
 
 
 @given(masks(20), st.floats(0.01, 5), st.booleans())

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
 from wsiparse.coords import Frame
-from wsiparse.report.coverage import coverage
+from wsiparse.polygons import coverage, united
 
 __all__ = ["Tissue", "analysed_tissue", "cell_index", "polygonal"]
 
@@ -105,6 +105,17 @@ class Tissue:
         return area
 
     @cached_property
+    def rows(self) -> slice:
+        """Rows of cells that the region can reach; all without one."""
+        if self.region is None:
+            return slice(0, len(self.mask))
+        _, low, _, high = self.region.bounds
+        if math.isnan(low):
+            return slice(0, 0)
+        first, last = (int(np.floor(y / self.cell_um[1])) for y in (low, high))
+        return slice(min(max(first - 1, 0), len(self.mask)), min(max(last + 2, 0), len(self.mask)))
+
+    @cached_property
     def cells(self) -> NDArray[np.bool_]:
         """(h, w) bool: cells with any analysed area."""
         cells = np.zeros(self.mask.shape, np.bool_)
@@ -162,6 +173,10 @@ class Tissue:
 
     def _area_at_once(self, xs: Floats, ys: Floats) -> Floats:
         """`area_between`, with numbers for every cell between the lines in memory."""
+        if self.region is not None:
+            _, low, _, high = self.region.bounds
+            if not (low < ys[-1] and high > ys[0]):  # nor any of an empty region
+                return np.zeros((len(ys) - 1, len(xs) - 1))
         all_x, column = self._merged(xs, 0)
         all_y, row = self._merged(ys, 1)
         if self.region is None:
@@ -267,4 +282,4 @@ def polygonal(geometry: BaseGeometry) -> BaseGeometry:
     if geometry.geom_type in ("Polygon", "MultiPolygon"):
         return geometry
     parts = [p for p in shapely.get_parts(geometry) if p.geom_type in ("Polygon", "MultiPolygon") and not p.is_empty]
-    return shapely.union_all(parts) if parts else shapely.Polygon()
+    return united(parts) if parts else shapely.Polygon()

@@ -2,7 +2,16 @@
 
 from wsiparse.tiling.area import AnalysisArea, whole_slide_area
 from wsiparse.tiling.grid import FIELD_BYTES_PER_PX, Estimate, TilePlan, estimate, plan_tiles
-from wsiparse.tiling.roi import Region, Regions, is_left_out, parse_regions, read_regions, read_roi, union_on_slide
+from wsiparse.tiling.region_classes import RegionClasses, is_left_out
+from wsiparse.tiling.roi import (
+    Region,
+    Regions,
+    off_slide,
+    parse_regions,
+    read_regions,
+    read_roi,
+    union_on_slide,
+)
 from wsiparse.tiling.tissue import background_colour, find_tissue, tissue_mask
 
 __all__ = [
@@ -10,12 +19,14 @@ __all__ = [
     "AnalysisArea",
     "Estimate",
     "Region",
+    "RegionClasses",
     "Regions",
     "TilePlan",
     "background_colour",
     "estimate",
     "find_tissue",
     "is_left_out",
+    "off_slide",
     "parse_regions",
     "plan_tiles",
     "read_regions",

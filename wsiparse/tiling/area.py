@@ -8,10 +8,8 @@ a margin further out so that counted objects are whole.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
 
 import numpy as np
 import shapely
@@ -19,17 +17,12 @@ from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
 from wsiparse.coords import Frame
-from wsiparse.tiling.geometry import polygonal
-from wsiparse.tiling.masks import within
+from wsiparse.polygons import coverage
+from wsiparse.tiling.geometry import cells_within
+from wsiparse.tiling.masks import strips, within
 from wsiparse.types import Box
 
 __all__ = ["AnalysisArea", "whole_slide_area"]
-
-#: Smaller margins move no coordinate, and GEOS loses a polygon that is to grow by 1e-200.
-_LEAST_MARGIN_UM: Final = 1e-12
-
-#: An overview window and the part of a geometry inside it; None stands for "all of the window".
-_Window = tuple[Box, BaseGeometry | None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,10 +72,20 @@ class AnalysisArea:
         ----------
         slide_mpp : (x, y), um per level-0 px
         """
-        slide = shapely.box(0, 0, *self.slide_size)
+        xs, ys = (
+            np.minimum(np.arange(n + 1) * f, float(end))
+            for n, f, end in zip(self.overview.size, self.overview.downsample, self.slide_size, strict=True)
+        )
+        # cells wholly past the slide have no width: their lines are one
+        columns, rows = (int(np.searchsorted(lines, lines[-1])) for lines in (xs, ys))
         total = 0.0
-        for window, part in self._windows(slide if self.roi is None else shapely.intersection(self.roi, slide)):
-            total += self._window_box(window).area if part is None else part.area
+        for strip in strips((rows, columns)):
+            here, lines = self.tissue[strip.rows, :columns], ys[strip.rows.start : strip.rows.stop + 1]
+            if self.roi is None:
+                covered = np.diff(lines)[:, None] * np.diff(xs[: columns + 1])
+            else:
+                covered = coverage(self.roi, xs[: columns + 1], lines)
+            total += float(covered[here].sum())
         return total * slide_mpp[0] * slide_mpp[1] * 1e-6
 
     def keeps(self, points: NDArray[np.floating]) -> NDArray[np.bool_]:
@@ -135,7 +138,7 @@ class AnalysisArea:
 
     @cached_property
     def computed(self) -> NDArray[np.bool_]:
-        """(h, w) bool, overview px: cells within the margin of tissue and touched by the region grown by the margin."""
+        """(h, w) bool, overview px: cells within the margin of tissue and within the margin of the region."""
         mx, my = self.overview.mpp
         # distances run between cell centres: a cell's diagonal more reaches every point within the margin
         reach = self.margin_um + float(np.hypot(mx, my))
@@ -143,54 +146,13 @@ class AnalysisArea:
             return np.zeros_like(self.tissue)
         near = within(self.tissue, reach, sampling=(my, mx))
         if self.roi is not None:
-            fx, fy = self.overview.downsample
-            # buffers are round in microns: grow in the micron plane, then go back to level-0 px
-            scale = np.array([mx / fx, my / fy])
-            grown = shapely.transform(self.roi, lambda xy: xy * scale)
-            if self.margin_um >= _LEAST_MARGIN_UM:
-                grown = grown.buffer(self.margin_um)
-            near &= self._touched(shapely.transform(grown, lambda xy: xy / scale))
+            # distances are round in microns
+            scale = np.array([mx, my]) / np.array(self.overview.downsample)
+            in_um = shapely.transform(self.roi, lambda xy: xy * scale)
+            near = cells_within(in_um, self.margin_um, (mx, my), near.shape, near)
         result: NDArray[np.bool_] = near
         result.setflags(write=False)
         return result
-
-    def _touched(self, geometry: BaseGeometry) -> NDArray[np.bool_]:
-        """Cells that share any point with a geometry."""
-        out = np.zeros(self.tissue.shape, np.bool_)
-        for window, _ in self._quadtree(geometry, None):
-            out[window.y : window.y1, window.x : window.x1] = True
-        return out
-
-    def _windows(self, geometry: BaseGeometry) -> Iterator[_Window]:
-        return self._quadtree(geometry, self.tissue)
-
-    def _quadtree(self, geometry: BaseGeometry, cells: NDArray[np.bool_] | None) -> Iterator[_Window]:
-        """Windows of set cells (None: all are) that a geometry meets, full of set cells, with its part in each.
-
-        Halving windows and clipping the geometry on the way keeps the cost at (vertices x depth + cells on its
-        boundary), where intersecting each cell with the whole geometry would cost vertices x cells.
-        """
-        stack: list[_Window] = [(Box(0, 0, *self.overview.size), geometry)]
-        while stack:
-            window, part = stack.pop()
-            size = window.width * window.height
-            n = size if cells is None else np.count_nonzero(cells[window.y : window.y1, window.x : window.x1])
-            if n == 0 or (part is not None and part.is_empty):
-                continue
-            bounds = self._window_box(window)
-            if part is not None:
-                if not part.intersects(bounds):
-                    continue
-                part = None if part.covers(bounds) else polygonal(part.intersection(bounds))
-            single = window.width == window.height == 1
-            if single or (n == size and part is None):
-                yield window, part
-            else:
-                stack += [(half, part) for half in _halves(window)]
-
-    def _window_box(self, window: Box) -> BaseGeometry:
-        fx, fy = self.overview.downsample
-        return shapely.box(window.x * fx, window.y * fy, window.x1 * fx, window.y1 * fy)
 
     def _cells_of(self, box: Box, frame: Frame) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Overview row of each pixel row and column of each pixel column of a box; -1 outside the frame."""
@@ -209,13 +171,3 @@ def whole_slide_area(
     """An analysis area without a tissue mask: everything, or everything in the region of interest."""
     everything = np.ones((overview.size[1], overview.size[0]), np.bool_)
     return AnalysisArea(slide_size, overview, everything, roi, margin_um)
-
-
-def _halves(window: Box) -> tuple[Box, Box]:
-    if window.width >= window.height:
-        left = window.width // 2
-        return Box(window.x, window.y, left, window.height), Box(
-            window.x + left, window.y, window.width - left, window.height
-        )
-    top = window.height // 2
-    return Box(window.x, window.y, window.width, top), Box(window.x, window.y + top, window.width, window.height - top)

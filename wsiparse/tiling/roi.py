@@ -1,32 +1,39 @@
 """Regions of interest: GeoJSON as QuPath and others export it, to polygons in level-0 px.
 
-`read_roi` opens the file; everything else is pure.
+`read_regions` opens the file; everything else is pure. What a region's rings enclose: `geometry.polygons_of_rings`.
+Which features are regions: `region_json`. Which classes are one, tumour, stroma or left out: `region_classes`.
 """
 
 from __future__ import annotations
 
+import gzip
+import io
+import json
 import logging
-from collections.abc import Iterator, Mapping
+import zipfile
+import zlib
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final
+from pathlib import Path, PurePosixPath
+from typing import IO, Final
 
 import numpy as np
 import shapely
-from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
 from wsiparse.errors import RoiError
-from wsiparse.tiling.geometry import polygonal
+from wsiparse.polygons import united
+from wsiparse.tiling.geometry import polygonal, polygons_of_rings
+from wsiparse.tiling.region_classes import is_left_out, one_spelling
+from wsiparse.tiling.region_json import Left, areas_in
 
-__all__ = ["Region", "Regions", "is_left_out", "parse_regions", "read_regions", "read_roi", "union_on_slide"]
+__all__ = ["Region", "Regions", "off_slide", "parse_regions", "read_regions", "read_roi", "union_on_slide"]
 
 log = logging.getLogger(__name__)
 
-#: Classes that mark what must not be analysed; QuPath's own is "Ignore*".
-_LEFT_OUT: Final = frozenset(
-    {"ignore", "ignored", "exclude", "excluded", "artefact", "artefacts", "artifact", "artifacts"}
-)
+#: A file that unpacks to more is refused, bytes.
+_MOST_BYTES: Final = 2 << 30
+#: Shares of the regions' area that lie off the slide: more than the first is told, more than the second refused.
+_TOLD_OFF, _MOST_OFF = 0.01, 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +43,7 @@ class Region:
     Parameters
     ----------
     geometry : valid Polygon or MultiPolygon, level-0 px, not empty
-    class_name : QuPath's classification ("Tumor"), or the feature's name, or ""
+    class_name : QuPath's classification ("Tumor", "Tumor: Positive"), or the feature's name, or ""
     """
 
     geometry: BaseGeometry
@@ -51,10 +58,12 @@ class Regions:
     ----------
     regions : in file order, at least one
     skipped : how many geometries had no area (points, lines, degenerate rings)
+    notes : a line for everything that was left aside, and for each class that was written in several ways
     """
 
     regions: tuple[Region, ...]
     skipped: int
+    notes: tuple[str, ...] = ()
 
 
 def read_roi(path: Path, slide_size: tuple[int, int], *, offset: tuple[float, float] = (0.0, 0.0)) -> BaseGeometry:
@@ -73,16 +82,21 @@ def read_roi(path: Path, slide_size: tuple[int, int], *, offset: tuple[float, fl
     Raises
     ------
     RoiError
-        If the file is missing, not GeoJSON, holds no polygon or not finite coordinates, or misses the slide.
+        If the file is missing, not GeoJSON, holds no polygon or not finite coordinates, or most of it misses the
+        slide.
     """
     found = read_regions(path, offset=offset)
-    if found.skipped:
-        log.warning("%s: %d geometries without area skipped, only polygons restrict the analysis", path, found.skipped)
+    for note in (*found.notes, *off_slide(found, slide_size, str(path))):
+        log.warning("%s: %s", path, note)
     return union_on_slide(found, slide_size, str(path))
 
 
 def read_regions(path: Path, *, offset: tuple[float, float] = (0.0, 0.0)) -> Regions:
     """The polygons of a GeoJSON file with their class names; see `parse_regions`.
+
+    Parameters
+    ----------
+    path : GeoJSON, or a .gz or .zip of one file of it, told by its first bytes; UTF-8, or UTF-16 and UTF-32
 
     Raises
     ------
@@ -90,11 +104,16 @@ def read_regions(path: Path, *, offset: tuple[float, float] = (0.0, 0.0)) -> Reg
         If the file cannot be read or `parse_regions` refuses it.
     """
     try:
-        text = Path(path).expanduser().read_text(encoding="utf-8-sig")
+        with Path(path).expanduser().open("rb") as file:
+            data = _unpacked(file, str(path))
+        text = data.decode(json.detect_encoding(data))
     except FileNotFoundError:
         raise RoiError(f"{path}: no such region-of-interest file. Check the path.") from None
     except UnicodeDecodeError:
-        raise RoiError(f"{path}: not a text file. Export the annotations as (uncompressed) GeoJSON.") from None
+        raise RoiError(f"{path}: not a text file. Export the annotations as GeoJSON.") from None
+    except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile, RuntimeError) as error:
+        why = " ".join(str(error).split())[:200] or type(error).__name__
+        raise RoiError(f"{path}: cannot be unpacked ({why}). Export or copy it again.") from error
     except OSError as error:
         raise RoiError(
             f"{path}: cannot be read ({error.strerror or error}). Check the path and permissions."
@@ -102,10 +121,44 @@ def read_regions(path: Path, *, offset: tuple[float, float] = (0.0, 0.0)) -> Reg
     return parse_regions(text, str(path), offset=offset)
 
 
+def _unpacked(file: IO[bytes], source: str) -> bytes:
+    """The bytes of a file, or of the only GeoJSON file in it."""
+    start = file.read(4)
+    file.seek(0)
+    if start[:2] == b"\x1f\x8b":
+        with gzip.GzipFile(fileobj=file) as unpacked:
+            return _limited(unpacked, source)
+    if start != b"PK\x03\x04":
+        return _limited(file, source)
+    with zipfile.ZipFile(file) as folder:
+        names = [
+            name
+            for name in folder.namelist()
+            if name.lower().endswith((".geojson", ".json")) and not PurePosixPath(name).name.startswith(".")
+        ]
+        if len(names) != 1:
+            raise RoiError(
+                f"{source}: {len(names)} GeoJSON files in it, one is needed. Unpack it"
+                + (", and give the folder for several slides." if names else ".")
+            )
+        with folder.open(names[0]) as unpacked:
+            return _limited(unpacked, source)
+
+
+def _limited(file: IO[bytes] | gzip.GzipFile, source: str) -> bytes:
+    out = io.BytesIO()
+    while chunk := file.read(1 << 20):
+        out.write(chunk)
+        if out.tell() > _MOST_BYTES:
+            raise RoiError(f"{source}: more than {_MOST_BYTES >> 30} GB of text. Export annotations only, not objects.")
+    return out.getvalue()
+
+
 def parse_regions(text: str, source: str, *, offset: tuple[float, float] = (0.0, 0.0)) -> Regions:
     """Polygons from GeoJSON text.
 
-    Invalid polygons (self-crossing, as drawn by hand) are made valid; everything without area is counted and skipped.
+    Polygons that are drawn across themselves are made valid (see `polygons_of_rings`); objects that are no regions,
+    and everything without area, are counted and left aside.
 
     Parameters
     ----------
@@ -116,34 +169,78 @@ def parse_regions(text: str, source: str, *, offset: tuple[float, float] = (0.0,
     Raises
     ------
     RoiError
-        If the text is not GeoJSON, holds no polygon, or has coordinates that are not finite numbers.
+        If the text is not GeoJSON, holds no region, or has coordinates that are not finite numbers.
     """
-    import geojson
-
+    left, named, shapes = Left(), list[str](), list[BaseGeometry]()
     try:
-        document = geojson.loads(text)
+        for area in areas_in(text, source, left):
+            shape = polygons_of_rings(area.polygons)
+            if shape.is_empty:
+                left.add("no area")
+            else:
+                named.append(area.class_name)
+                shapes.append(shape)
     except RecursionError:
         raise RoiError(f"{source}: nested too deeply to be GeoJSON. Export the annotations again.") from None
-    except ValueError as error:  # bad JSON, bad numbers
-        raise RoiError(f"{source}: not valid GeoJSON ({_one_line(error)}). Export the annotations again.") from error
-    except (TypeError, KeyError, AttributeError) as error:  # JSON objects that only look like GeoJSON
+    notes = _left_aside(left)
+    if not shapes:
+        others = f" (only {'; '.join(notes)})" if notes else ""
         raise RoiError(
-            f"{source}: not valid GeoJSON (an object lacks a member). Export the annotations again."
-        ) from error
-    regions: list[Region] = []
-    skipped = 0
-    for geometry, class_name in _geometries(document, "", source):
-        polygon = _polygon(geometry, source)
-        if polygon.is_empty:
-            skipped += 1
-        else:
-            regions.append(Region(shapely.transform(polygon, lambda xy: xy + np.asarray(offset)), class_name))
-    if not regions:
-        others = f" (only {skipped} geometries without area)" if skipped else ""
-        raise RoiError(
-            f"{source}: no polygon in it{others}. Draw areas, not points or lines, and export them as GeoJSON."
+            f"{source}: no polygon in it{others}. Draw areas, not points or lines, and export the annotations as "
+            "GeoJSON."
         )
-    return Regions(tuple(regions), skipped)
+    moved = shapely.transform(np.array(shapes, object), lambda xy: xy + np.asarray(offset, np.float64))
+    names, spelling = one_spelling(named)
+    regions = tuple(Region(shape, name) for shape, name in zip(moved.tolist(), names, strict=True))
+    return Regions(regions, left.of("no area"), (*notes, *spelling))
+
+
+def _left_aside(left: Left) -> list[str]:
+    words = [
+        (left.of("no area"), "geometries without area skipped, only polygons count"),
+        (left.of("object"), "detections, cells or tiles skipped: they are objects, not regions"),
+        (left.of("missing core"), "TMA cores skipped that are marked as missing"),
+        (left.of("other plane"), "regions skipped that are drawn on another plane (z or t) than the first"),
+    ]
+    return [f"{n} {what}" for n, what in words if n]
+
+
+def off_slide(found: Regions, slide_size: tuple[int, int], source: str) -> tuple[str, ...]:
+    """A line that tells which share of the regions lies off the slide, or none.
+
+    Of what is to be analysed; of what is left out where there is nothing else.
+
+    Parameters
+    ----------
+    slide_size : (width, height), level-0 px
+    source : what error messages call the file
+
+    Raises
+    ------
+    RoiError
+        If more than half lies off: the file is of another slide, in microns, or of another resolution.
+    """
+    shapes = np.array([r.geometry for r in found.regions if not is_left_out(r.class_name)], object)
+    if not len(shapes):
+        shapes = np.array([r.geometry for r in found.regions], object)
+    x0, y0, x1, y1 = shapely.bounds(shapes).T
+    beyond = (x0 < 0) | (y0 < 0) | (x1 > slide_size[0]) | (y1 > slide_size[1])
+    reaching = shapes[beyond]
+    on = float(shapely.area(shapely.intersection(reaching, shapely.box(0, 0, *slide_size))).sum())
+    off = float(shapely.area(reaching).sum()) - on
+    share = off / float(shapely.area(shapes).sum())
+    spans = f"x {x0.min():g}-{x1.max():g}, y {y0.min():g}-{y1.max():g}"
+    width, height = slide_size
+    if share > _MOST_OFF:
+        much = "outside" if share == 1 else f"mostly ({int(100 * share)} %) outside"
+        raise RoiError(
+            f"{source}: {much} the slide, it spans {spans} and the slide {width} x {height} px. Coordinates must be "
+            "full-resolution pixels of this slide, not microns."
+        )
+    if share > _TOLD_OFF:
+        told = f"{100 * share:.0f} % of the regions' area lies off the slide"
+        return (f"{told}, it spans {spans} and the slide {width} x {height} px",)
+    return ()
 
 
 def union_on_slide(found: Regions, slide_size: tuple[int, int], source: str) -> BaseGeometry:
@@ -155,9 +252,9 @@ def union_on_slide(found: Regions, slide_size: tuple[int, int], source: str) -> 
         If nothing of it lies on the slide.
     """
     slide = shapely.box(0, 0, *slide_size)
-    left_out = shapely.union_all([r.geometry for r in found.regions if is_left_out(r.class_name)])
+    left_out = united([r.geometry for r in found.regions if is_left_out(r.class_name)])
     inside = [r.geometry for r in found.regions if not is_left_out(r.class_name)]
-    union = shapely.union_all(inside) if inside else slide
+    union = united(inside) if inside else slide
     on_slide = polygonal(shapely.intersection(union, slide))
     if not left_out.is_empty and not on_slide.is_empty:
         on_slide = polygonal(shapely.difference(on_slide, left_out))
@@ -170,83 +267,7 @@ def union_on_slide(found: Regions, slide_size: tuple[int, int], source: str) -> 
         x0, y0, x1, y1 = union.bounds
         raise RoiError(
             f"{source}: outside the slide, it spans x {x0:g}-{x1:g}, y {y0:g}-{y1:g} and the slide "
-            f"{slide_size[0]} x {slide_size[1]} px. Coordinates must be full-resolution pixels, not microns."
+            f"{slide_size[0]} x {slide_size[1]} px. Coordinates must be full-resolution pixels of this slide, not "
+            "microns."
         )
     return on_slide
-
-
-def is_left_out(class_name: str) -> bool:
-    """Whether a region's class says that it must not be analysed: Ignore*, Exclude, Artefact, in any case."""
-    return class_name.strip().rstrip("*").strip().casefold() in _LEFT_OUT
-
-
-def _geometries(node: Any, class_name: str, source: str) -> Iterator[tuple[Mapping[str, Any], str]]:
-    """Geometry objects below a GeoJSON node, with the class name of the feature around them."""
-    if isinstance(node, list):
-        for item in node:
-            yield from _geometries(item, class_name, source)
-        return
-    kind = node.get("type") if isinstance(node, Mapping) else None
-    if kind == "FeatureCollection":
-        yield from _geometries(_list(node, "features", source), class_name, source)
-    elif kind == "Feature":
-        if node.get("geometry") is not None:
-            yield from _geometries(node["geometry"], _class_name(node.get("properties")), source)
-    elif kind == "GeometryCollection":
-        yield from _geometries(_list(node, "geometries", source), class_name, source)
-    elif kind in ("Polygon", "MultiPolygon", "Point", "MultiPoint", "LineString", "MultiLineString"):
-        yield node, class_name
-    else:
-        raise RoiError(f"{source}: not GeoJSON, an object of type {kind!r}. Export the annotations as GeoJSON.")
-
-
-def _list(node: Mapping[str, Any], key: str, source: str) -> list[Any]:
-    items = node.get(key)
-    if not isinstance(items, list):
-        raise RoiError(f"{source}: a {node['type']} without a list of {key}. Export the annotations again.")
-    return items
-
-
-def _class_name(properties: Any) -> str:
-    """QuPath writes ``classification: {name: ...}`` and, for objects the user named, ``name``."""
-    if not isinstance(properties, Mapping):
-        return ""
-    classification = properties.get("classification")
-    name = classification.get("name") if isinstance(classification, Mapping) else classification
-    return str(name or properties.get("name") or "")
-
-
-def _polygon(geometry: Mapping[str, Any], source: str) -> BaseGeometry:
-    """A valid polygon of a GeoJSON geometry; empty for one without area."""
-    if geometry["type"] not in ("Polygon", "MultiPolygon"):
-        return shapely.Polygon()
-    coordinates: Any = geometry.get("coordinates")
-    try:
-        polygons = [
-            [_ring(ring) for ring in polygon]
-            for polygon in ([coordinates] if geometry["type"] == "Polygon" else coordinates)
-        ]
-    except (TypeError, ValueError, IndexError) as error:
-        raise RoiError(f"{source}: a {geometry['type']} with malformed coordinates. Export it again.") from error
-    if not all(np.isfinite(ring).all() for rings in polygons for ring in rings):
-        raise RoiError(f"{source}: a coordinate that is not a finite number. Export the annotations again.")
-    parts = []
-    for rings in polygons:
-        # a ring needs three different corners; QuPath writes shorter ones for clicks without a drag
-        shell, *holes = [ring if len(np.unique(ring, axis=0)) >= 3 else None for ring in rings] or [None]
-        if shell is not None:
-            polygon = shapely.Polygon(shell, [hole for hole in holes if hole is not None])
-            parts.append(polygonal(shapely.make_valid(polygon)))
-    return shapely.union_all(parts) if parts else shapely.Polygon()
-
-
-def _ring(points: Any) -> NDArray[np.float64]:
-    """(n, 2) x, y of a GeoJSON ring; heights are left out."""
-    ring = np.array([point[:2] for point in points], np.float64)
-    if len(ring) and (ring.ndim != 2 or ring.shape[1] != 2):
-        raise ValueError("a point needs two coordinates")
-    return ring.reshape(-1, 2)
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

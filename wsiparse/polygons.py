@@ -1,22 +1,47 @@
-"""Exact area of a polygon in every cell of a grid of lines, by one pass over its edges.
+"""Polygons of any number of corners: their union, and their exact area in every cell of a grid of lines. Pure.
 
-By Green's theorem the area a polygon P covers of a cell [a, b] x [c, d] is the integral over P's counter-clockwise
-boundary, within c <= y <= d, of ``(clamp(x, a, b) - a) dy``. So every edge is cut at all grid lines, and each piece
-adds ``(mean x - a) dy`` to the cell it lies in and ``(b - a) dy`` to all cells left of it in its row, the latter as one
-running sum per row. The cost is the number of pieces plus the number of cells, whatever the polygon's shape.
+`coverage` takes one pass over the edges. By Green's theorem the area a polygon P covers of a cell [a, b] x [c, d] is
+the integral over P's counter-clockwise boundary, within c <= y <= d, of ``(clamp(x, a, b) - a) dy``. So every edge is
+cut at all grid lines, and each piece adds ``(mean x - a) dy`` to the cell it lies in and ``(b - a) dy`` to all cells
+left of it in its row, the latter as one running sum per row. The cost is the number of pieces plus the number of cells,
+whatever the polygon's shape.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
-__all__ = ["coverage"]
+__all__ = ["coverage", "united"]
 
 Floats = NDArray[np.float64]
 Index = NDArray[np.int64]
+
+#: More polygons than this are first sorted into groups that touch, which costs little where most stand alone.
+_AT_ONCE: Final = 256
+
+
+def united(shapes: Sequence[BaseGeometry]) -> BaseGeometry:
+    """The union of polygons.
+
+    Sixty thousand cells side by side take seconds, not an hour: only what touches is noded together.
+
+    Parameters
+    ----------
+    shapes : valid Polygons and MultiPolygons, any number
+    """
+    if len(shapes) == 1:
+        return shapes[0]
+    # of single polygons and collections alike: one class of drawn cells is one shape of many parts
+    parts = shapely.get_parts(np.array([*shapes, None], object)[:-1])
+    if len(parts) <= _AT_ONCE:
+        return shapely.union_all(list(shapes))
+    return shapely.disjoint_subset_union_all(parts[~shapely.is_empty(parts)])
 
 
 def coverage(geometry: BaseGeometry, xs: Floats, ys: Floats) -> Floats:
