@@ -96,6 +96,8 @@ class RunConfig(_Strict):
     reader: Literal["auto", "direct", "tiffslide", "openslide", "image", "zarr"] = "auto"
     coords: Literal["qupath", "level0"] = "qupath"
     compartments: Literal["auto", "roi", "none"] | None = None
+    tumour_classes: tuple[str, ...] = ()
+    stroma_classes: tuple[str, ...] = ()
     labels: bool = True
     ngff: Literal["0.5", "0.4"] = "0.5"
     min_area_um2: float | None = Field(default=None, ge=0)

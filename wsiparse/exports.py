@@ -118,6 +118,10 @@ def _write_report(site: Site, reader: ObjectsReader, unreadable: Sequence[tuple[
         regions=tuple((region.class_name, region.geometry) for region in ground.regions),
         unreadable=tuple(unreadable),
         compartments=site.config.compartments,
+        region_file=ground.region_file,
+        region_notes=ground.notes,
+        tumour_classes=site.config.tumour_classes,
+        stroma_classes=site.config.stroma_classes,
     )
     loaded = load(reader, basis)
     boxes = [spot.box for spot in spots_of(loaded.source, loaded.settings)[3]]

@@ -7,7 +7,7 @@ import json
 import logging
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +24,10 @@ from wsiparse.slides import Slide, require_mpp, survey
 from wsiparse.tiling import (
     AnalysisArea,
     Region,
+    RegionClasses,
     TilePlan,
     find_tissue,
+    off_slide,
     plan_tiles,
     read_regions,
     union_on_slide,
@@ -74,11 +76,24 @@ class Ground:
     overview : the picture that tissue was found on, a PNG: a gigapixel slide's takes tens of megabytes otherwise
     artefacts : (h, w) bool, pen, ink and black that were kept out of the tissue
     regions : of the region of interest, level-0 px, with their classes; those left out included
+    region_file : name and sha256 of the file they are of, or None
+    notes : what was left aside of it, a line each
+    taken : how its classes are taken, in one line
     """
 
     overview: bytes
     artefacts: NDArray[np.bool_]
     regions: tuple[Region, ...]
+    region_file: tuple[str, str] | None = None
+    notes: tuple[str, ...] = ()
+    taken: str = ""
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """What is said of the regions while the slide is analysed."""
+        if self.region_file is None:
+            return ()
+        return (*(f"{self.region_file[0]}: {line}" for line in self.notes), self.taken)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,23 +137,26 @@ def overlay_offset(slide: Slide, config: RunConfig) -> tuple[int, int]:
 
 
 def _analysis_area(
-    slide: Slide, roi: Path | None, *, whole: bool, offset: tuple[int, int]
+    slide: Slide, roi: Path | None, *, whole: bool, offset: tuple[int, int], classes: RegionClasses
 ) -> tuple[AnalysisArea, Ground]:
     seen = survey(slide, OVERVIEW_MPP)
     picture, frame = seen.picture, seen.frame
-    geometry, regions = None, tuple[Region, ...]()
+    geometry, regions, file, notes, taken = None, tuple[Region, ...](), None, tuple[str, ...](), ""
     if roi is not None:
         found = read_regions(roi, offset=offset)
-        if found.skipped:
-            log.warning("%s: %d geometries without area skipped, only polygons count", roi, found.skipped)
+        off = off_slide(found, slide.size, str(roi))
         geometry, regions = union_on_slide(found, slide.size, str(roi)), found.regions
+        taken = f"{roi.name}: classes of regions: {classes.told([r.class_name for r in regions])}"
+        notes = (*found.notes, *off)
+        with roi.expanduser().open("rb") as data:
+            file = roi.name, hashlib.file_digest(data, "sha256").hexdigest()
     if whole:
         area, artefacts = whole_slide_area(slide.size, frame, geometry), np.zeros(picture.shape[:2], np.bool_)
     else:
         tissue, artefacts = find_tissue(picture, frame.mean_mpp)
         # what cannot be seen may be tissue: its tiles are read, and those that are unreadable are told
         area = AnalysisArea(slide.size, frame, tissue | seen.lost, geometry)
-    return area, Ground(png_bytes(picture), artefacts, regions)
+    return area, Ground(png_bytes(picture), artefacts, regions, file, notes, taken)
 
 
 def _tile_around(canvas: tuple[int, int], info: EngineInfo) -> int:
@@ -182,9 +200,10 @@ def prepare(slide: Slide, config: RunConfig, engine: Engine, roi: Path | None = 
     """
     require_mpp(slide)
     offset = overlay_offset(slide, config)
-    area, ground = _analysis_area(slide, roi, whole=config.whole_slide, offset=offset)
+    classes = RegionClasses(config.tumour_classes, config.stroma_classes)
+    area, ground = _analysis_area(slide, roi, whole=config.whole_slide, offset=offset, classes=classes)
     passes = tuple(_pass_of(slide, scale, area, config) for scale in engine.scales)
-    settings = {
+    settings: dict[str, Any] = {
         "passes": [
             {
                 "plan": p.plan.digest(),
@@ -201,6 +220,8 @@ def prepare(slide: Slide, config: RunConfig, engine: Engine, roi: Path | None = 
         "compartments": config.compartments,
         "regions": [(region.class_name, region.geometry.wkb_hex) for region in ground.regions],
     }
+    if config.tumour_classes or config.stroma_classes:
+        settings["classes"] = [config.tumour_classes, config.stroma_classes]
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
     return Prepared(passes, engine.prompts, engine.title, digest, ground)
 

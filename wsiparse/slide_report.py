@@ -23,7 +23,7 @@ from shapely.geometry.base import BaseGeometry
 from wsiparse.coords import Frame, to_um
 from wsiparse.errors import OutputError, TileReadError
 from wsiparse.recognize.vocabulary import trained_target
-from wsiparse.report.analysis import Analysis, Ask, ReportSettings, Role, Source, analyse
+from wsiparse.report.analysis import REST, Analysis, Ask, ReportSettings, Role, Source, analyse
 from wsiparse.report.maps import (
     RAMP,
     Ground,
@@ -42,7 +42,14 @@ from wsiparse.report.qc import SlideQuality, slide_quality
 from wsiparse.report.rows import IntervalSettings, rows_csv
 from wsiparse.report.spots import Spot
 from wsiparse.report.tissue import Tissue, analysed_tissue
-from wsiparse.tiling import Regions, background_colour, is_left_out, read_regions
+from wsiparse.tiling import (
+    RegionClasses,
+    Regions,
+    background_colour,
+    is_left_out,
+    off_slide,
+    read_regions,
+)
 from wsiparse.types import Box, ObjectTable, PromptSet
 from wsiparse.version import own_version
 from wsiparse.write.basis import BASIS, Basis, jpeg_bytes, read_basis
@@ -82,12 +89,14 @@ class RegionsFile:
     name : of the file
     sha256 : of its bytes
     regions : level-0 px
+    notes : what was said when it was read, a line each
     """
 
-    def __init__(self, name: str, data: bytes, regions: Regions) -> None:
+    def __init__(self, name: str, sha256: str, regions: Regions, notes: Sequence[str] = ()) -> None:
         self.name = name
-        self.sha256 = hashlib.sha256(data).hexdigest()
+        self.sha256 = sha256
         self.regions = tuple((r.class_name, r.geometry) for r in regions.regions)
+        self.notes = (*regions.notes, *notes)
 
 
 def roles_of(prompts: PromptSet) -> tuple[Role, ...]:
@@ -109,6 +118,8 @@ class Loaded:
     quality : of the slide
     settings : of the report
     regions : the file given to the report, or None
+    file : name and sha256 of the file that the regions are of, or None
+    notes : what was said when it was read
     """
 
     reader: ObjectsReader
@@ -118,6 +129,8 @@ class Loaded:
     quality: SlideQuality
     settings: ReportSettings
     regions: RegionsFile | None
+    file: tuple[str, str] | None = None
+    notes: tuple[str, ...] = ()
 
 
 def load(
@@ -127,6 +140,7 @@ def load(
     regions: RegionsFile | None = None,
     *,
     seed: int = 0,
+    classes: RegionClasses | None = None,
 ) -> Loaded:
     """Sort out what counts and where.
 
@@ -135,6 +149,7 @@ def load(
     seed : of the bootstrap
     asked : how tissue is divided; None for what the run was told, or what fits: by named regions where there are any,
         else by the cells
+    classes : of regions that are tumour and stroma; None for what the run was told
     regions : annotated regions for this report; None for those the slide was analysed with, if any
 
     Raises
@@ -143,6 +158,7 @@ def load(
         If objects.zarr is damaged.
     """
     given = regions.regions if regions is not None else basis.regions
+    classes = classes or RegionClasses(basis.tumour_classes, basis.stroma_classes)
     kept = [(name, shape) for name, shape in given if not is_left_out(name)]
     asked = asked or basis.compartments
     if asked is None:
@@ -173,6 +189,8 @@ def load(
         regions=tuple((name, shapely.transform(shape, lambda xy: xy * mpp)) for name, shape in kept),
         mpp=basis.mpp,
         slide_size=basis.size,
+        meanings={name: classes.meaning(name) for name in {REST, *(name for name, _ in given)}},
+        told=classes.told([name for name, _ in given]) if given else "",
     )
     quality = slide_quality(
         basis.picture,
@@ -181,7 +199,9 @@ def load(
         tissue_mm2=tissue.area_mm2,
         background=[float(v) for v in background_colour(basis.picture)[0]],
     )
-    return Loaded(reader, basis, source, area, quality, settings, regions)
+    file = (regions.name, regions.sha256) if regions is not None else basis.region_file
+    notes = regions.notes if regions is not None else basis.region_notes
+    return Loaded(reader, basis, source, area, quality, settings, regions, file, notes)
 
 
 def write_slide_report(folder: Path, loaded: Loaded, squares: Mapping[str, bytes]) -> dict[str, Any]:
@@ -206,9 +226,10 @@ def write_slide_report(folder: Path, loaded: Loaded, squares: Mapping[str, bytes
         "engine": loaded.reader.engine,
         "settings": loaded.settings.as_json()
         | {
-            "roi": loaded.regions.name if loaded.regions is not None else None,
-            "roi_sha256": loaded.regions.sha256 if loaded.regions is not None else None,
+            "roi": loaded.file[0] if loaded.file is not None else None,
+            "roi_sha256": loaded.file[1] if loaded.file is not None else None,
         },
+        "region_notes": list(loaded.notes),
         **analysis.numbers,
         "maps": maps,
         "ramp": list(RAMP),
@@ -232,7 +253,14 @@ def write_slide_report(folder: Path, loaded: Loaded, squares: Mapping[str, bytes
     return numbers
 
 
-def redo_slide_report(folder: Path, asked: Ask | None, regions: RegionsFile | None, *, seed: int = 0) -> dict[str, Any]:
+def redo_slide_report(
+    folder: Path,
+    asked: Ask | None,
+    regions: RegionsFile | None,
+    *,
+    seed: int = 0,
+    classes: RegionClasses | None = None,
+) -> dict[str, Any]:
     """Make the report of a finished slide anew from its objects.zarr and basis/; its numbers.
 
     Raises
@@ -249,28 +277,31 @@ def redo_slide_report(folder: Path, asked: Ask | None, regions: RegionsFile | No
             squares[square.file] = (folder / BASIS / square.file).read_bytes()
         except OSError as error:
             raise output_error(folder / BASIS / square.file, error, "read") from error
-    loaded = load(ObjectsReader(folder / "objects.zarr"), basis, asked, regions, seed=seed)
+    loaded = load(ObjectsReader(folder / "objects.zarr"), basis, asked, regions, seed=seed, classes=classes)
     with desk(folder) as own:
         numbers = write_slide_report(own, loaded, squares)
         publish_report(own, folder)
     return numbers
 
 
-def read_regions_file(path: Path, offset: tuple[int, int]) -> RegionsFile:
+def read_regions_file(path: Path, offset: tuple[int, int], slide_size: tuple[int, int]) -> RegionsFile:
     """Annotated regions as QuPath exports them.
 
     Parameters
     ----------
     path : GeoJSON
     offset : added to every point: what the slide's overlays were reduced by, level-0 px
+    slide_size : (width, height), level-0 px
 
     Raises
     ------
     RoiError
-        If the file cannot be used.
+        If the file cannot be used, or most of it lies off the slide.
     """
     found = read_regions(path, offset=offset)
-    return RegionsFile(path.name, path.read_bytes(), found)
+    off = off_slide(found, slide_size, str(path))
+    with path.open("rb") as file:
+        return RegionsFile(path.name, hashlib.file_digest(file, "sha256").hexdigest(), found, off)
 
 
 def square_images(boxes: Sequence[Box], read: Callable[[Box], NDArray[np.uint8]]) -> dict[str, bytes]:

@@ -269,7 +269,9 @@ def numbers(
             "unreadable_mm2": 0.05 if total else 0.0, "artefact_mm2": 0.42, "whole_slide": False,
             "unreadable_tiles": 3 if total else 0, "objects_outside": 17 if total else 0,
         },
+        "region_notes": [],
         "compartments": {
+            "classes_taken": "", "stroma": [] if one else [1, 2, 3],
             "used": "none" if one else "auto",
             "method": "All tissue is one compartment." if one else "Tumour from the cells: Poisson likelihood ratio.",
             "reason": "no tumour and connective cells were asked for" if one else "",

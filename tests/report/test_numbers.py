@@ -138,7 +138,7 @@ def test_drawn_compartments_are_those_of_geopandas(made: Path, objects: geopanda
         for name, shape in drawn.items()
     ]
     (tmp_path / "r.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": features}))
-    numbers = redo_slide_report(made, "roi", read_regions_file(tmp_path / "r.geojson", (0, 0)))
+    numbers = redo_slide_report(made, "roi", read_regions_file(tmp_path / "r.geojson", (0, 0), (100_000, 100_000)))
     try:
         tissue = cells_of_tissue(made)
         kept = tissue.overlay(geopandas.GeoDataFrame(geometry=[drawn["Ignore*"]]), how="difference")

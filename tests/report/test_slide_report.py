@@ -125,7 +125,7 @@ def test_regions_that_miss_the_tissue_leave_everything_in_the_rest(tmp_path: Pat
     folder = write_slide(tmp_path, "half", content)
     path = tmp_path / "far.geojson"
     path.write_text(json.dumps(feature("Tumor", shapely.box(3000, 100, 3500, 900))), encoding="utf-8")
-    numbers = redo_slide_report(folder, "roi", read_regions_file(path, (0, 0)))
+    numbers = redo_slide_report(folder, "roi", read_regions_file(path, (0, 0), (4000, 4000)))
     found = {r["compartment"]: r for r in numbers["rows"] if r["class"] == "Inflammatory"}
     assert (found["Tumor"]["n"], found["Tumor"]["compartment_mm2"], found["Tumor"]["density_per_mm2"]) == (0, 0.0, None)
     assert found["other tissue"]["n"] == 2
@@ -161,7 +161,7 @@ def test_names_are_text_and_nothing_else(name: str, tmp_path: Path) -> None:
     path = tmp_path / "r.geojson"
     for own, text in ((plain, same_length), (folder, name)):
         path.write_text(json.dumps(feature(text, shapely.box(100, 100, 900, 900))), encoding="utf-8")
-        redo_slide_report(own, "roi", read_regions_file(path, (0, 0)))
+        redo_slide_report(own, "roi", read_regions_file(path, (0, 0), (4000, 4000)))
         write_cohort_report(own.parent.parent)
     for which in (Path("report.html"), folder.relative_to(tmp_path / "hostile") / "report.html"):
         other = Path("report.html") if len(which.parts) == 1 else plain.relative_to(tmp_path / "plain") / "report.html"

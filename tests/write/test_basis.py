@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from PIL import Image
 from wsiparse.coords import Frame
 from wsiparse.errors import OutputError
 from wsiparse.types import Box
-from wsiparse.write.basis import Basis, PicturedSquare, png_bytes, read_basis, read_offset, write_basis
+from wsiparse.write.basis import Basis, PicturedSquare, png_bytes, read_basis, read_frame, write_basis
 
 
 def basis(seed: int = 0, shape: tuple[int, int] = (20, 30)) -> Basis:
@@ -35,6 +37,21 @@ def basis(seed: int = 0, shape: tuple[int, int] = (20, 30)) -> Basis:
     )
 
 
+def test_a_long_outline_is_kept_exactly_in_little_text(tmp_path: Path) -> None:
+    turn = np.linspace(0, 2 * np.pi, 30_001)[:-1]
+    fine = shapely.Polygon(np.stack([10 + 9 * np.cos(turn), 10 + 9 * np.sin(turn)], axis=1))
+    facts = ("a.geojson", "0f"), ("3 detections skipped",), ("Core",), ("Rim",)
+    names = ("region_file", "region_notes", "tumour_classes", "stroma_classes")
+    told: dict[str, Any] = dict(zip(names, facts, strict=True))
+    drawn = replace(basis(), roi=fine, regions=(("Tumor", fine),), **told)
+    write_basis(tmp_path / "basis", drawn, png_bytes(drawn.picture), {})
+    got = read_basis(tmp_path / "basis")
+    assert got.roi is not None
+    assert got.roi.wkb == got.regions[0][1].wkb == fine.wkb
+    assert tuple(getattr(got, name) for name in names) == facts
+    assert (tmp_path / "basis" / "basis.json").stat().st_size < 2 * 30_000 * 16 * 4 / 3 + 5000
+
+
 @given(st.integers(0, 1000), st.integers(1, 40), st.integers(1, 40))
 def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, seed: int, h: int, w: int) -> None:
     given_, folder = basis(seed, (h, w)), tmp_path_factory.mktemp("basis") / "basis"
@@ -46,7 +63,7 @@ def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, seed:
         assert getattr(got, name) == getattr(given_, name)
     assert got.roi == given_.roi, "to the last bit"
     assert [(name, shape.wkb) for name, shape in got.regions] == [(n, s.wkb) for n, s in given_.regions]
-    assert read_offset(folder) == (3, 5)
+    assert read_frame(folder) == ((3, 5), given_.size)
     assert (folder / "spots" / "1.jpg").read_bytes() == b"picture"
 
 

@@ -29,13 +29,20 @@ from wsiparse.report.threshold import AMBIGUOUS_LEAD, THRESHOLD_STEP, ambiguous_
 from wsiparse.report.tissue import Tissue
 from wsiparse.types import PromptSet
 
-__all__ = ["Analysis", "Ask", "ReportSettings", "Role", "Source", "analyse", "spots_of"]
+__all__ = ["REST", "Analysis", "Ask", "ReportSettings", "Role", "Source", "analyse", "spots_of"]
 
 Floats = NDArray[np.float64]
 Role = Literal["immune", "tumour", "connective", "other"]
 Ask = Literal["auto", "roi", "none"]
 
 FORMAT: Final = 1
+
+#: The tissue outside all regions.
+REST: Final = "other tissue"
+#: More classes of regions are no compartments: each has its rows, bars and a share of the map.
+_MOST_CLASSES: Final = 1000
+#: What a region without a class is called.
+_NO_CLASS: Final = "unclassified"
 
 #: Colours of compartments (Okabe and Ito 2008): tumour, margins, stroma; then further regions.
 _COLOURS: Final = ("#cc79a7", "#e69f00", "#f0e442", "#56b4e9", "#009e73", "#0072b2", "#d55e00", "#999999")
@@ -90,6 +97,8 @@ class Source:
     regions : (class name, polygon in um) of a regions file, without those left out
     mpp : um per level-0 px
     slide_size : level-0 px
+    meanings : class name of regions -> "tumour", "stroma", "left out", "neither"; those absent are neither
+    told : the same in one line, "" without regions
     """
 
     objects: ReportObjects
@@ -100,6 +109,8 @@ class Source:
     regions: tuple[tuple[str, BaseGeometry], ...]
     mpp: tuple[float, float]
     slide_size: tuple[int, int]
+    meanings: Mapping[str, str] = field(default_factory=dict)
+    told: str = ""
 
     def with_role(self, *roles: Role) -> list[int]:
         """Positions of the cell prompts with one of these roles."""
@@ -152,7 +163,8 @@ def analyse(source: Source, settings: ReportSettings, area: Mapping[str, Any], q
         "format": FORMAT,
         "classes": _classes(source),
         "area": {**area, "analysed_mm2": source.tissue.area_mm2, "objects_outside": objects.outside},
-        "compartments": _described(compartments, used, reason, source.tissue),
+        "compartments": _described(compartments, used, reason, source.tissue)
+        | {"classes_taken": source.told if used == "roi" else ""},
         "rows": rows,
         "uncertainty": _uncertainty(source, settings, everything),
         "histograms": histograms(objects, prompts),
@@ -198,15 +210,19 @@ def _compartments(source: Source, settings: ReportSettings) -> tuple[Compartment
     whole = auto_compartments(np.zeros((0, 2)), np.zeros((0, 2)), source.tissue)
     if whole is None:
         return None, "none", "no tissue was analysed"
-    whole = replace(whole, names=(ALL_TISSUE,), method="All analysed tissue together.", reason="", tumour=())
+    whole = replace(whole, names=(ALL_TISSUE,), method="All analysed tissue together.", reason="", tumour=(), stroma=())
     if settings.compartments == "none":
         return whole, "none", ""
     if settings.compartments == "roi":
         if not source.regions:
             return whole, "none", "no regions were given for this slide"
-        tumour = sorted({name for name, _ in source.regions if _is_tumour(name)})
-        named = [(name or "unclassified", shape) for name, shape in source.regions]
-        return region_compartments(named, source.tissue, tumour=tumour), "roi", ""
+        named = [(name or _NO_CLASS, shape) for name, shape in source.regions]
+        n = len({name for name, _ in named})
+        if n > _MOST_CLASSES:
+            why = f"the regions have {n} classes and names, compartments are made of at most {_MOST_CLASSES}"
+            return whole, "none", why
+        tumour, stroma = ([name for name, m in source.meanings.items() if m == kind] for kind in ("tumour", "stroma"))
+        return region_compartments(named, source.tissue, tumour=tumour, stroma=stroma, rest=REST), "roi", ""
     lacking = [
         word
         for word, role in (("tumour (neoplastic or epithelial)", "tumour"), ("connective tissue", "connective"))
@@ -223,17 +239,12 @@ def _compartments(source: Source, settings: ReportSettings) -> tuple[Compartment
     return found, "auto", ""
 
 
-def _is_tumour(name: str) -> bool:
-    plain = name.casefold()
-    return any(word in plain for word in ("tumor", "tumour", "neoplas", "carcinoma"))
-
-
 def _described(compartments: Compartments | None, used: Ask, reason: str, tissue: Tissue) -> dict[str, Any]:
     if compartments is None:
-        names, areas, tumour = [ALL_TISSUE], [tissue.area_mm2], []
+        names, areas, tumour, stroma = [ALL_TISSUE], [tissue.area_mm2], [], []
     else:
         names, areas = list(compartments.names), list(compartments.area_mm2)
-        tumour = list(compartments.tumour)
+        tumour, stroma = list(compartments.tumour), list(compartments.stroma)
     return {
         "used": used,
         "method": compartments.method if compartments is not None else "",
@@ -242,6 +253,7 @@ def _described(compartments: Compartments | None, used: Ask, reason: str, tissue
         "names": names,
         "area_mm2": areas,
         "tumour": tumour,
+        "stroma": stroma,
         "colours": _colours(names, tumour),
     }
 

@@ -21,8 +21,8 @@
     similar numbers of both kinds of cells and fail where stroma is sparse (``tests/benchmarks/run_coverage.py``).
 
 `regions`
-    Annotated polygons with classes. Where classes overlap the one with less area wins (tumour drawn inside tissue);
-    areas are exact.
+    Annotated polygons with classes; which are tumour and stroma the caller says, others are neither. Where classes
+    overlap the one with less area wins (tumour drawn inside tissue); areas are exact.
 
 Margin
     Bands of stated distance from the tumour border, outside the tumour. Distances are signed: negative inside. Outside,
@@ -44,6 +44,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from shapely.geometry.base import BaseGeometry
 
+from wsiparse.polygons import united
 from wsiparse.report.borders import distance_to, mask_border, polygon_border
 from wsiparse.report.tissue import Tissue, polygonal
 
@@ -74,9 +75,11 @@ class Compartments:
     ----------
     names : of the compartments
     parts : each compartment's tissue, same order; areas come from them
-    labels : (h, w) uint8 over the overview, position in `names` + 1, 0 where nothing was analysed; a cell shared by
-        regions shows the one with most of its area
+    labels : (h, w) uint8 (uint16 of more than 255) over the overview, position in `names` + 1, 0 where nothing was
+        analysed; a cell shared by regions shows the one with most of its area
     tumour : positions in `names` that are tumour
+    stroma : positions in `names` that are stroma: with `auto` everything outside the tumour, its margin included; of
+        drawn regions those whose class is stroma
     method : how they were found, one sentence
     parameters : the numbers behind it, units in the keys
     reason : why there is only one compartment, "" otherwise
@@ -84,8 +87,9 @@ class Compartments:
 
     names: tuple[str, ...]
     parts: tuple[Tissue, ...]
-    labels: NDArray[np.uint8]
+    labels: NDArray[np.unsignedinteger]
     tumour: tuple[int, ...]
+    stroma: tuple[int, ...]
     method: str
     parameters: Mapping[str, float]
     reason: str
@@ -104,7 +108,7 @@ class Compartments:
         parts = [self.parts[k] for k in positions]
         if not self._by_region:
             return replace(parts[0], mask=np.logical_or.reduce([part.mask for part in parts]))
-        return replace(parts[0], region=polygonal(shapely.union_all([part.region for part in parts])))
+        return replace(parts[0], region=polygonal(united([part.region for part in parts if part.region is not None])))
 
     def of_points(self, points_um: Floats) -> NDArray[np.int64]:
         """The compartment of each point.
@@ -182,10 +186,19 @@ def auto_compartments(
         name = TUMOUR if len(tumour_um) > len(connective_um) else STROMA
         labels = cells.astype(np.uint8)
         method = f"No border between tumour and stroma was found; all tissue is called {name}."
-        of_tumour = (0,) if name == TUMOUR else ()
+        of_tumour, of_stroma = ((0,), ()) if name == TUMOUR else ((), (0,))
         nothing = np.zeros((0, 2, 2))
         return Compartments(
-            (name,), (tissue,), labels, of_tumour, method, MappingProxyType(parameters), found.reason, nothing, nothing
+            (name,),
+            (tissue,),
+            labels,
+            of_tumour,
+            of_stroma,
+            method,
+            MappingProxyType(parameters),
+            found.reason,
+            nothing,
+            nothing,
         )
     inside = found.tumour
     names = [TUMOUR]
@@ -209,6 +222,7 @@ def auto_compartments(
         parts,
         labels,
         (0,),
+        tuple(range(1, len(names))),
         method,
         MappingProxyType(parameters),
         "",
@@ -222,6 +236,7 @@ def region_compartments(
     tissue: Tissue,
     *,
     tumour: Sequence[str] = (),
+    stroma: Sequence[str] = (),
     rest: str = "other tissue",
 ) -> Compartments:
     """Compartments from annotated regions.
@@ -230,31 +245,27 @@ def region_compartments(
     ----------
     regions : (class name, polygonal geometry in um), any order; regions of one class are joined
     tissue : what was analysed
-    tumour : names of the classes that are tumour, for distances
+    tumour, stroma : names of the classes that are; those in neither are neither
     rest : name of the tissue outside all regions; left out when there is none
 
     Raises
     ------
     ValueError
-        If a geometry is not polygonal, or there are no regions or more than 250 classes.
+        If a geometry is not polygonal, or there are no regions.
     """
     classes: dict[str, list[BaseGeometry]] = {}
     for name, geometry in regions:
         if geometry.geom_type not in ("Polygon", "MultiPolygon"):
             raise ValueError(f"region {name!r} must be a polygon, got {geometry.geom_type}")
         classes.setdefault(name, []).append(polygonal(geometry))
-    if not 1 <= len(classes) <= 250:
-        raise ValueError(f"between 1 and 250 region classes are needed, got {len(classes)}")
+    if not classes:
+        raise ValueError("at least one region is needed")
     # normalized geometries in a fixed order: the order of annotations changes nothing
     joined = {
-        name: shapely.union_all(sorted((shapely.normalize(g) for g in parts), key=lambda g: g.wkb))
+        name: united(sorted((shapely.normalize(g) for g in parts), key=lambda g: g.wkb))
         for name, parts in sorted(classes.items())
     }
-    taken: BaseGeometry = shapely.Polygon()
-    disjoint: dict[str, BaseGeometry] = {}
-    for name in sorted(joined, key=lambda n: (joined[n].area, n)):
-        disjoint[name] = polygonal(shapely.difference(joined[name], taken))
-        taken = shapely.union(taken, joined[name])
+    disjoint, taken = _disjoint(joined), united(list(joined.values()))
     names = list(joined)
     parts = [tissue.within(disjoint[name]) for name in names]
     x1, y1 = tissue.slide_um
@@ -262,18 +273,13 @@ def region_compartments(
     if left_over.area_mm2 > 1e-9:
         names.append(rest if rest not in classes else f"{rest} (outside all regions)")
         parts.append(left_over)
-    labels, largest = np.zeros(tissue.mask.shape, np.uint8), np.zeros(tissue.mask.shape)
-    for k, part in enumerate(parts):
-        area = part.area_um2()
-        larger = area > largest
-        labels[larger] = k + 1
-        np.copyto(largest, area, where=larger)
-    inner = tuple(k for k, name in enumerate(names) if name in set(tumour))
+    labels = _labels(parts, tissue)
+    inner, of_stroma = (tuple(k for k, name in enumerate(names) if name in set(kind)) for kind in (tumour, stroma))
     nothing = np.zeros((0, 2, 2))
     tumour_border = other_border = nothing
     if inner:
         # within analysed tissue: the edge of the slide or of tissue is no border of tumour
-        core = shapely.union_all([disjoint[names[k]] for k in inner])
+        core = united([disjoint[names[k]] for k in inner])
         others = [part for k, part in enumerate(parts) if k not in inner]
         if any(part.area_mm2 > 0 for part in others):
             tumour_border = polygon_border(core)
@@ -283,6 +289,7 @@ def region_compartments(
         tuple(parts),
         labels,
         inner,
+        of_stroma,
         "Annotated regions; where classes overlap, the one with less area.",
         MappingProxyType({}),
         "",
@@ -290,6 +297,32 @@ def region_compartments(
         other_border,
         _by_region=True,
     )
+
+
+def _labels(parts: Sequence[Tissue], tissue: Tissue) -> NDArray[np.unsignedinteger]:
+    """(h, w): position + 1 of the part with most of each cell, 0 for cells without analysed area."""
+    small = len(parts) <= np.iinfo(np.uint8).max
+    labels: NDArray[np.unsignedinteger] = np.zeros(tissue.mask.shape, np.uint8 if small else np.uint16)
+    largest = np.zeros(tissue.mask.shape)
+    for k, part in enumerate(parts):
+        rows = part.rows
+        area = part.area_um2(rows)
+        larger = area > largest[rows]
+        labels[rows][larger] = k + 1
+        np.copyto(largest[rows], area, where=larger)
+    return labels
+
+
+def _disjoint(joined: Mapping[str, BaseGeometry]) -> dict[str, BaseGeometry]:
+    """Of each class what no class with less area has."""
+    order = sorted(joined, key=lambda name: (joined[name].area, name))
+    shapes = [joined[name] for name in order]
+    above, below = shapely.STRtree(shapes).query(shapes, predicate="intersects")
+    out = {}
+    for k, name in enumerate(order):
+        smaller = [shapes[j] for j in sorted(below[(above == k) & (below < k)])]
+        out[name] = polygonal(shapely.difference(shapes[k], united(smaller))) if smaller else shapes[k]
+    return out
 
 
 @dataclass(frozen=True, slots=True)

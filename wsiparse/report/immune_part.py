@@ -20,21 +20,13 @@ from wsiparse.report.spots import GRID_UM
 from wsiparse.report.tissue import Tissue
 from wsiparse.types import PromptSet
 
-__all__ = ["distances_to_tumour", "infiltrate_of", "mixing_with", "stroma_of"]
+__all__ = ["distances_to_tumour", "infiltrate_of", "mixing_with"]
 
 Floats = NDArray[np.float64]
 
 _QUANTILES: Final = (0.1, 0.25, 0.5, 0.75, 0.9)
 #: Kinds of cells that immune cells are compared with, at most.
 _MOST_PAIRS: Final = 4
-
-
-def stroma_of(compartments: Compartments) -> list[int]:
-    """Compartments that are stroma: those called so, or all that are not tumour."""
-    other = [k for k in range(len(compartments.names)) if k not in compartments.tumour]
-    called = [k for k in other if "stroma" in compartments.names[k].casefold()]
-    by_hand = not any(name.startswith("margin ") for name in compartments.names)
-    return called if called and by_hand else other
 
 
 def infiltrate_of(
@@ -56,10 +48,10 @@ def infiltrate_of(
     """
     if not compartments.tumour:
         return None
-    stroma = stroma_of(compartments)
+    stroma = list(compartments.stroma)
     points = objects.um[immune]
     found = infiltrate(points, objects.area_um2(immune), compartments, stroma=stroma)
-    difference: dict[str, Any] = {"estimate": None, "low": None, "high": None, "note": "no stroma"}
+    difference: dict[str, Any] = {"estimate": None, "low": None, "high": None, "note": "no region is stroma"}
     if stroma:
         where = compartments.of_points(points)
         column = np.full(len(points), -1)

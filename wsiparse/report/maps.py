@@ -91,12 +91,14 @@ def overview_map(ground: Ground) -> Picture:
     return _jpeg(out, ground.um_per_px[0])
 
 
-def compartment_map(ground: Ground, labels: NDArray[np.uint8], overview: Frame, colours: Sequence[str]) -> Picture:
+def compartment_map(
+    ground: Ground, labels: NDArray[np.unsignedinteger], overview: Frame, colours: Sequence[str]
+) -> Picture:
     """Compartments in their colours over the grey overview.
 
     Parameters
     ----------
-    labels : (h, w) uint8 over the overview, position in `colours` + 1, 0 for none
+    labels : (h, w) uint8 or uint16 over the overview, position in `colours` + 1, 0 for none
     """
     xs, ys = ground.centres_um()
     row = np.minimum((ys / overview.mpp[1]).astype(np.int64), labels.shape[0] - 1)

@@ -11,6 +11,7 @@ Layout::
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 from collections.abc import Iterator, Mapping
@@ -39,7 +40,7 @@ __all__ = [
     "png_bytes",
     "png_pixels",
     "read_basis",
-    "read_offset",
+    "read_frame",
     "write_basis",
 ]
 
@@ -47,6 +48,11 @@ __all__ = [
 BASIS: Final = "basis"
 
 FORMAT: Final = 1
+
+#: Facts about regions, written where there are any.
+_OF_REGIONS: Final = ("region_file", "region_notes", "tumour_classes", "stroma_classes")
+#: Corners of all polygons together that are written as text.
+_MOST_WRITTEN_OUT: Final = 20_000
 
 _TISSUE, _ARTEFACT = 255, 128
 
@@ -84,6 +90,9 @@ class Basis:
     unreadable : cores of unreadable tiles, level-0 px, each (x0, y0, x1, y1)
     compartments : how the run was told to divide tissue in reports, None for what fits
     squares : pictured ones
+    region_file : name and sha256 of the region of interest's file, or None
+    region_notes : what was said when it was read, a line each
+    tumour_classes, stroma_classes : of regions, as the run was told
     """
 
     slide: Mapping[str, Any]
@@ -98,6 +107,10 @@ class Basis:
     unreadable: tuple[tuple[float, float, float, float], ...]
     compartments: Literal["auto", "roi", "none"] | None = None
     squares: tuple[PicturedSquare, ...] = ()
+    region_file: tuple[str, str] | None = None
+    region_notes: tuple[str, ...] = ()
+    tumour_classes: tuple[str, ...] = ()
+    stroma_classes: tuple[str, ...] = ()
 
     @property
     def size(self) -> tuple[int, int]:
@@ -108,6 +121,19 @@ class Basis:
     def mpp(self) -> tuple[float, float]:
         """(x, y) um per level-0 px."""
         return float(self.slide["mpp"][0]), float(self.slide["mpp"][1])
+
+
+def _written(shape: BaseGeometry, long: bool) -> dict[str, Any]:
+    """A polygon as GeoJSON, or as WKB where all of them are long: numbers as text take ten times the memory."""
+    if not long:
+        return dict(shapely.geometry.mapping(shape))
+    return {"wkb": base64.b64encode(shapely.to_wkb(shape, output_dimension=2, byte_order=1)).decode()}
+
+
+def _read(written: dict[str, Any]) -> BaseGeometry:
+    if "wkb" in written:
+        return shapely.from_wkb(base64.b64decode(written["wkb"]))
+    return shapely.geometry.shape(written)
 
 
 def png_bytes(picture: NDArray[np.uint8]) -> bytes:
@@ -148,17 +174,20 @@ def write_basis(folder: Path, basis: Basis, overview: bytes, spots: Mapping[str,
     OutputError
         If it cannot be written.
     """
+    shapes = [shape for _, shape in basis.regions] + ([basis.roi] if basis.roi is not None else [])
+    long = sum(shapely.get_num_coordinates(shape) for shape in shapes) > _MOST_WRITTEN_OUT
     facts = {
         "format": FORMAT,
         "slide": dict(basis.slide),
         "offset": list(basis.offset),
         "overview": asdict(basis.overview),
         "whole_slide": basis.whole_slide,
-        "roi": shapely.geometry.mapping(basis.roi) if basis.roi is not None else None,
-        "regions": [{"class": name, "geometry": shapely.geometry.mapping(shape)} for name, shape in basis.regions],
+        "roi": _written(basis.roi, long) if basis.roi is not None else None,
+        "regions": [{"class": name, "geometry": _written(shape, long)} for name, shape in basis.regions],
         "unreadable": [list(box) for box in basis.unreadable],
         "compartments": basis.compartments,
         "squares": [asdict(square) for square in basis.squares],
+        **{name: getattr(basis, name) for name in _OF_REGIONS if getattr(basis, name)},
     }
     plane = np.where(basis.tissue, np.uint8(_TISSUE), np.where(basis.artefacts, np.uint8(_ARTEFACT), np.uint8(0)))
     with output_errors(folder):
@@ -190,8 +219,8 @@ def _facts(folder: Path) -> dict[str, Any]:
     return facts
 
 
-def read_offset(folder: Path) -> tuple[int, int]:
-    """What the slide's overlays and region files are reduced by, level-0 px.
+def read_frame(folder: Path) -> tuple[tuple[int, int], tuple[int, int]]:
+    """What the slide's overlays and region files are reduced by, and (width, height) of the slide, level-0 px.
 
     Raises
     ------
@@ -199,8 +228,9 @@ def read_offset(folder: Path) -> tuple[int, int]:
         As `read_basis`.
     """
     with _reading(folder):
-        x, y = _facts(folder)["offset"]
-        return int(x), int(y)
+        facts = _facts(folder)
+        (x, y), (width, height) = facts["offset"], facts["slide"]["size"]
+        return (int(x), int(y)), (int(width), int(height))
 
 
 def read_basis(folder: Path) -> Basis:
@@ -226,9 +256,13 @@ def read_basis(folder: Path) -> Basis:
             tissue=plane == _TISSUE,
             artefacts=plane == _ARTEFACT,
             whole_slide=bool(facts["whole_slide"]),
-            roi=shapely.geometry.shape(roi) if roi is not None else None,
-            regions=tuple((str(r["class"]), shapely.geometry.shape(r["geometry"])) for r in facts["regions"]),
+            roi=_read(roi) if roi is not None else None,
+            regions=tuple((str(r["class"]), _read(r["geometry"])) for r in facts["regions"]),
             unreadable=tuple((float(a), float(b), float(c), float(d)) for a, b, c, d in facts["unreadable"]),
             compartments=facts["compartments"],
             squares=tuple(PicturedSquare(Box(**square["box"]), str(square["file"])) for square in facts["squares"]),
+            region_file=tuple(facts["region_file"]) if "region_file" in facts else None,
+            region_notes=tuple(facts.get("region_notes", ())),
+            tumour_classes=tuple(facts.get("tumour_classes", ())),
+            stroma_classes=tuple(facts.get("stroma_classes", ())),
         )
