@@ -60,16 +60,18 @@ class Job:
     path : slide file, or its address as text; names the results
     slide_mpp : microns per level-0 px that replaces the metadata, or None
     roi : GeoJSON file of the regions to analyse, or None
+    notes : for its log, a line each
     """
 
     path: Path | str
     slide_mpp: float | None = None
     roi: Path | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one slide: its folder and numbers when done, the one-line reason when failed."""
+    """What became of one slide: its folder and numbers when done, the one-line reason when failed, notes."""
 
     path: Path | str
     folder: Path
@@ -77,6 +79,7 @@ class Outcome:
     summary: SlideSummary | None = None
     unreadable: int = 0
     error: str = ""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +194,7 @@ def run_slide(
             )
         if not lost:  # else the next run tries the unreadable tiles again and finds the rest done
             shutil.rmtree(work, ignore_errors=True)
-    return Outcome(job.path, folder, "done", summary, lost)
+    return Outcome(job.path, folder, "done", summary, lost, notes=prepared.ground.told)
 
 
 def _check_unchanged(site: Site) -> None:
@@ -253,6 +256,11 @@ def _missing(arrivals: Arrivals, shard: Shard | None, *, again: bool) -> list[tu
 def _log_begin(site: Site, job: Job, arrivals: Arrivals, missing: list[tuple[int, Chunk]]) -> None:
     log.info("wsiparse %s: %s, %s", own_version(), job.path, site.prepared.title)
     log.info("mpp %s (%s)", site.slide.mpp, site.slide.mpp_source)
+    ground = site.prepared.ground
+    for note in (*job.notes, *(note for note in ground.told if note != ground.taken)):
+        log.warning("%s", note)
+    if ground.taken:
+        log.info("%s", ground.taken)
     for p in site.prepared.passes:
         log.info("%d tiles of %d px at %.4g um/px", len(p.plan), p.plan.grid.tile, p.plan.frame.mean_mpp)
     n = sum(len(own) for own in arrivals.chunks)

@@ -47,9 +47,11 @@ def test_options_count_where_a_row_says_nothing(wsiparse: Callable, cohort: Path
     planned = plans(wsiparse("plan", cohort, "--json", "--slide-mpp", "1.0"))
     ratio = planned["whole"]["analysed_mm2"] / planned["bare"]["analysed_mm2"]
     assert ratio == pytest.approx(4, rel=0.2)
-    right = cohort.parent / "right.geojson"
+    right = cohort.parent / "rois"
+    right.mkdir()
     text = (cohort.parent / "left.geojson").read_text(encoding="ascii")
-    right.write_text(text.replace("[0,", "[320,"), encoding="ascii")
+    for name in ("bare", "part", "whole"):
+        (right / f"{name}.geojson").write_text(text.replace("[0,", "[320,"), encoding="ascii")
     narrowed = plans(wsiparse("plan", cohort, "--json", "--roi", right))
     before = plans(wsiparse("plan", cohort, "--json"))
     assert narrowed["part"]["analysed_mm2"] == before["part"]["analysed_mm2"]

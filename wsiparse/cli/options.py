@@ -11,7 +11,7 @@ import click
 if TYPE_CHECKING:
     from wsiparse.config import RunConfig
 
-__all__ = ["analysis_options", "config_from", "shard_options", "slide_options"]
+__all__ = ["analysis_options", "class_options", "config_from", "shard_options", "slide_options"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -62,7 +62,11 @@ def analysis_options(function: F) -> F:
                 "--compile", "compiled", is_flag=True, default=None, help="BiomedParse: compile the network first."
             ),
             click.option("--mpp", type=float, help="Microns per pixel the network sees (default: the engine's own)."),
-            click.option("--roi", type=click.Path(path_type=Path), help="GeoJSON of the regions to analyse."),
+            click.option(
+                "--roi",
+                type=click.Path(path_type=Path),
+                help="GeoJSON of the regions to analyse; for several slides a folder with <slide>.geojson for each.",
+            ),
             click.option("--whole-slide", is_flag=True, default=None, help="Analyse everything, not only tissue."),
             click.option("--device", help="auto, cpu, cuda, cuda:1, mps."),
             click.option("--precision", type=click.Choice(["auto", "float32", "bf16", "fp16"]), help="Of the network."),
@@ -79,6 +83,30 @@ def analysis_options(function: F) -> F:
                 help="Drop objects in tiles whose recognition score for their class is lower (BiomedParse; default 0).",
             ),
             click.option("--min-area-um2", type=float, help="Drop smaller cells (default: the engine's own)."),
+        ]
+    ):
+        function = option(function)
+    return function
+
+
+def class_options(function: F) -> F:
+    """Which classes of drawn regions are tumour and stroma."""
+    for option in reversed(
+        [
+            click.option(
+                "--tumour-class",
+                "tumour_classes",
+                multiple=True,
+                metavar="NAME",
+                help="A class of regions that is tumour, beside Tumor and its like (repeatable).",
+            ),
+            click.option(
+                "--stroma-class",
+                "stroma_classes",
+                multiple=True,
+                metavar="NAME",
+                help="A class of regions that is stroma, beside Stroma and its like (repeatable).",
+            ),
         ]
     ):
         function = option(function)
@@ -110,10 +138,13 @@ def shard_options(function: F) -> F:
 def config_from(config_file: Path | None, prompts: tuple[str, ...], values: dict[str, Any]) -> RunConfig:
     """The file's settings with command-line values winning."""
     from wsiparse.config import PromptConfig, RunConfig, load_config
+    from wsiparse.tiling import RegionClasses
 
     config = load_config(config_file) if config_file is not None else RunConfig()
-    given: dict[str, Any] = {k: v for k, v in values.items() if k in RunConfig.model_fields}
+    given: dict[str, Any] = {k: v for k, v in values.items() if k in RunConfig.model_fields and v != ()}
     if prompts:
         by_text = {p.text: p for p in config.prompts}
         given["prompts"] = tuple(by_text.get(text, PromptConfig(text=text)).model_dump() for text in prompts)
-    return config.updated(given)
+    config = config.updated(given)
+    RegionClasses(config.tumour_classes, config.stroma_classes)  # a name that is both is told before any work
+    return config

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wsiparse.cli.options import analysis_options, config_from, slide_options
+from wsiparse.cli.options import analysis_options, class_options, config_from, slide_options
 from wsiparse.errors import WsiparseError
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ __all__ = ["command"]
 @click.command("plan")
 @slide_options
 @analysis_options
+@class_options
 @click.option("-b", "--batch-size", type=int, help="Tiles the network sees at once.")
 @click.option("-n", "--num-workers", type=int, help="Threads (default: every core).")
 @click.option(
@@ -50,6 +51,7 @@ def command(
     Example: wsiparse plan slides/ --mpp 0.5
     """
     from wsiparse.engine import Engine
+    from wsiparse.region_files import match_regions, named
     from wsiparse.slides import find_listed
     from wsiparse.slides.staging import Stager
 
@@ -58,6 +60,8 @@ def command(
     for notice in engine.notices:
         click.echo(f"notice: {notice}", err=True)
     listed = find_listed(slides, recursive=recursive, extensions=ext or None)
+    own = [one.roi for one in listed]
+    regions = match_regions(roi, [named(one.slide) for one in listed], own=own) if roi is not None else None
     facts: list[dict[str, Any]] = []
     planned: list[Path | str] = []
     failed = 0
@@ -65,7 +69,7 @@ def command(
         for k, one in enumerate(listed):
             try:
                 with stager.slide(k) as source:
-                    fact = _facts(one, source, config, engine, roi)
+                    fact = _facts(one, source, config, engine, regions.files[k] if regions is not None else one.roi)
             except WsiparseError as err:
                 failed += 1
                 click.echo(f"error: {err}", err=True)
@@ -74,6 +78,8 @@ def command(
             planned.append(one.slide)
             if not as_json:
                 click.echo(_text(fact))
+    for line in regions.told("all of it would be analysed") if regions is not None else ():
+        click.echo(f"notice: {line}", err=True)
     if as_json:
         click.echo(json.dumps(facts, indent=1, ensure_ascii=False))
     elif len(facts) > 1:
@@ -139,7 +145,7 @@ def _facts(one: Listed, source: Path, config: RunConfig, engine: Engine, roi: Pa
     from wsiparse.tiling import estimate
 
     with open_slide(source, slide_mpp=one.mpp or config.slide_mpp, reader=config.reader) as slide:
-        prepared = prepare(slide, config, engine, one.roi or roi)
+        prepared = prepare(slide, config, engine, roi)
         held = 3 * slide.size[0] * slide.size[1] if slide.reader == "image" else 0
     costs = [
         estimate(

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
+
+from wsiparse.cli.options import class_options
 
 if TYPE_CHECKING:
     from wsiparse.reports import Redone
 
 __all__ = ["command"]
+
+#: Compartments told in a line.
+_MOST_NAMES: Final = 12
 
 
 @click.command("report")
@@ -26,6 +31,7 @@ __all__ = ["command"]
     help="Tissue divided by tumour and connective cells (auto), by the classes of regions (roi), or not at all. "
     "Default: as the run was told, else roi where regions with classes are known, else auto.",
 )
+@class_options
 @click.option("--metadata", type=click.Path(path_type=Path), help="CSV about the slides, joined by its column 'slide'.")
 @click.option("--patient", metavar="COLUMN", help="Column of --metadata that names the patient (default: patient).")
 @click.option("--group", metavar="COLUMN", help="Column of --metadata whose groups are compared (default: group).")
@@ -37,6 +43,8 @@ def command(
     results: Path,
     roi: Path | None,
     compartments: str | None,
+    tumour_classes: tuple[str, ...],
+    stroma_classes: tuple[str, ...],
     metadata: Path | None,
     patient: str | None,
     group: str | None,
@@ -59,8 +67,12 @@ def command(
     from wsiparse.cli.progress import TerminalProgress
     from wsiparse.cohort_report import cohort_slides, read_metadata, write_cohort_report
     from wsiparse.pdf import find_browser, print_pdf
+    from wsiparse.region_files import Matched, Named, match_regions
     from wsiparse.reports import redo_reports
     from wsiparse.schedule import available_cores
+    from wsiparse.slides.urls import is_url
+    from wsiparse.tiling import RegionClasses
+    from wsiparse.write.manifest import file_name
 
     if (patient or group) and metadata is None:
         raise click.UsageError("--patient and --group name columns of --metadata; give that too.")
@@ -73,20 +85,26 @@ def command(
         )
         click.echo(told, err=True)
         return 3
-    slides = [(results / "slides" / s.folder, s.name) for s in found]
+    slides = [results / "slides" / s.folder for s in found]
+    names = [Named(s.path, file_name(s.path if is_url(s.path) else Path(s.path)), s.folder, s.name) for s in found]
+    regions = match_regions(roi, names) if roi is not None and not cohort_only else Matched((None,) * len(slides))
+    classes = RegionClasses(tumour_classes, stroma_classes) if tumour_classes or stroma_classes else None
     failed = 0
     if not cohort_only:
         with TerminalProgress().stage("report", len(slides), "slides") as stage:
             asked: Any = compartments
-            for redone in redo_reports(slides, roi, asked, seed, num_workers or available_cores()):
+            files = regions.files if roi is not None else None
+            for redone in redo_reports(slides, files, asked, seed, num_workers or available_cores(), classes):
                 failed += redone.numbers is None
                 _tell(redone, several=len(slides) > 1)
                 stage.advance()
+    for line in regions.told("the run's own count") if roi is not None else ():
+        click.echo(f"notice: {line}", err=True)
     cohort = write_cohort_report(results, table)
     if cohort is not None:
         _tell_cohort(results, cohort)
     if browser is not None:
-        pages = [results / "report.html", *(folder / "report.html" for folder, _ in slides)]
+        pages = [results / "report.html", *(folder / "report.html" for folder in slides)]
         for page in pages:
             if page.is_file():
                 click.echo(f"-> {print_pdf(browser, page)}")
@@ -102,10 +120,15 @@ def _tell(redone: Redone, *, several: bool) -> None:
     parts = redone.numbers["compartments"]
     why = f" ({parts['reason']})" if parts["reason"] else ""
     name = f"{redone.numbers['slide']['name']}: " if several else ""
+    taken = [f"classes of regions: {parts['classes_taken']}"] if parts["classes_taken"] else []
+    for note in (*redone.numbers["region_notes"], *taken):
+        click.echo(f"{name}notice: {note}", err=True)
+    names = parts["names"]
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
     n = sum(band["n"] for band in redone.numbers["uncertainty"]["threshold"])
     click.echo(
         f"{name}{n} objects on {redone.numbers['area']['analysed_mm2']:.3f} mm2, compartments: "
-        f"{', '.join(parts['names'])}{why} -> {redone.folder / 'report.html'}"
+        f"{', '.join(names[:_MOST_NAMES])}{more}{why} -> {redone.folder / 'report.html'}"
     )
 
 

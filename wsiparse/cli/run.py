@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wsiparse.cli.options import analysis_options, config_from, shard_options, slide_options
+from wsiparse.cli.options import analysis_options, class_options, config_from, shard_options, slide_options
 from wsiparse.errors import ConfigError
 
 if TYPE_CHECKING:
+    from wsiparse.region_files import Matched
     from wsiparse.shards import Shard
     from wsiparse.slide_job import Job, Outcome
+    from wsiparse.slides import Listed
 
 __all__ = ["command"]
 
@@ -52,6 +54,7 @@ __all__ = ["command"]
     help="How the report divides tissue: by tumour and connective cells (auto), by the classes of --roi's regions "
     "(roi), or not at all. Default: roi where its regions have classes, else auto.",
 )
+@class_options
 @click.option("--labels/--no-labels", default=None, help="Write labels.ome.zarr, the objects as images (default: yes).")
 @click.option("--ngff", type=click.Choice(["0.5", "0.4"]), help="OME-Zarr version of the labels; QuPath reads 0.4.")
 @click.option("--overwrite", is_flag=True, help="Analyse again what is done already.")
@@ -104,7 +107,12 @@ def command(
             "--overwrite with --shard-by tiles: jobs would remove each other's parts. Remove the results."
         )
     listed = find_listed(slides, recursive=recursive, extensions=ext or None)
-    jobs = [Job(one.slide, one.mpp, one.roi or roi) for one in listed]
+    regions = _regions(listed, roi)
+    lacking = (f"no file of regions for it in {roi}: all of it is analysed",) if roi is not None else ()
+    jobs = [
+        Job(one.slide, one.mpp, file, lacking if file is None else ())
+        for one, file in zip(listed, regions.files, strict=True)
+    ]
     if retry_failed:
         jobs = _failed(jobs, results_dir)
     if share is not None and shard_by == "slides":
@@ -144,7 +152,19 @@ def command(
             progress=TerminalProgress(),
         ):
             tally.tell(outcome)
+    for line in regions.told("all of it was analysed"):
+        click.echo(f"notice: {line}", err=True)
     return tally.code
+
+
+def _regions(listed: Sequence[Listed], roi: Path | None) -> Matched:
+    """The region file of each slide: a sheet's own, or that of --roi."""
+    from wsiparse.region_files import Matched, match_regions, named
+
+    own = [one.roi for one in listed]
+    if roi is None:
+        return Matched(tuple(own))
+    return match_regions(roi, [named(one.slide) for one in listed], own=own)
 
 
 class _Tally:
@@ -163,6 +183,8 @@ class _Tally:
             self._failed += 1
             click.echo(f"{prefix if several else ''}error: {outcome.error}", err=True)
             return
+        for note in outcome.notes:
+            click.echo(f"{prefix}notice: {note}", err=True)
         if outcome.summary is None:
             click.echo(f"{prefix}{outcome.status}; `wsiparse merge` makes the results -> {outcome.folder}")
             return
