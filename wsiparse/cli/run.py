@@ -82,8 +82,8 @@ def command(
     """Analyse SLIDES: every object as a polygon, counts per mm2, an overlay.
 
     SLIDES are files, folders, patterns, addresses such as https://... and s3://..., or a slides.csv that lists them
-    (columns slide, mpp, roi). What is done already is skipped, what was interrupted goes on, and a slide that fails
-    does not stop the others.
+    (columns slide, mpp, roi, image). What is done already is skipped, what was interrupted goes on, and a slide that
+    fails does not stop the others.
     Exit code: 0 done, 1 error, 2 wrong usage, 3 some slides or tiles failed or a shard without a slide,
     130 / 143 stopped by a signal.
 
