@@ -127,11 +127,10 @@ def _columns(
         for line, cells in lines:
             a, b = (cells[j] if j < len(cells) else "" for j in (first, k))
             if a != b:
+                a, b = same_text(a), same_text(b)
                 raise ConfigError(
-                    same_text(
-                        f"{path}, line {line}: two columns are called {name!r}, and here they hold {a!r} and {b!r}. "
-                        "Give them different names."
-                    )
+                    f"{path}, line {line}: two columns are called {same_text(name)!r}, and here they hold {a!r} and {b!r}. "
+                    "Give them different names."
                 )
     return found
 

@@ -213,7 +213,7 @@ def joined_rows(slides: Sequence[Named], metadata: Metadata, endings: Collection
         if not best:
             unmatched.append(row)
         elif best[0][0].whole and len(best) > 1:
-            refused.append(_several(metadata.file, row, [slides[k] for _, k in best]))
+            refused.append(same_text(_several(metadata.file, row, [slides[k] for _, k in best])))
         elif best[0][0].whole and best[0][0].kind > _OTHER_ENDING:
             sure[best[0][1]].append(row)
         else:
@@ -222,7 +222,7 @@ def joined_rows(slides: Sequence[Named], metadata: Metadata, endings: Collection
     files = Counter(folded(parts[-1]) for text in {row.slide for row in metadata.rows} if (parts := path_parts(text)))
     for row, best in loose:
         if len(best) > 1 and best[0][0].folders:
-            refused.append(_several(metadata.file, row, [slides[k] for _, k in best]))
+            refused.append(same_text(_several(metadata.file, row, [slides[k] for _, k in best])))
         elif len(best) == 1 and (why := _guess(row, *best[0], index, known, files)):
             guessed[best[0][1]].append((row, why))
         else:
@@ -282,9 +282,17 @@ def _guess(
 def _several(file: str, row: Row, slides: Sequence[Named]) -> str:
     longest = max(slides, key=lambda slide: len(path_parts(slide.path)))
     better = f"{'/'.join(path_parts(longest.path)[-2:])}, or " if longest.path != longest.id else ""
-    return same_text(
-        f"{file}, line {row.line}: {row.slide!r} fits several slides: {some_of([s.path for s in slides], 2)}. Write "
-        f"folder and ending too, {'such as ' if better else ''}{better}the slide's id, such as {longest.id}."
+    return (
+        f"{file}, line {row.line}: {same_text(row.slide)!r} fits several slides: {some_of([s.path for s in slides], 2)}. "
+        f"Write folder and ending too, {'such as ' if better else ''}{better}the slide's id, such as {longest.id}."
+    )
+
+
+def _contradiction(file: str, rows: tuple[Row, Row], slide: Named, name: str, values: tuple[str, str]) -> str:
+    a, b = map(same_text, values)
+    return (
+        f"{file}, lines {rows[0].line} and {rows[1].line}: both are about {slide.path}, but {name} is {a!r} in the one "
+        f"and {b!r} in the other. Keep one of the two rows."
     )
 
 
@@ -300,11 +308,7 @@ def _merged(metadata: Metadata, slide: Named, rows: Sequence[Row]) -> tuple[Row 
             if not value or (said and missing(value)):
                 continue
             if first and not (said and missing(first)) and folded(first) != folded(value):
-                return None, [
-                    same_text(
-                        f"{metadata.file}, lines {rows[0].line} and {row.line}: both are about {slide.path}, but "
-                        f"{name} is {first!r} in the one and {value!r} in the other. Keep one of the two rows."
-                    )
-                ]
+                wrong = _contradiction(metadata.file, (rows[0], row), slide, name, (first, value))
+                return None, [same_text(wrong)]
             values[name] = first if first and not (said and missing(first)) else value
     return Row(rows[0].line, rows[0].slide, values, rows[0].places), []

@@ -2,8 +2,8 @@
 
 AnnData (``.h5ad``): one observation an object, named by its id. ``X`` and ``var`` are the measurements; ``obs`` holds
 class, kind, area, probability and slide_id; ``obsm["spatial"]`` is the centroid in level-0 px, which is where squidpy
-looks for full-resolution pixels, and ``obsm["spatial_um"]`` the same in microns; ``uns["class_colors"]`` are the colours of the
-categories of ``obs["class"]``, as scanpy names them; ``uns["wsiparse"]`` says where it comes from.
+looks for full-resolution pixels, and ``obsm["spatial_um"]`` the same in microns; ``uns["class_colors"]`` are the
+colours of the categories of ``obs["class"]``, as scanpy names them; ``uns["wsiparse"]`` says where it comes from.
 
 SpatialData (a ``.zarr`` folder): ``shapes`` are polygons and ``points`` centroids, one element a kind, and a table of
 the same layout annotates the shapes. The coordinate system "global" is level-0 px, which other readers of whole slides
