@@ -106,8 +106,8 @@ def check_folders(results: Path, paths: Sequence[Path | str]) -> dict[Path | str
 
 def _taken(path: str, folder: str, first: str) -> str:
     return (
-        f"{path}: its results folder would be {folder}, which is that of {first}. Rename one of the two, or give another "
-        "-o."
+        f"{path}: its results folder would be {folder}, which is that of {first}. Rename one of the two, or give "
+        "another -o."
     )
 
 

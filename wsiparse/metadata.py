@@ -127,9 +127,9 @@ def _columns(
         for line, cells in lines:
             a, b = (cells[j] if j < len(cells) else "" for j in (first, k))
             if a != b:
-                a, b = same_text(a), same_text(b)
+                a, b, shown = same_text(a), same_text(b), same_text(name)
                 raise ConfigError(
-                    f"{path}, line {line}: two columns are called {same_text(name)!r}, and here they hold {a!r} and {b!r}. "
+                    f"{path}, line {line}: two columns are called {shown!r}, and here they hold {a!r} and {b!r}. "
                     "Give them different names."
                 )
     return found

@@ -282,8 +282,9 @@ def _guess(
 def _several(file: str, row: Row, slides: Sequence[Named]) -> str:
     longest = max(slides, key=lambda slide: len(path_parts(slide.path)))
     better = f"{'/'.join(path_parts(longest.path)[-2:])}, or " if longest.path != longest.id else ""
+    shown = some_of([slide.path for slide in slides], 2)
     return (
-        f"{file}, line {row.line}: {same_text(row.slide)!r} fits several slides: {some_of([s.path for s in slides], 2)}. "
+        f"{file}, line {row.line}: {same_text(row.slide)!r} fits several slides: {shown}. "
         f"Write folder and ending too, {'such as ' if better else ''}{better}the slide's id, such as {longest.id}."
     )
 
