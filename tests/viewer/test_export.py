@@ -114,8 +114,8 @@ def test_the_viewer_of_another_slide_is_not_replaced(made: Path, tmp_path: Path)
     export_view(view, tmp_path / "page")
     mark = tmp_path / "page" / "wsiparse-view.json"
     assert json.loads(mark.read_text())["slide_id"] == view.shown.folder.name
-    mark.write_text(json.dumps({"slide": "made", "slide_id": "made__00000000"}), encoding="utf-8")
-    with pytest.raises(OutputError, match="holds the viewer of another slide, made__00000000"):
+    mark.write_text(json.dumps({"slide": "made", "slide_id": "other__11111111"}), encoding="utf-8")
+    with pytest.raises(OutputError, match="holds the viewer of another slide, other__11111111"):
         export_view(view, tmp_path / "page")
 
 

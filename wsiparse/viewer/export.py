@@ -97,7 +97,8 @@ def export_view(view: View, folder: Path, progress: Callable[[int], object] | No
     Raises
     ------
     OutputError
-        If the folder holds anything else or another slide's export, cannot be written to, or objects or labels are damaged.
+        If the folder holds anything else or another slide's export, cannot be written to, or objects or labels are
+        damaged.
     """
     _check_target(folder, view.shown.folder.name)
     finest_um = view.shown.mpp[0] * 2.0**view.pyramid.finest
