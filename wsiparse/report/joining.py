@@ -135,11 +135,14 @@ class _Index:
         self.slides, self.endings = slides, endings
         self.parts = [path_parts(slide.path) for slide in slides]
         self.by_key: dict[str, list[int]] = defaultdict(list)
+        self.by_parent: dict[tuple[str, str], list[int]] = defaultdict(list)
         self.by_place: dict[str, list[int]] = defaultdict(list)
         for k, slide in enumerate(slides):
             last = self.parts[k][-1] if self.parts[k] else slide.name
             for key in {*map(folded, (slide.name, slide.id, last)), *_bare(last, endings)}:
                 self.by_key[key].append(k)
+                if len(self.parts[k]) > 1:
+                    self.by_parent[folded(self.parts[k][-2]), key].append(k)
             for place in {*slide.places, *_folded_places(slide)}:
                 self.by_place[place].append(k)
 
@@ -248,8 +251,12 @@ def _fits(row: Row, index: _Index) -> list[tuple[_Fit, int]]:
         return []
     keys = {folded(parts[-1]), folded(row.slide), *_bare(parts[-1], index.endings)}
     places = {*row.places, *map(folded, row.places)}
-    found = {k for key in keys for k in index.by_key.get(key, ())}
-    found |= {k for place in places for k in index.by_place.get(place, ())}
+    # whoever is at the place, or else in a folder of the name, goes before all others: few slides to look at
+    found = {k for place in places for k in index.by_place.get(place, ())}
+    if not found and len(parts) > 1:
+        found = {k for key in keys for k in index.by_parent.get((folded(parts[-2]), key), ())}
+    if not found or len(parts) == 1:
+        found |= {k for key in keys for k in index.by_key.get(key, ())}
     fits = ((index.fit(row, parts, k), k) for k in sorted(found))
     return [(fit, k) for fit, k in fits if fit is not None]
 
