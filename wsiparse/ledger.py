@@ -100,11 +100,15 @@ def check_folders(results: Path, paths: Sequence[Path | str]) -> dict[Path | str
         folder = slide_folder(results, path).name
         first = owner.setdefault(folder, full_name(path))
         if first != full_name(path):
-            found[path] = (
-                f"{full_name(path)}: its results folder would be {folder}, which is that of {first}. Rename one of the "
-                "two, or give another -o."
-            )
+            found[path] = _taken(full_name(path), folder, first)
     return found
+
+
+def _taken(path: str, folder: str, first: str) -> str:
+    return (
+        f"{path}: its results folder would be {folder}, which is that of {first}. Rename one of the two, or give "
+        "another -o."
+    )
 
 
 @dataclass(frozen=True, slots=True)

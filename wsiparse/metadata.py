@@ -127,11 +127,10 @@ def _columns(
         for line, cells in lines:
             a, b = (cells[j] if j < len(cells) else "" for j in (first, k))
             if a != b:
+                a, b, shown = same_text(a), same_text(b), same_text(name)
                 raise ConfigError(
-                    same_text(
-                        f"{path}, line {line}: two columns are called {name!r}, and here they hold {a!r} and {b!r}. "
-                        "Give them different names."
-                    )
+                    f"{path}, line {line}: two columns are called {shown!r}, and here they hold {a!r} and {b!r}. "
+                    "Give them different names."
                 )
     return found
 

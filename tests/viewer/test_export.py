@@ -108,6 +108,17 @@ def test_an_export_that_fails_leaves_nothing(with_slide: View, tmp_path: Path, m
     assert [p.name for p in tmp_path.iterdir()] == ["results"]
 
 
+def test_the_viewer_of_another_slide_is_not_replaced(made: Path, tmp_path: Path) -> None:
+    view = open_view(find_shown(made), 10_000)
+    export_view(view, tmp_path / "page")
+    export_view(view, tmp_path / "page")
+    mark = tmp_path / "page" / "wsiparse-view.json"
+    assert json.loads(mark.read_text())["slide_id"] == view.shown.folder.name
+    mark.write_text(json.dumps({"slide": "made", "slide_id": "other__11111111"}), encoding="utf-8")
+    with pytest.raises(OutputError, match="holds the viewer of another slide, other__11111111"):
+        export_view(view, tmp_path / "page")
+
+
 def test_without_a_slide_only_the_overlay_is_written(made: Path, tmp_path: Path) -> None:
     view = open_view(find_shown(made), 10_000)
     export_view(view, tmp_path / "deep" / "page")

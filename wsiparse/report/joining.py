@@ -135,11 +135,14 @@ class _Index:
         self.slides, self.endings = slides, endings
         self.parts = [path_parts(slide.path) for slide in slides]
         self.by_key: dict[str, list[int]] = defaultdict(list)
+        self.by_parent: dict[tuple[str, str], list[int]] = defaultdict(list)
         self.by_place: dict[str, list[int]] = defaultdict(list)
         for k, slide in enumerate(slides):
             last = self.parts[k][-1] if self.parts[k] else slide.name
             for key in {*map(folded, (slide.name, slide.id, last)), *_bare(last, endings)}:
                 self.by_key[key].append(k)
+                if len(self.parts[k]) > 1:
+                    self.by_parent[folded(self.parts[k][-2]), key].append(k)
             for place in {*slide.places, *_folded_places(slide)}:
                 self.by_place[place].append(k)
 
@@ -213,7 +216,7 @@ def joined_rows(slides: Sequence[Named], metadata: Metadata, endings: Collection
         if not best:
             unmatched.append(row)
         elif best[0][0].whole and len(best) > 1:
-            refused.append(_several(metadata.file, row, [slides[k] for _, k in best]))
+            refused.append(same_text(_several(metadata.file, row, [slides[k] for _, k in best])))
         elif best[0][0].whole and best[0][0].kind > _OTHER_ENDING:
             sure[best[0][1]].append(row)
         else:
@@ -222,7 +225,7 @@ def joined_rows(slides: Sequence[Named], metadata: Metadata, endings: Collection
     files = Counter(folded(parts[-1]) for text in {row.slide for row in metadata.rows} if (parts := path_parts(text)))
     for row, best in loose:
         if len(best) > 1 and best[0][0].folders:
-            refused.append(_several(metadata.file, row, [slides[k] for _, k in best]))
+            refused.append(same_text(_several(metadata.file, row, [slides[k] for _, k in best])))
         elif len(best) == 1 and (why := _guess(row, *best[0], index, known, files)):
             guessed[best[0][1]].append((row, why))
         else:
@@ -248,8 +251,12 @@ def _fits(row: Row, index: _Index) -> list[tuple[_Fit, int]]:
         return []
     keys = {folded(parts[-1]), folded(row.slide), *_bare(parts[-1], index.endings)}
     places = {*row.places, *map(folded, row.places)}
-    found = {k for key in keys for k in index.by_key.get(key, ())}
-    found |= {k for place in places for k in index.by_place.get(place, ())}
+    # whoever is at the place, or else in a folder of the name, goes before all others: few slides to look at
+    found = {k for place in places for k in index.by_place.get(place, ())}
+    if not found and len(parts) > 1:
+        found = {k for key in keys for k in index.by_parent.get((folded(parts[-2]), key), ())}
+    if not found or len(parts) == 1:
+        found |= {k for key in keys for k in index.by_key.get(key, ())}
     fits = ((index.fit(row, parts, k), k) for k in sorted(found))
     return [(fit, k) for fit, k in fits if fit is not None]
 
@@ -282,9 +289,18 @@ def _guess(
 def _several(file: str, row: Row, slides: Sequence[Named]) -> str:
     longest = max(slides, key=lambda slide: len(path_parts(slide.path)))
     better = f"{'/'.join(path_parts(longest.path)[-2:])}, or " if longest.path != longest.id else ""
-    return same_text(
-        f"{file}, line {row.line}: {row.slide!r} fits several slides: {some_of([s.path for s in slides], 2)}. Write "
-        f"folder and ending too, {'such as ' if better else ''}{better}the slide's id, such as {longest.id}."
+    shown = some_of([slide.path for slide in slides], 2)
+    return (
+        f"{file}, line {row.line}: {same_text(row.slide)!r} fits several slides: {shown}. "
+        f"Write folder and ending too, {'such as ' if better else ''}{better}the slide's id, such as {longest.id}."
+    )
+
+
+def _contradiction(file: str, rows: tuple[Row, Row], slide: Named, name: str, values: tuple[str, str]) -> str:
+    a, b = map(same_text, values)
+    return (
+        f"{file}, lines {rows[0].line} and {rows[1].line}: both are about {slide.path}, but {name} is {a!r} in the one "
+        f"and {b!r} in the other. Keep one of the two rows."
     )
 
 
@@ -300,11 +316,7 @@ def _merged(metadata: Metadata, slide: Named, rows: Sequence[Row]) -> tuple[Row 
             if not value or (said and missing(value)):
                 continue
             if first and not (said and missing(first)) and folded(first) != folded(value):
-                return None, [
-                    same_text(
-                        f"{metadata.file}, lines {rows[0].line} and {row.line}: both are about {slide.path}, but "
-                        f"{name} is {first!r} in the one and {value!r} in the other. Keep one of the two rows."
-                    )
-                ]
+                wrong = _contradiction(metadata.file, (rows[0], row), slide, name, (first, value))
+                return None, [same_text(wrong)]
             values[name] = first if first and not (said and missing(first)) else value
     return Row(rows[0].line, rows[0].slide, values, rows[0].places), []

@@ -91,15 +91,16 @@ def export_view(view: View, folder: Path, progress: Callable[[int], object] | No
     Parameters
     ----------
     view : see `open_view`
-    folder : to make; an earlier export is replaced, anything else in the way is an error
+    folder : to make; an earlier export of this slide is replaced, anything else in the way is an error
     progress : called with the number of tiles written since the last call
 
     Raises
     ------
     OutputError
-        If the folder holds anything else, cannot be written to, or objects or labels are damaged.
+        If the folder holds anything else or another slide's export, cannot be written to, or objects or labels are
+        damaged.
     """
-    _check_target(folder)
+    _check_target(folder, view.shown.folder.name)
     finest_um = view.shown.mpp[0] * 2.0**view.pyramid.finest
     notes = []
     if view.pyramid.finest > 0 and view.shown.slide is not None:
@@ -113,7 +114,10 @@ def export_view(view: View, folder: Path, progress: Callable[[int], object] | No
             "index.html": page,
             "class/empty.gif": EMPTY_TILE,
             "LICENSE-OpenSeadragon.txt": static_file(LICENCE),
-            _MARK: json.dumps({"wsiparse": own_version(), "slide": view.shown.name}).encode() + b"\n",
+            _MARK: json.dumps(
+                {"wsiparse": own_version(), "slide": view.shown.name, "slide_id": view.shown.folder.name}
+            ).encode()
+            + b"\n",
         }
         for place, body in fixed.items():
             size += _write(own, _Tile(place, partial(bytes, body)))
@@ -129,13 +133,24 @@ def export_view(view: View, folder: Path, progress: Callable[[int], object] | No
     return Written(files, size, finest_um)
 
 
-def _check_target(folder: Path) -> None:
+def _check_target(folder: Path, slide_id: str) -> None:
     with output_errors(folder):
         if not folder.exists() and not folder.is_symlink():
             return
         if folder.is_dir() and not folder.is_symlink() and ((folder / _MARK).is_file() or not any(folder.iterdir())):
-            return
+            other = _slide_of(folder / _MARK)
+            if other in ("", slide_id):
+                return
+            raise OutputError(f"{folder}: holds the viewer of another slide, {other}; choose a new folder.")
     raise OutputError(f"{folder}: exists and is no earlier export of the viewer; choose a new folder.")
+
+
+def _slide_of(mark: Path) -> str:
+    """The id of the slide that an export shows, "" where it does not say."""
+    try:
+        return str(json.loads(mark.read_text(encoding="utf-8"))["slide_id"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return ""
 
 
 def _write(folder: Path, tile: _Tile) -> int:
