@@ -141,11 +141,11 @@ def _run(
     workers: int,
     progress: Progress | None,
 ) -> Analysis:
-    if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
+    if isinstance(workers, bool) or not isinstance(workers, int | np.integer) or workers < 1:
         raise ValueError(f"workers: a number of threads from 1 on is needed, got {workers!r}")
     pair = _checked_mpp(mpp)
     with _told_in_python(), _opened(image, pair) as slide:
-        return pipeline.analyse(slide, config, roi=roi, workers=workers, progress=progress)
+        return pipeline.analyse(slide, config, roi=roi, workers=int(workers), progress=progress)
 
 
 def _config(prompts: Sequence[PromptLike] | str | None, given: dict[str, Any]) -> RunConfig:
