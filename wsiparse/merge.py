@@ -10,12 +10,14 @@ from pathlib import Path
 from wsiparse.cohort_report import write_cohort_report
 from wsiparse.config import RunConfig
 from wsiparse.engine import Engine
-from wsiparse.errors import OutputError, WsiparseError
+from wsiparse.errors import OutputError
+from wsiparse.one_slide import guarded
 from wsiparse.progress import Progress
 from wsiparse.schedule import Here, available_cores
-from wsiparse.slide_job import Job, Outcome, run_slide
+from wsiparse.slide_job import JOB_FILE, Job, Outcome, run_slide
 from wsiparse.slides.staging import Stager
 from wsiparse.status import UnfinishedSlide, unfinished_slide, write_status
+from wsiparse.write.manifest import file_name
 
 __all__ = ["merge"]
 
@@ -61,11 +63,12 @@ def merge(results: Path, *, progress: Progress) -> Iterator[Outcome]:
 
 
 def _finish(slide: UnfinishedSlide, results: Path, engines: _Engines, progress: Progress) -> Outcome:
-    facts = json.loads((slide.work / "job.json").read_text(encoding="utf-8"))
+    facts = json.loads((slide.work / JOB_FILE).read_text(encoding="utf-8"))
     path = facts["slide"] if facts["address"] else Path(facts["slide"])
-    roi = Path(facts["roi"]) if facts["roi"] is not None else None
-    config = RunConfig.model_validate(facts["config"])
-    try:
+
+    def work() -> Outcome:
+        roi = Path(facts["roi"]) if facts["roi"] is not None else None
+        config = RunConfig.model_validate(facts["config"])
         with Stager(None, [path]) as stager, stager.slide(0) as source:
             return run_slide(
                 Job(path, facts["slide_mpp"], roi),
@@ -77,5 +80,8 @@ def _finish(slide: UnfinishedSlide, results: Path, engines: _Engines, progress: 
                 compute=False,
                 progress=progress,
             )
-    except WsiparseError as err:
-        return Outcome(path, slide.folder, "failed", error=str(err))
+
+    def failed(reason: str, known: bool) -> Outcome:
+        return Outcome(path, slide.folder, "failed", error=reason, known=known)
+
+    return guarded(file_name(path), slide.folder, results, work, failed)

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -27,6 +28,7 @@ from wsiparse.engine import Engine
 from wsiparse.errors import FieldError, OutputError, SlideError
 from wsiparse.feed import Waits
 from wsiparse.machine import return_idle_memory
+from wsiparse.one_slide import LOG, slide_log
 from wsiparse.prepare import Prepared, prepare
 from wsiparse.progress import Progress
 from wsiparse.remote import FillTask, fill_on_worker
@@ -60,16 +62,29 @@ class Job:
     path : slide file, or its address as text; names the results
     slide_mpp : microns per level-0 px that replaces the metadata, or None
     roi : GeoJSON file of the regions to analyse, or None
+    fault : why it cannot be analysed, known before anything is opened; "" if nothing is known to be wrong
     """
 
     path: Path | str
     slide_mpp: float | None = None
     roi: Path | None = None
+    fault: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one slide: its folder and numbers when done, the one-line reason when failed."""
+    """What became of one slide.
+
+    Parameters
+    ----------
+    path, folder : the slide and its results
+    status : "failed" with the one-line reason in `error`
+    summary : its numbers when done
+    unreadable : tiles that could not be read
+    error : see `status`
+    known : whether the error is of a known kind; else it is a fault in the program, and the log has it whole
+    notices : lines that people should read
+    """
 
     path: Path | str
     folder: Path
@@ -77,6 +92,8 @@ class Outcome:
     summary: SlideSummary | None = None
     unreadable: int = 0
     error: str = ""
+    known: bool = True
+    notices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,22 +104,6 @@ class _Call:
     slide_mpp: float | None
     run: str
     rank: int
-
-
-@contextmanager
-def _slide_log(path: Path) -> Iterator[None]:
-    """Append what the package logs in this thread and those it starts meanwhile to a file of this slide."""
-    handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    level = log.level
-    log.addHandler(handler)
-    log.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        log.removeHandler(handler)
-        log.setLevel(level)
-        handler.close()
 
 
 def run_slide(
@@ -157,7 +158,7 @@ def run_slide(
         arrivals = Arrivals(_open_work(work, job, config, prepared))
         missing = _missing(arrivals, shard and shard.of_slide(folder.name), again=compute)
         call = _Call(source, slide_mpp, run, rank)
-        with _slide_log(folder / "log.txt"), desk(folder) as own:
+        with slide_log(folder / LOG), desk(folder) as own:
             site = Site(slide, folder, work, own, prepared, config, crew.workers, progress)
             _log_begin(site, job, arrivals, missing)
             try:
@@ -330,7 +331,7 @@ def _filling(
         except BaseException as err:  # noqa: BLE001  (raised again where the chunks are awaited)
             arrivals.fail(err)
 
-    thread = threading.Thread(target=fill, name="wsiparse-fill")
+    thread = threading.Thread(target=copy_context().run, args=(fill,), name="wsiparse-fill")
     thread.start()
     try:
         yield

@@ -88,8 +88,9 @@ def command(
     from wsiparse.remote import Workplace
     from wsiparse.run import check_results_folder, run_slides
     from wsiparse.schedule import Cluster, open_crew
-    from wsiparse.slide_job import Job
+    from wsiparse.slide_job import Job, Outcome
     from wsiparse.slides import find_listed
+    from wsiparse.write.manifest import slide_folder
 
     config = config_from(config_file, prompts, values)
     # the classical engine has no use for a GPU, and PyTorch takes seconds to be asked
@@ -103,8 +104,8 @@ def command(
         raise ConfigError(
             "--overwrite with --shard-by tiles: jobs would remove each other's parts. Remove the results."
         )
-    listed = find_listed(slides, recursive=recursive, extensions=ext or None)
-    jobs = [Job(one.slide, one.mpp, one.roi or roi) for one in listed]
+    listed = find_listed(slides, recursive=recursive, extensions=ext or None, keep_absent=True)
+    jobs = [Job(one.slide, one.mpp, one.roi or roi, one.fault) for one in listed]
     if retry_failed:
         jobs = _failed(jobs, results_dir)
     if share is not None and shard_by == "slides":
@@ -114,6 +115,10 @@ def command(
         click.echo("nothing to do: no slide " + ("failed in an earlier run" if retry_failed else "in this shard"))
         return 0
     tally = _Tally(len(jobs))
+    if all(job.fault for job in jobs):  # nothing to begin anything for
+        for job in jobs:
+            tally.tell(Outcome(job.path, slide_folder(results_dir, job.path), "failed", error=job.fault))
+        return tally.code
     with (
         stopping(),
         open_crew(
@@ -151,7 +156,7 @@ class _Tally:
     """A line for each outcome, and the exit code they add up to."""
 
     def __init__(self, n: int) -> None:
-        self._n, self._seen, self._failed, self._partial = n, 0, 0, 0
+        self._n, self._seen, self._failed, self._partial, self._known = n, 0, 0, 0, True
 
     def tell(self, outcome: Outcome) -> None:
         from wsiparse.write.manifest import file_name
@@ -159,8 +164,11 @@ class _Tally:
         self._seen += 1
         several = self._n > 1
         prefix = f"[{self._seen}/{self._n}] {file_name(outcome.path)}: " if several else f"{file_name(outcome.path)}: "
+        for notice in outcome.notices:
+            click.echo(f"notice: {notice}", err=True)
         if outcome.status == "failed":
             self._failed += 1
+            self._known &= outcome.known
             click.echo(f"{prefix if several else ''}error: {outcome.error}", err=True)
             return
         if outcome.summary is None:
@@ -178,7 +186,7 @@ class _Tally:
 
     @property
     def code(self) -> int:
-        if self._failed == self._n == 1:
+        if self._failed == self._n == 1 and self._known:
             return 1
         return 3 if self._failed or self._partial else 0
 

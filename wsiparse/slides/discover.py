@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -24,7 +24,11 @@ SLIDE_EXTENSIONS: Final = (
 
 
 def find_slides(
-    paths: Iterable[str | Path], *, recursive: bool = False, extensions: Sequence[str] | None = None
+    paths: Iterable[str | Path],
+    *,
+    recursive: bool = False,
+    extensions: Sequence[str] | None = None,
+    absent: Callable[[Path, SlideNotFoundError], None] | None = None,
 ) -> list[Path]:
     """All slides that the given files, folders and patterns name, in natural order, each once.
 
@@ -38,6 +42,7 @@ def find_slides(
     paths : what the user gave
     recursive : look into sub-folders too
     extensions : endings to look for in folders, with or without the dot, any case; default `SLIDE_EXTENSIONS`
+    absent : told of what would raise, which is then left out
 
     Raises
     ------
@@ -48,7 +53,14 @@ def find_slides(
     found: dict[str, Path] = {}
     for given in paths:
         path = expanded(given)
-        for slide in _expand(path, recursive, endings):
+        try:
+            slides = _expand(path, recursive, endings)
+        except SlideNotFoundError as error:
+            if absent is None:
+                raise
+            absent(path, error)
+            continue
+        for slide in slides:
             found.setdefault(os.path.realpath(slide), slide)
     return sorted(found.values(), key=_natural)
 

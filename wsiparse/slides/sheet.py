@@ -39,11 +39,13 @@ class Listed:
     slide : file or OME-Zarr folder, or its address as text
     mpp : um per level-0 px, or None
     roi : GeoJSON file of the regions to analyse, or None
+    fault : why it cannot be used: it, or its region file, is not there; "" for all that are
     """
 
     slide: Path | str
     mpp: float | None = None
     roi: Path | None = None
+    fault: str = ""
 
     @property
     def shown(self) -> str:
@@ -52,7 +54,11 @@ class Listed:
 
 
 def find_listed(
-    given: Iterable[str | Path], *, recursive: bool = False, extensions: Sequence[str] | None = None
+    given: Iterable[str | Path],
+    *,
+    recursive: bool = False,
+    extensions: Sequence[str] | None = None,
+    keep_absent: bool = False,
 ) -> list[Listed]:
     """All slides that the arguments of a command name, each once.
 
@@ -63,11 +69,12 @@ def find_listed(
     ----------
     given : files, folders, patterns, addresses, sheets
     recursive, extensions : see `find_slides`
+    keep_absent : what does not exist or holds no slide is listed too, with its `fault`, and does not stop the others
 
     Raises
     ------
     SlideNotFoundError
-        If something does not exist or holds no slide.
+        If something does not exist or holds no slide, unless `keep_absent`; if a sheet cannot be read.
     ConfigError, MissingMppError
         If a sheet is wrong, or two sheets list the same slide.
     """
@@ -77,7 +84,7 @@ def find_listed(
     local = [text for text in given if not is_url(text) and not _is_sheet(text)]
     rows: dict[str, tuple[Listed, str]] = {}
     for sheet in sheets.values():
-        for line, row in read_sheet(sheet):
+        for line, row in read_sheet(sheet, keep_absent=keep_absent):
             place = f"{sheet}, line {line}"
             earlier = rows.setdefault(_identity(row.slide), (row, place))
             if earlier[1] != place:
@@ -85,9 +92,15 @@ def find_listed(
                     f"{place}: {_flat(row.shown)} is listed a second time, first in {earlier[1]}. Keep one of the "
                     "two rows."
                 )
-    found = find_slides(local, recursive=recursive, extensions=extensions) if local else []
+    absent: list[Listed] = []
+
+    def keep(path: Path, error: SlideNotFoundError) -> None:
+        absent.append(Listed(path, fault=str(error)))
+
+    found = find_slides(local, recursive=recursive, extensions=extensions, absent=keep if keep_absent else None)
     return [
         *(Listed(path) for path in found if _identity(path) not in rows),
+        *absent,
         *(row for row, _ in rows.values()),
         *(Listed(url) for url in dict.fromkeys(addresses) if url not in rows),
     ]
@@ -104,7 +117,7 @@ def _identity(slide: Path | str) -> str:
     return slide if isinstance(slide, str) else os.path.realpath(slide)
 
 
-def read_sheet(path: Path) -> list[tuple[int, Listed]]:
+def read_sheet(path: Path, *, keep_absent: bool = False) -> list[tuple[int, Listed]]:
     """The rows of a sheet with the lines they begin in, counted from 1.
 
     Comma, semicolon and tab are told apart by the header; cells may be quoted; empty lines count for nothing. UTF-8,
@@ -113,11 +126,12 @@ def read_sheet(path: Path) -> list[tuple[int, Listed]]:
     Parameters
     ----------
     path : sheet
+    keep_absent : a row whose slide or region file is not there is listed with its `fault`
 
     Raises
     ------
     SlideNotFoundError
-        If the sheet, a slide or a region file is not there.
+        If the sheet is not there, or a slide or a region file and not `keep_absent`.
     ConfigError
         If it is no such table: not UTF-8, without a column "slide" or without rows, a row with more cells than the
         header or without a slide, the same slide twice.
@@ -130,7 +144,7 @@ def read_sheet(path: Path) -> list[tuple[int, Listed]]:
     rows: list[tuple[int, Listed]] = []
     seen: dict[str, int] = {}
     for line, cells in lines:
-        row = _row(path, line, cells, columns, len(head))
+        row = _row(path, line, cells, columns, len(head), keep_absent=keep_absent)
         first = seen.setdefault(_identity(row.slide), line)
         if first != line:
             raise ConfigError(
@@ -208,7 +222,7 @@ def _columns(path: Path, line: int, head: list[str]) -> dict[str, int]:
     return {name: names.index(name) for name in ("slide", "mpp", "roi") if name in names}
 
 
-def _row(path: Path, line: int, cells: list[str], columns: dict[str, int], width: int) -> Listed:
+def _row(path: Path, line: int, cells: list[str], columns: dict[str, int], width: int, *, keep_absent: bool) -> Listed:
     place = f"{path}, line {line}"
     if len(cells) > width and any(cells[width:]):
         raise ConfigError(
@@ -218,13 +232,20 @@ def _row(path: Path, line: int, cells: list[str], columns: dict[str, int], width
     if not told["slide"]:
         raise ConfigError(f"{place}: names no slide. Fill in the column 'slide', or remove the line.")
     slide: Path | str = told["slide"]
-    if not is_url(slide):
-        slide = _beside(path, place, told["slide"], "slide")
-        if slide.is_dir() and not is_zarr_folder(slide):
-            raise ConfigError(
-                f"{place}: {_flat(str(slide))} is a folder, not a slide. List the slides in it one by one."
-            )
-    roi = _beside(path, place, told["roi"], "region file") if told.get("roi") else None
+    roi = None
+    try:
+        if not is_url(slide):
+            slide = _beside(path, place, told["slide"], "slide")
+            if slide.is_dir() and not is_zarr_folder(slide):
+                raise ConfigError(
+                    f"{place}: {_flat(str(slide))} is a folder, not a slide. List the slides in it one by one."
+                )
+        roi = _beside(path, place, told["roi"], "region file") if told.get("roi") else None
+    except SlideNotFoundError as error:
+        if not keep_absent:
+            raise
+        named = slide if is_url(slide) else path.parent / expanded(told["slide"])
+        return Listed(named, fault=str(error))
     return Listed(slide, _mpp(place, told.get("mpp", "")), roi)
 
 
