@@ -209,23 +209,46 @@ def test_a_log_on_a_full_disk_is_silent(tmp_path: Path, capsys: pytest.CaptureFi
     assert capsys.readouterr().err == ""
 
 
-def test_an_error_in_a_worker_process_costs_one_slide_with_the_workers_own_lines(
-    slides: Path, wsiparse: Callable, tmp_path: Path
+def test_an_error_in_a_worker_costs_one_slide_and_its_log_has_the_workers_own_lines(
+    slides: Path, wsiparse: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The plan file that workers read is damaged in a way nobody foresaw."""
-    results = tmp_path / "r"
+    """A worker in this process, so that it can be broken."""
+    from distributed import LocalCluster
+
+    from wsiparse import remote
+
+    real = remote.fill_chunks
+
+    def broken_on_worker(slide: Any, *args: Any, **more: Any) -> Any:
+        if slide.name == "b":
+            raise ZeroDivisionError("a fault of the program")
+        return real(slide, *args, **more)
+
+    monkeypatch.setattr(remote, "fill_chunks", broken_on_worker)
     write_svs(slides / "b.svs", paint_he(512, 400, seed=3).image)
-    wsiparse("run", slides / "b.svs", "-o", results, "--shard", "1/1", "--shard-by", "tiles", *CLASSICAL)
-    for part in results.glob("slides/*/work-*/scale-0/part-*"):
-        part.unlink()
-    [plan] = results.glob("slides/*/work-*/scale-0/plan.json")
-    plan.write_text("[]", encoding="ascii")
-    said = wsiparse("run", slides, "-o", results, "--scheduler", "local", "-n", "1", *CLASSICAL)
+    with LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=False, protocol="tcp", dashboard_address=None
+    ) as own:
+        said = wsiparse("run", slides, "-o", tmp_path / "r", "--scheduler", own.scheduler_address, *CLASSICAL)
     assert said.code == 3, said.err
     assert said.out.count(": done:") == 2
-    [line] = [line for line in said.err.splitlines() if "error" in line]
-    assert "b.svs: an error of no known kind (" in line
-    assert "fill_on_worker" in (folder_of(results, "b") / "log.txt").read_text(encoding="utf-8")
+    assert "b.svs: an error of no known kind (ZeroDivisionError: a fault of the program)" in said.err
+    assert "broken_on_worker" in (folder_of(tmp_path / "r", "b") / "log.txt").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("damage", [b"[]", b"\xff\xfe", b""])
+@pytest.mark.parametrize("name", ["job.json", "scale-0/plan.json"])
+def test_damaged_files_of_a_work_folder_are_made_anew(
+    name: str, damage: bytes, slides: Path, wsiparse: Callable, tmp_path: Path
+) -> None:
+    results = tmp_path / "r"
+    wsiparse("run", slides / "b.svs", "-o", results, "--shard", "1/1", "--shard-by", "tiles", *CLASSICAL)
+    [path] = results.glob(f"slides/*/work-*/{name}")
+    good = path.read_bytes()
+    path.write_bytes(damage)
+    wsiparse("run", slides / "b.svs", "-o", results, "--shard", "1/1", "--shard-by", "tiles", *CLASSICAL)
+    assert path.read_bytes() == good
+    assert wsiparse("merge", results).code == 0
 
 
 def test_a_known_error_is_its_own_line(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ class _SlideLog(logging.FileHandler):
         try:
             super().close()
         except OSError:
-            self.stream = None  # type: ignore[assignment]
+            self.stream = None
 
 
 @contextmanager

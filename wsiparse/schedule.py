@@ -468,7 +468,7 @@ def _local_cluster(workers: int | None, gpus: Sequence[str]) -> Any:
         "nthreads": threads,
         "memory_limit": memory_limit,
         "resources": {RESOURCE: 1},
-        "silence_logs": logging.ERROR,
+        "silence_logs": logging.CRITICAL,  # an error of the work is told by who asked for it
         "dashboard_address": "127.0.0.1:0",
     }
     pinned = [{"CUDA_VISIBLE_DEVICES": gpu} for gpu in gpus[:n]] or [{}] * n

@@ -13,7 +13,7 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass
@@ -214,8 +214,7 @@ def _open_work(work: Path, job: Job, config: RunConfig, prepared: Prepared) -> l
     try:
         for k, p in enumerate(prepared.passes):
             (work / f"scale-{k}").mkdir(parents=True, exist_ok=True)
-            if not (work / f"scale-{k}" / "plan.json").exists():
-                write_text(work / f"scale-{k}" / "plan.json", p.plan.to_json())
+            _keep_text(work / f"scale-{k}" / "plan.json", p.plan.to_json(), same=lambda old, new: old == new)
             chunks.append(chunks_of(work / f"scale-{k}", p.plan.kept.tolist()))
     except OSError as err:
         raise output_error(work, err) from err
@@ -232,9 +231,19 @@ def _open_work(work: Path, job: Job, config: RunConfig, prepared: Prepared) -> l
         "tiles": [len(p.plan) for p in prepared.passes],
         "config": config.model_dump(mode="json") | resolved,
     }
-    if not (work / JOB_FILE).exists():
-        write_text(work / JOB_FILE, json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
+    text = json.dumps(facts, indent=1, ensure_ascii=False) + "\n"
+    _keep_text(work / JOB_FILE, text, same=lambda old, _: json.loads(old)["digest"] == prepared.digest)
     return chunks
+
+
+def _keep_text(path: Path, text: str, same: Callable[[str, str], bool]) -> None:
+    """Write a file of the work folder unless it is there and good; a damaged one is made anew."""
+    try:
+        if same(path.read_text(encoding="utf-8"), text):
+            return
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # not there, or not what was written
+    write_text(path, text)
 
 
 def _missing(arrivals: Arrivals, shard: Shard | None, *, again: bool) -> list[tuple[int, Chunk]]:
