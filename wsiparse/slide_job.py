@@ -33,13 +33,22 @@ from wsiparse.prepare import Prepared, prepare
 from wsiparse.progress import Progress
 from wsiparse.remote import FillTask, fill_on_worker
 from wsiparse.schedule import Cluster, Crew, Here, peak_rss_bytes
+from wsiparse.settings import chosen_here, differences, settings_of, told
 from wsiparse.shards import Shard
 from wsiparse.site import Site
 from wsiparse.slide_report import redo_slide_report
-from wsiparse.slides import open_slide
+from wsiparse.slides import Slide, open_slide
 from wsiparse.types import SlideSummary
 from wsiparse.version import own_version
-from wsiparse.write.manifest import done_record, full_name, report_record, slide_folder, summary_of, write_text
+from wsiparse.write.manifest import (
+    done_record,
+    full_name,
+    own_record,
+    report_record,
+    slide_folder,
+    summary_of,
+    write_text,
+)
 from wsiparse.write.parts import output_error
 from wsiparse.write.publish import desk, publish_desk
 
@@ -129,14 +138,15 @@ def run_slide(
     run : identifies the run to its workers
     rank : of this slide in the run; earlier slides go first
     source : where the slide is read from, when that is a copy; needed for an address
-    overwrite : do again what is done
+    overwrite : do again what is done, and replace results of other settings
     shard : compute only this share of the parts and leave the rest to others
     compute : False only finishes a slide all of whose parts are there
 
     Raises
     ------
     OutputError
-        If `compute` is False and parts are missing.
+        If `compute` is False and parts are missing; if finished results of other settings are there and `overwrite` is
+        not given.
     WsiparseError
         If the slide, a setting or the results folder cannot be used. Nothing half-written is left: results of an
         earlier run stay, and finished parts of this one wait in the work folder for the next try.
@@ -152,6 +162,10 @@ def run_slide(
             redo_slide_report(folder, None, None)
         if record is not None and not overwrite and not (record["unreadable"] and compute):
             return _already(job, folder, record)
+        if record is None and not overwrite:
+            elsewhere = _of_other_settings(folder, prepared, slide, config, compute=compute)
+            if elsewhere is not None:
+                return _already(job, folder, elsewhere)
         work = folder.absolute() / f"work-{prepared.digest[:12]}"
         if overwrite:
             shutil.rmtree(work, ignore_errors=True)
@@ -177,7 +191,7 @@ def run_slide(
                         return _already(job, folder, record)
                     summary, lost = assemble(site, arrivals)
                 _check_unchanged(site)
-                publish_desk(own, folder, prepared.digest)
+                stale = publish_desk(own, folder, prepared.digest, replace=overwrite)
             except (FieldError, OutputError):
                 record = done_record(folder, prepared.digest)
                 if record is not None and not overwrite:  # another run was faster, and has cleaned up
@@ -192,7 +206,15 @@ def run_slide(
             )
         if not lost:  # else the next run tries the unreadable tiles again and finds the rest done
             shutil.rmtree(work, ignore_errors=True)
-    return Outcome(job.path, folder, "done", summary, lost)
+    notices = (_stale(folder, stale),) if stale else ()
+    return Outcome(job.path, folder, "done", summary, lost, notices=notices)
+
+
+def _stale(folder: Path, names: list[str]) -> str:
+    return (
+        f"{folder}: removed what `wsiparse export` had made of the replaced objects: {', '.join(names)}. Export again "
+        "if you need it."
+    )
 
 
 def _check_unchanged(site: Site) -> None:
@@ -202,6 +224,46 @@ def _check_unchanged(site: Site) -> None:
     except SlideError:
         shutil.rmtree(site.work, ignore_errors=True)
         raise
+
+
+def _of_other_settings(
+    folder: Path, prepared: Prepared, slide: Slide, config: RunConfig, *, compute: bool
+) -> dict[str, Any] | None:
+    """Results that are there and have another digest: None to go on, or their record where they will do.
+
+    They will do if only what "auto" stands for differs on this machine. If tiles of them could not be read, and what
+    differs is what was seen of the same slide then, they are made anew.
+
+    Raises
+    ------
+    OutputError
+        For all others: they are not replaced unasked.
+    """
+    there = own_record(folder)
+    if there is None or there.get("digest") == prepared.digest:
+        return None
+    old, now = there.get("settings"), settings_of(prepared, slide, config)
+    remedy = (
+        "Write these to another folder with -o, or replace them with --overwrite."
+        if compute
+        else "Remove its folder to have it merged."
+    )
+    if not isinstance(old, dict):
+        raise OutputError(
+            f"{folder}: holds results of another version of wsiparse ({there.get('engine', 'unknown engine')}), whose "
+            f"settings are not told. {remedy}"
+        )
+    names = differences(old, now)
+    whole = done_record(folder)
+    if whole is not None and chosen_here(names, config):
+        return whole
+    if there.get("unreadable") and set(names) <= {"tissue", "stain"}:
+        return None
+    found = ", ".join(str(text) for text in old.get("prompts") or ())
+    raise OutputError(
+        f"{folder}: holds results of other settings ({there.get('engine')}, for {found}), which differ: "
+        f"{told(old, now, names)}. {remedy}"
+    )
 
 
 def _already(job: Job, folder: Path, record: dict[str, Any]) -> Outcome:

@@ -46,7 +46,7 @@ from wsiparse.tiling import Regions, background_colour, is_left_out, read_region
 from wsiparse.types import Box, ObjectTable, PromptSet
 from wsiparse.version import own_version
 from wsiparse.write.basis import BASIS, Basis, jpeg_bytes, read_basis
-from wsiparse.write.manifest import done_record, write_report_record, write_text
+from wsiparse.write.manifest import done_record, made_of, write_report_record, write_text
 from wsiparse.write.objects_reader import ObjectsReader
 from wsiparse.write.parts import output_error, publish
 from wsiparse.write.publish import desk, publish_report
@@ -228,6 +228,7 @@ def write_slide_report(folder: Path, loaded: Loaded, squares: Mapping[str, bytes
     with publish(folder / "density.png") as temporary:
         sheet.save(temporary, format="PNG", compress_level=4)
     write_text(folder / "report.html", slide_page(numbers, pictures | spots))
+    numbers["made_of"] = made_of(loaded.reader.path.parent)
     write_report_record(folder, numbers)
     return numbers
 

@@ -9,23 +9,29 @@ from __future__ import annotations
 import json
 import re
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, Literal
 
 from wsiparse.errors import OutputError
-from wsiparse.write.manifest import FORMAT, REPORT, REPORT_FILES, own_hash
+from wsiparse.one_slide import LOG
+from wsiparse.write.basis import BASIS
+from wsiparse.write.manifest import FORMAT, REPORT, REPORT_FILES, is_made_of, own_hash
 from wsiparse.write.parts import TEMPORARY, sha256_file, sha256_tree
+from wsiparse.write.publish import EXPORTS, is_own
 
 __all__ = ["Finding", "Verified", "slide_folders", "verify"]
 
-Kind = Literal["missing", "changed", "unreadable", "damaged", "unfinished", "leftover"]
+Kind = Literal["missing", "changed", "unreadable", "damaged", "unfinished", "stray", "leftover", "unknown"]
 
 _FOLDER: Final = re.compile(r".*__[0-9a-f]{8}")
 _DONE: Final = "DONE.json"
 _OBJECTS: Final = "objects.zarr"
+
+#: What may lie beside results without being named by them.
+_BESIDE: Final = frozenset({_DONE, REPORT, *REPORT_FILES, "report.pdf", LOG, EXPORTS})
 
 _AGAIN: Final = "Run the slide again: wsiparse run SLIDE -o RESULTS"
 _OVERWRITE: Final = f"{_AGAIN} --overwrite"
@@ -39,7 +45,8 @@ class Finding:
     Parameters
     ----------
     kind : "missing", "changed", "unreadable" (the disk gives an error), "damaged" (DONE.json itself), "unfinished" (no
-        DONE.json), or "leftover" (of a run that was interrupted; harmless)
+        DONE.json), "stray" (named as results are, but not of these), "leftover" (of a run that was interrupted;
+        harmless), or "unknown" (not of this program; harmless)
     path : what it is about
     text : what was found and what to do, one line
     """
@@ -51,7 +58,7 @@ class Finding:
     @property
     def wrong(self) -> bool:
         """Whether the results are not complete and unchanged."""
-        return self.kind != "leftover"
+        return self.kind not in ("leftover", "unknown")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +141,19 @@ def _collected(
     folder: Path, sizes: dict[str, int], findings: list[Finding], checks: list[Future[Finding | None]]
 ) -> Verified:
     found = [finding for check in checks if (finding := check.result()) is not None]
-    return Verified(folder, len(sizes), sum(sizes.values()), (*findings, *found, *_leftovers(folder)))
+    if not findings and not any(finding.path.name in (_OBJECTS, BASIS) for finding in found):
+        found += _foreign_report(folder)
+    return Verified(folder, len(sizes), sum(sizes.values()), (*findings, *found, *_others(folder, sizes)))
+
+
+def _foreign_report(folder: Path) -> Iterator[Finding]:
+    """A whole report that was made of other results than the whole ones beside it."""
+    try:
+        record = json.loads((folder / REPORT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return
+    if not is_made_of(folder, record):
+        yield Finding("stray", folder / REPORT, f"made of other results than those beside it. {_REPORT_AGAIN}")
 
 
 def _recorded(folder: Path) -> tuple[dict[str, dict[str, Any]], list[Finding]]:
@@ -155,6 +174,8 @@ def _recorded(folder: Path) -> tuple[dict[str, dict[str, Any]], list[Finding]]:
     files = record.get("files")
     if not isinstance(files, dict) or not all(_is_entry(name, facts) for name, facts in files.items()):
         return {}, [Finding("damaged", path, f"damaged: its list of files is not one. {_OVERWRITE}")]
+    if record.get("sha256") != own_hash(record):
+        return files, [Finding("damaged", path, f"damaged: not the record that was written. {_OVERWRITE}")]
     return files, []
 
 
@@ -220,11 +241,19 @@ def _damaged_column(path: Path) -> str:
     return ": its objects are whole, other files in it are not as written"
 
 
-def _leftovers(folder: Path) -> Iterator[Finding]:
-    """Temporary files and work folders beside a finished slide; they are part of an unfinished one."""
+def _others(folder: Path, named: Collection[str]) -> Iterator[Finding]:
+    """What lies in a finished slide's folder beside its results."""
     if not (folder / _DONE).exists():
         return
     for path in sorted(folder.iterdir()):
-        if path.name.startswith(TEMPORARY) or (path.name.startswith("work-") and path.is_dir()):
+        name = path.name
+        if name.startswith(TEMPORARY) or (name.startswith("work-") and path.is_dir()):
             text = "left by a run that was interrupted; harmless. Remove it, unless a run is at work here now."
             yield Finding("leftover", path, text)
+        elif not named or name in named or name in _BESIDE:
+            continue
+        elif is_own(name):
+            text = f"not of these results: another run or version left it. Remove it. {_OVERWRITE}"
+            yield Finding("stray", path, text)
+        else:
+            yield Finding("unknown", path, "not of wsiparse: nothing is known about it.")
