@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wsiparse.errors import RoiError, WsiparseError
+from wsiparse.errors import RoiError
+from wsiparse.one_slide import guarded
 from wsiparse.report.analysis import Ask
 from wsiparse.schedule import side_by_side
 from wsiparse.slide_report import RegionsFile, read_regions_file, redo_slide_report
@@ -81,15 +82,16 @@ def redo_reports(
     files = [find_regions(roi, *slide, alone=len(slides) == 1) if roi is not None else None for slide in slides]
 
     def one(k: int) -> Redone:
-        folder = slides[k][0]
-        try:
+        folder, name = slides[k]
+
+        def work() -> Redone:
             file = files[k]
             regions: RegionsFile | None = None
             if file is not None:
                 regions = read_regions_file(file, read_offset(folder / BASIS))
             asked = compartments or ("roi" if roi is not None else None)
             return Redone(folder, redo_slide_report(folder, asked, regions, seed=seed))
-        except WsiparseError as error:
-            return Redone(folder, None, str(error))
+
+        return guarded(name, folder, folder, work, lambda reason, _: Redone(folder, None, reason))
 
     yield from side_by_side(one, range(len(slides)), workers)

@@ -21,7 +21,7 @@ from PIL import Image
 from shapely.geometry.base import BaseGeometry
 
 from wsiparse.coords import Frame, to_um
-from wsiparse.errors import OutputError, TileReadError
+from wsiparse.errors import TileReadError
 from wsiparse.recognize.vocabulary import trained_target
 from wsiparse.report.analysis import Analysis, Ask, ReportSettings, Role, Source, analyse
 from wsiparse.report.maps import (
@@ -46,10 +46,11 @@ from wsiparse.tiling import Regions, background_colour, is_left_out, read_region
 from wsiparse.types import Box, ObjectTable, PromptSet
 from wsiparse.version import own_version
 from wsiparse.write.basis import BASIS, Basis, jpeg_bytes, read_basis
-from wsiparse.write.manifest import done_record, made_of, write_report_record, write_text
+from wsiparse.write.manifest import made_of, write_report_record, write_text
 from wsiparse.write.objects_reader import ObjectsReader
 from wsiparse.write.parts import output_error, publish
 from wsiparse.write.publish import desk, publish_report
+from wsiparse.write.whole import check_whole
 
 __all__ = [
     "Loaded",
@@ -241,8 +242,7 @@ def redo_slide_report(folder: Path, asked: Ask | None, regions: RegionsFile | No
     OutputError
         If the slide is not finished, its results are damaged, or the report cannot be written.
     """
-    if done_record(folder) is None:
-        raise OutputError(f"{folder}: not finished, or made by an older version. Run the slide first.")
+    check_whole(folder, "objects.zarr", BASIS)
     basis = read_basis(folder / BASIS)
     squares = {}
     for square in basis.squares:

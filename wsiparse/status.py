@@ -18,6 +18,7 @@ from wsiparse.ledger import Entry, read_entries
 from wsiparse.report.summary import safe_cell
 from wsiparse.slide_job import JOB_FILE
 from wsiparse.write.manifest import DONE, done_record, write_text
+from wsiparse.write.whole import fault_of
 
 __all__ = ["SlideStatus", "UnfinishedSlide", "slide_statuses", "tally", "unfinished_slide", "write_status"]
 
@@ -116,6 +117,8 @@ def _status(name: str, entry: Entry | None, folder: Path | None) -> SlideStatus:
             return _finished(record, say)
     if entry is not None and entry.status == "failed":
         return say("failed", entry.error)
+    if begun is None and folder is not None and (folder / DONE).exists():
+        return say("stopped", fault_of(folder))
     if begun is None:
         return say("missing", "waits for its turn" if alive else "no run has begun it, or it was stopped early")
     done = f"{begun.parts}/{begun.parts_total} parts"
