@@ -16,7 +16,8 @@ from wsiparse.slides import SLIDE_EXTENSIONS
 from wsiparse.slides.sheet import table_lines
 from wsiparse.status import SlideStatus, slide_statuses
 from wsiparse.version import own_version
-from wsiparse.write.manifest import done_record, file_name, report_record, write_text
+from wsiparse.write.manifest import done_record, file_name, report_record, write_tables_record, write_text
+from wsiparse.write.parts import remove_dead
 
 __all__ = ["COHORT_PAGE", "SUMMARY", "cohort_slides", "read_metadata", "write_cohort_report"]
 
@@ -108,6 +109,7 @@ def write_cohort_report(results: Path, metadata: Metadata | None = None) -> dict
     OutputError
         If this is no results folder or it cannot be written to.
     """
+    remove_dead(results)
     slides = cohort_slides(results)
     if not any(slide.numbers is not None for slide in slides):
         return None
@@ -116,4 +118,5 @@ def write_cohort_report(results: Path, metadata: Metadata | None = None) -> dict
     write_text(results / SUMMARY, rows_csv(numbered, metadata.columns if metadata is not None else ()))
     cohort: dict[str, Any] = jsonable(cohort_numbers(slides, metadata, values, unmatched, version=own_version()))
     write_text(results / COHORT_PAGE, cohort_page(cohort, {}))
+    write_tables_record(results, (SUMMARY, COHORT_PAGE))
     return cohort

@@ -23,7 +23,7 @@ from wsiparse.write.geojson import write_centroids, write_geojson
 from wsiparse.write.manifest import DONE, done_record
 from wsiparse.write.objectframe import ObjectFrame, object_frames, slide_fact, sound_batches, source_facts
 from wsiparse.write.objects_reader import ObjectsReader
-from wsiparse.write.parts import output_errors
+from wsiparse.write.parts import output_errors, remove_dead
 from wsiparse.write.publish import EXPORTS
 from wsiparse.write.spool import KINDS
 from wsiparse.write.whole import check_beside, fault_of
@@ -387,4 +387,5 @@ def export(source: Path, name: str, out: Path | None = None, options: ExportOpti
     job = _Job(source, folder, options)
     with output_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
+    remove_dead(folder)
     return form.write(job)

@@ -20,7 +20,7 @@ from wsiparse.shards import Shard
 from wsiparse.slide_job import Job, Outcome, run_slide
 from wsiparse.slides.staging import Stager
 from wsiparse.write.manifest import done_record, file_name, slide_folder
-from wsiparse.write.parts import output_error
+from wsiparse.write.parts import output_error, remove_dead
 
 __all__ = ["check_results_folder", "run_slides"]
 
@@ -87,6 +87,7 @@ def run_slides(
             results.mkdir(parents=True, exist_ok=True)
         except OSError as err:
             raise output_error(results, err) from err
+    remove_dead(results)
     facts = {"shard": str(shard) if shard is not None else None}
     ledger = Ledger(results, [job.path for job in jobs], config, facts)
     state = "stopped"

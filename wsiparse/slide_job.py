@@ -49,7 +49,7 @@ from wsiparse.write.manifest import (
     summary_of,
     write_text,
 )
-from wsiparse.write.parts import output_error
+from wsiparse.write.parts import output_error, remove_dead
 from wsiparse.write.publish import desk, publish_desk
 
 __all__ = ["JOB_FILE", "Job", "Outcome", "Status", "run_slide"]
@@ -276,6 +276,7 @@ def _open_work(work: Path, job: Job, config: RunConfig, prepared: Prepared) -> l
     try:
         for k, p in enumerate(prepared.passes):
             (work / f"scale-{k}").mkdir(parents=True, exist_ok=True)
+            remove_dead(work / f"scale-{k}")
             _keep_text(work / f"scale-{k}" / "plan.json", p.plan.to_json(), same=lambda old, new: old == new)
             chunks.append(chunks_of(work / f"scale-{k}", p.plan.kept.tolist()))
     except OSError as err:

@@ -16,13 +16,14 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final, Literal
 
 from wsiparse.errors import OutputError
+from wsiparse.ledger import read_entries
 from wsiparse.one_slide import LOG
 from wsiparse.write.basis import BASIS
-from wsiparse.write.manifest import FORMAT, REPORT, REPORT_FILES, is_made_of, own_hash
+from wsiparse.write.manifest import FORMAT, REPORT, REPORT_FILES, TABLES, is_made_of, own_hash
 from wsiparse.write.parts import TEMPORARY, sha256_file, sha256_tree
 from wsiparse.write.publish import EXPORTS, is_own
 
-__all__ = ["Finding", "Verified", "slide_folders", "verify"]
+__all__ = ["Finding", "Verified", "slide_folders", "verify", "verify_beside"]
 
 Kind = Literal["missing", "changed", "unreadable", "damaged", "unfinished", "stray", "leftover", "unknown"]
 
@@ -35,6 +36,7 @@ _BESIDE: Final = frozenset({_DONE, REPORT, *REPORT_FILES, "report.pdf", LOG, EXP
 
 _AGAIN: Final = "Run the slide again: wsiparse run SLIDE -o RESULTS"
 _OVERWRITE: Final = f"{_AGAIN} --overwrite"
+_TABLES_AGAIN: Final = "Make the tables again: wsiparse report RESULTS --cohort-only"
 _REPORT_AGAIN: Final = "Make the report again: wsiparse report RESULTS"
 
 
@@ -103,6 +105,45 @@ def slide_folders(results: Path) -> list[Path]:
         raise OutputError(f"{results}: cannot be looked into ({error.strerror or error}). Ask its owner.") from error
     if not found:
         raise OutputError(f"{results}: no slide has been begun here. Run wsiparse run first.")
+    return found
+
+
+def verify_beside(results: Path) -> list[Finding]:
+    """What is wrong in a results folder beside its slides: tables, the runs' own files, slides that are gone.
+
+    Parameters
+    ----------
+    results : a results folder; nothing is found beside a single slide's
+    """
+    if not (results / "slides").is_dir():
+        return []
+    found: list[Finding] = []
+    tables = results / TABLES
+    try:
+        record = json.loads(tables.read_text(encoding="utf-8"))
+        if record.get("sha256") != own_hash(record):
+            raise ValueError(TABLES)
+        for name, facts in record["files"].items():
+            if _is_entry(name, facts) and (finding := _check(results, name, facts, _TABLES_AGAIN)) is not None:
+                found.append(finding)
+    except FileNotFoundError:
+        if any(path.exists() for path in (results / "summary.csv", results / "report.html")):
+            found.append(Finding("missing", tables, f"missing. {_TABLES_AGAIN}"))
+    except OSError as error:
+        found.append(Finding("unreadable", tables, f"cannot be read ({error.strerror or error}). Check the disk."))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        found.append(Finding("damaged", tables, f"damaged: not the record that was written. {_TABLES_AGAIN}"))
+    for file in sorted(results.glob("run-*.json")):
+        try:
+            record = json.loads(file.read_text(encoding="utf-8"))
+            if record.get("sha256") == own_hash(record):
+                continue
+        except (OSError, ValueError, AttributeError):
+            pass
+        found.append(Finding("damaged", file, "damaged: what this run said about itself is lost. Remove it."))
+    for entry in read_entries(results):
+        if entry.status in ("done", "already done") and not (results / "slides" / entry.folder).is_dir():
+            found.append(Finding("missing", results / "slides" / entry.folder, f"missing. {_AGAIN}"))
     return found
 
 
@@ -208,9 +249,10 @@ def _is_entry(name: str, facts: Any) -> bool:
     )
 
 
-def _check(folder: Path, name: str, facts: dict[str, Any]) -> Finding | None:
+def _check(folder: Path, name: str, facts: dict[str, Any], remedy: str = "") -> Finding | None:
     path = folder / name
     again, anew = (_REPORT_AGAIN, _REPORT_AGAIN) if name in REPORT_FILES else (_AGAIN, _OVERWRITE)
+    again, anew = remedy or again, remedy or anew
     try:
         if not path.exists():
             return Finding("missing", path, f"missing. {again}")

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any, Final
@@ -24,6 +25,7 @@ __all__ = [
     "DONE",
     "REPORT",
     "REPORT_FILES",
+    "TABLES",
     "done_record",
     "drop_done",
     "file_facts",
@@ -38,6 +40,7 @@ __all__ = [
     "summary_of",
     "write_done",
     "write_report_record",
+    "write_tables_record",
     "write_text",
 ]
 
@@ -51,6 +54,9 @@ DONE: Final = "DONE.json"
 #: redone at any time, so DONE.json does not name its files.
 REPORT: Final = "report.json"
 REPORT_FILES: Final = ("counts.csv", "density.png", "report.html")
+
+#: In a results folder: what the files over all slides must be.
+TABLES: Final = "tables.json"
 
 _MADE_OF: Final = ("objects.zarr/zarr.json", "basis/basis.json")
 
@@ -141,6 +147,13 @@ def write_report_record(folder: Path, numbers: dict[str, Any]) -> None:
     record = numbers | {"files": {name: file_facts(folder / name) for name in REPORT_FILES}}
     record["sha256"] = own_hash(record)
     write_text(folder / REPORT, json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_tables_record(results: Path, names: Sequence[str]) -> None:
+    """Write tables.json: the files over all slides with size and hash, and a hash of itself."""
+    record: dict[str, Any] = {"files": {name: file_facts(results / name) for name in names}}
+    record["sha256"] = own_hash(record)
+    write_text(results / TABLES, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
 
 
 def report_record(folder: Path) -> dict[str, Any] | None:

@@ -10,18 +10,15 @@ import json
 import logging
 import os
 import re
-import secrets
 import shutil
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
 from wsiparse.errors import OutputError
-from wsiparse.machine import process_is_alive
 from wsiparse.write.manifest import DONE, REPORT, REPORT_FILES, done_record, drop_done, own_record
-from wsiparse.write.parts import TEMPORARY, output_errors, sync_folder
+from wsiparse.write.parts import TEMPORARY, output_errors, remove_dead, sync_folder, temporary_name
 
 __all__ = ["EXPORTS", "desk", "is_own", "publish_desk", "publish_report"]
 
@@ -51,19 +48,16 @@ _OWN: Final = re.compile(
 def desk(folder: Path) -> Iterator[Path]:
     """A folder of this process alone inside a slide's results folder, gone at the end.
 
-    Desks that dead processes of this machine left behind are removed.
+    What dead processes of this machine left behind there is removed.
 
     Raises
     ------
     OutputError
         If the results folder cannot be written to.
     """
-    own = folder / f"{TEMPORARY}{_DESK}-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+    own = folder / temporary_name(_DESK)
+    remove_dead(folder)
     with output_errors(own):
-        for old in folder.glob(f"{TEMPORARY}{_DESK}-{socket.gethostname()}-*"):
-            pid = old.name.rsplit("-", 2)[-2]
-            if pid.isdigit() and not process_is_alive(int(pid)):
-                shutil.rmtree(old, ignore_errors=True)
         own.mkdir(parents=True)
     try:
         yield own
