@@ -79,7 +79,8 @@ def unfinished_slide(folder: Path) -> UnfinishedSlide | None:
         if done_record(folder, digest) is not None:
             return None
         times = sorted(p.stat().st_mtime for p in work.glob("scale-*/part-*.json"))
-        newest = max([work.stat().st_mtime, *times[-1:]])
+        aside = [p.stat().st_mtime for p in work.glob("scale-*/some-*.json")]
+        newest = max([work.stat().st_mtime, *times[-1:], *aside])
         if done_record(folder) is not None and (folder / DONE).stat().st_mtime >= newest:
             return None  # of other settings, or of the slide as it was when it was damaged: results came after it
         rate = (len(times) - 1) * CHUNK_TILES / (times[-1] - times[0]) if len(set(times)) > 1 else None
