@@ -256,3 +256,13 @@ def test_a_known_error_is_its_own_line(tmp_path: Path) -> None:
         raise SlideError("a.svs: torn")
 
     assert guarded("a", tmp_path / "a", tmp_path, work, lambda *told: told) == ("a.svs: torn", True)
+
+
+def test_an_error_of_the_disk_that_a_library_gives_is_known_and_in_the_log(tmp_path: Path) -> None:
+    def work() -> None:
+        raise OSError(5, "Input/output error", "/data/a.svs")
+
+    [line, known] = guarded("a", tmp_path / "a", tmp_path, work, lambda *told: told)
+    assert known
+    assert line.startswith("/data/a.svs: cannot use: the disk reports an input/output error")
+    assert "Traceback" in (tmp_path / "a" / "log.txt").read_text(encoding="utf-8")

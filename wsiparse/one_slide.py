@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 
 from wsiparse.errors import OutputError, SchedulerError, WsiparseError
 from wsiparse.machine import publishing_fault
-from wsiparse.write.parts import output_errors
+from wsiparse.write.parts import output_error, output_errors
 
 __all__ = ["LOG", "guarded", "slide_log"]
 
@@ -116,6 +116,15 @@ def guarded(slide: str, folder: Path, out: Path, work: Callable[[], T], failed: 
         return failed(str(error), True)
     except WsiparseError as error:
         return failed(str(error), True)
+    except BrokenPipeError:  # whoever read our lines went away
+        raise
+    except OSError as error:  # of a library that writes by itself: the disk is to blame, not the program
+        fault = output_error(Path(str(error.filename)) if error.filename else folder, error, "use")
+        fault.__cause__ = error
+        if _concerns_all(out, fault):
+            raise fault from error
+        _logged(folder, error)
+        return failed(str(fault), True)
     except Exception as error:  # noqa: BLE001  (whatever it is, the other slides are not to blame)
         return failed(_unexpected(slide, folder, error), False)
 
@@ -128,14 +137,21 @@ def _concerns_all(out: Path, error: OutputError) -> bool:
     return publishing_fault(out) != ""
 
 
-def _unexpected(slide: str, folder: Path, error: Exception) -> str:
-    """One line about an error that nobody foresaw, which is written whole into the slide's log."""
-    what = " ".join(f"{type(error).__name__}: {error}".split())[:200].rstrip(".")
+def _logged(folder: Path, error: Exception) -> bool:
+    """Write an error whole into the slide's log, if that can be."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with slide_log(folder / LOG):
-            log.error("an error of no known kind\n%s", "".join(traceback.format_exception(error)).rstrip())
+            log.error("the slide was given up\n%s", "".join(traceback.format_exception(error)).rstrip())
     except (OSError, OutputError):
+        return False
+    return True
+
+
+def _unexpected(slide: str, folder: Path, error: Exception) -> str:
+    """One line about an error that nobody foresaw, which is written whole into the slide's log."""
+    what = " ".join(f"{type(error).__name__}: {error}".split())[:200].rstrip(".")
+    if not _logged(folder, error):
         last = traceback.extract_tb(error.__traceback__)[-1:]
         at = f", at {last[0].filename}:{last[0].lineno}" if last else ""
         return f"{slide}: an error of no known kind ({what}{at}); its log cannot be written. Please report it."
