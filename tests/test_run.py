@@ -89,18 +89,6 @@ def test_a_finished_slide_is_skipped_and_overwrite_does_it_again(
     assert hashes(tmp_path / "r") == before
 
 
-def test_a_changed_setting_is_done_anew_and_replaces_the_old_results(
-    wsiparse: Callable,
-    demo_slide: Path,
-    tmp_path: Path,
-) -> None:
-    wsiparse("run", demo_slide, "-o", tmp_path / "r")
-    said = wsiparse("run", demo_slide, "-o", tmp_path / "r", "--prompt", "nuclei")
-    assert ": done:" in said.out
-    [folder] = (tmp_path / "r" / "slides").iterdir()
-    assert "nflammatory" not in (folder / "counts.csv").read_text(encoding="utf-8")
-
-
 def test_a_finished_slide_with_a_damaged_file_is_done_again(
     wsiparse: Callable,
     demo_slide: Path,

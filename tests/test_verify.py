@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from wsiparse.errors import OutputError
 from wsiparse.types import SlideSummary
 from wsiparse.verify import Finding, slide_folders, verify
-from wsiparse.write.manifest import REPORT_FILES, write_done, write_report_record
+from wsiparse.write.manifest import REPORT_FILES, own_hash, write_done, write_report_record
 
 
 @pytest.fixture(scope="session")
@@ -140,10 +140,10 @@ def test_a_slide_without_done_is_unfinished(results: Path) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{", "[]", "null", '{"format": 99, "files": {}}', '{"format": 2}', '{"format": 2, "files": []}',
-     '{"format": 2, "files": {"a": 1}}', '{"format": 2, "files": {"../../x": {"bytes": 1, "sha256": ""}}}',
-     '{"format": 2, "files": {"/etc/passwd": {"bytes": 1, "sha256": ""}}}',
-     '{"format": 2, "files": {"": {"bytes": 1, "sha256": ""}}}'],
+    ["", "{", "[]", "null", '{"format": 99, "files": {}}', '{"format": 3}', '{"format": 3, "files": []}',
+     '{"format": 3, "files": {"a": 1}}', '{"format": 3, "files": {"../../x": {"bytes": 1, "sha256": ""}}}',
+     '{"format": 3, "files": {"/etc/passwd": {"bytes": 1, "sha256": ""}}}',
+     '{"format": 3, "files": {"": {"bytes": 1, "sha256": ""}}}'],
 )  # fmt: skip
 def test_a_damaged_record_is_one_finding(text: str, results: Path) -> None:
     (only(results) / "DONE.json").write_text(text, encoding="utf-8")
@@ -161,9 +161,32 @@ def test_leftovers_are_told_and_harmless(results: Path) -> None:
     assert slide.good
 
 
-def test_a_file_the_user_put_there_is_nobodys_business(results: Path) -> None:
+def test_a_file_the_user_put_there_is_said_and_harmless(results: Path) -> None:
     (only(results) / "my notes.txt").touch()
-    assert found(results) == []
+    [slide] = verify(slide_folders(results))
+    assert [finding.kind for finding in slide.findings] == ["unknown"]
+    assert slide.good
+
+
+@pytest.mark.parametrize("name", ["labels.ome.zarr", "regions.geojson.gz", "cells.part002.geojson.gz"])
+def test_a_file_of_ours_that_is_not_of_these_results_is_a_problem(name: str, results: Path) -> None:
+    folder = only(results)
+    record = json.loads((folder / "DONE.json").read_text(encoding="utf-8"))
+    record["files"].pop(name, None)
+    record["sha256"] = own_hash(record)
+    (folder / "DONE.json").write_text(json.dumps(record), encoding="utf-8")
+    (folder / name).mkdir(exist_ok=True)
+    [slide] = verify([folder])
+    assert [finding.kind for finding in slide.findings] == ["stray"]
+    assert not slide.good
+
+
+def test_a_number_changed_in_the_record_is_found(results: Path) -> None:
+    path = only(results) / "DONE.json"
+    record = json.loads(path.read_text(encoding="utf-8"))
+    record["summary"]["counts"][0]["n"] += 1
+    path.write_text(json.dumps(record), encoding="utf-8")
+    assert [(finding.kind, finding.path) for finding in found(results)] == [("damaged", path)]
 
 
 def test_a_disk_that_gives_an_error_is_told(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,9 +16,11 @@ from wsiparse.field.store import PartReader, PartShelf, parts_field
 from wsiparse.pipeline import judge, layers_of, objects_of
 from wsiparse.prepare import Pass
 from wsiparse.report.summary import LOW_SCORE, summarise
+from wsiparse.settings import settings_of
 from wsiparse.site import Site
 from wsiparse.tiling import TilePlan
 from wsiparse.types import ObjectTable, RecognitionGrid, SlideSummary, Unreadable
+from wsiparse.version import own_version
 from wsiparse.write.manifest import write_done
 from wsiparse.write.objects_reader import ObjectsReader
 from wsiparse.write.spool import ObjectSpool
@@ -61,6 +63,8 @@ def assemble(site: Site, arrivals: Arrivals) -> tuple[SlideSummary, int]:
     )
     files = write_exports(site, reader, summary, _cores(lost))
     facts: dict[str, Any] = {
+        "wsiparse": own_version(),
+        "settings": settings_of(prepared, site.slide, site.config),
         "slide": site.facts(),
         "engine": prepared.title,
         "weights_sha256": passes[0].scale.info.weights_sha256,

@@ -1,16 +1,22 @@
-"""The field of a pass on disk: published chunk by chunk, so that an interrupted run goes on where it was."""
+"""The field of a pass on disk: published chunk by chunk, so that an interrupted run goes on where it was.
+
+Which tiles make a chunk depends on the plan alone. A chunk under way is put aside now and then, and when its run is
+stopped: the next run begins with the tiles in it and publishes the same part.
+"""
 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
+from wsiparse.errors import OutputError
 from wsiparse.feed import Waits
-from wsiparse.field.store import PartMaker
+from wsiparse.field.store import PartMaker, PartReader
 from wsiparse.field.tiles import FieldTile
 from wsiparse.machine import return_idle_memory
 from wsiparse.pipeline import recognise
@@ -22,10 +28,13 @@ from wsiparse.types import Box, Unreadable
 from wsiparse.write.manifest import write_text
 from wsiparse.write.parts import publish, sha256_file
 
-__all__ = ["CHUNK_TILES", "Chunk", "chunks_of", "fill_chunks", "give_up_chunk"]
+__all__ = ["CHUNK_TILES", "SAVE_S", "Chunk", "chunks_of", "fill_chunks", "give_up_chunk"]
 
-#: Tiles published together in one part of the field: the unit of work that an interruption can lose.
+#: Tiles published together in one part of the field: what workers are given, and what is awaited.
 CHUNK_TILES: Final = 64
+
+#: Seconds of work on a chunk after which it is put aside: the most that a killed process loses.
+SAVE_S: Final = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +48,23 @@ class Chunk:
     def sidecar(self) -> Path:
         """The file that tells the part's tiles, size and sha256."""
         return self.part.with_suffix(".json")
+
+    @property
+    def aside(self) -> Chunk:
+        """Where the first tiles of it wait while it is under way; which of them, its sidecar tells."""
+        part = self.part.with_name(self.part.name.replace("part-", "some-", 1))
+        try:
+            told = json.loads(part.with_suffix(".json").read_text(encoding="utf-8"))["tiles"]
+            n = len(told)
+        except (OSError, ValueError, KeyError, TypeError):
+            n = 0
+        return Chunk(part, self.indices[:n])
+
+    def remove(self) -> None:
+        """Remove part and sidecar; whether they can be is nobody's concern."""
+        for path in (self.sidecar, self.part):
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
 
     def unreadable(self) -> list[Unreadable] | None:
         """The tiles this published part lacks, or None when the part is absent or torn."""
@@ -77,8 +103,8 @@ def fill_chunks(
     """Compute and publish chunks in order, yielding each with its unreadable tiles once it is on disk.
 
     The tiles of all chunks flow through the same `workers` threads without a pause at the end of a chunk, read by
-    `readers` threads ahead of them (see `wsiparse.pipeline.recognise`). When `stop` says so, the chunk under way is
-    dropped.
+    `readers` threads ahead of them (see `wsiparse.pipeline.recognise`). When `stop` says so, or an error ends the work,
+    the chunk under way is put aside.
 
     Parameters
     ----------
@@ -88,7 +114,8 @@ def fill_chunks(
     stop : see above
     """
     n_regions = len(work.scale.spec.prompts.of_kind("region"))
-    indices = [i for chunk in chunks for i in chunk.indices]
+    kept = {chunk: aside for chunk in chunks if (aside := chunk.aside).indices and aside.unreadable() == []}
+    indices = [i for chunk in chunks for i in chunk.indices[len(kept[chunk].indices) if chunk in kept else 0 :]]
     found = recognise(
         slide,
         work,
@@ -106,20 +133,32 @@ def fill_chunks(
         for chunk in chunks:
             mine, gone = set(chunk.indices), list[Unreadable]()
             part = PartMaker(work.plan.grid, n_regions, len(mine))
-            while True:
-                for tile in [t for t in cores if t.index in mine]:
-                    part.add(tile)
-                gone += [u for u in lost if u.index in mine]
-                cores = [t for t in cores if t.index not in mine]
-                lost = [u for u in lost if u.index not in mine]
-                if len(part) + len(gone) == len(mine):
-                    break
-                if stop():
-                    return
-                more_cores, more_lost = next(found)
-                cores += more_cores
-                lost += more_lost
+            if chunk in kept:
+                _add_all(part, kept[chunk], work)
+            saved = time.monotonic()
+            try:
+                while True:
+                    for tile in [t for t in cores if t.index in mine]:
+                        part.add(tile)
+                    gone += [u for u in lost if u.index in mine]
+                    cores = [t for t in cores if t.index not in mine]
+                    lost = [u for u in lost if u.index not in mine]
+                    if len(part) + len(gone) == len(mine):
+                        break
+                    if stop():
+                        return
+                    if time.monotonic() - saved >= SAVE_S:
+                        _put_aside(chunk, part, gone)
+                        saved = time.monotonic()
+                    more_cores, more_lost = next(found)
+                    cores += more_cores
+                    lost += more_lost
+            finally:
+                if len(part) + len(gone) < len(mine):
+                    with suppress(OutputError):  # of the error that led here
+                        _put_aside(chunk, part, gone)
             _publish(chunk, part, gone)
+            chunk.aside.remove()
             if len(mine) == CHUNK_TILES:  # or what lies idle between blocks in use grows with the tiles
                 return_idle_memory()
             yield chunk, gone
@@ -132,6 +171,29 @@ def give_up_chunk(work: Pass, chunk: Chunk, reason: str) -> list[Unreadable]:
     gone = [Unreadable(i, work.plan.grid[i].core, reason) for i in chunk.indices]
     _publish(chunk, PartMaker(work.plan.grid, len(work.scale.spec.prompts.of_kind("region")), 0), gone)
     return gone
+
+
+def _add_all(part: PartMaker, aside: Chunk, work: Pass) -> None:
+    reader = PartReader(aside.part, work.plan.grid)
+    try:
+        for index in aside.indices:
+            tile = reader.tile(index)
+            assert tile is not None, "nothing is put aside of a chunk with unreadable tiles"
+            part.add(tile)
+    finally:
+        reader.close()
+
+
+def _put_aside(chunk: Chunk, part: PartMaker, lost: list[Unreadable]) -> None:
+    """Keep what there is of a chunk under way.
+
+    Not of one with unreadable tiles: its other tiles may have been read without their context.
+    """
+    aside = chunk.aside
+    if lost:
+        aside.remove()
+    elif len(part) > len(aside.indices):
+        _publish(Chunk(aside.part, chunk.indices[: len(part)]), part.so_far(), [])
 
 
 def _publish(chunk: Chunk, part: PartMaker, lost: list[Unreadable]) -> None:

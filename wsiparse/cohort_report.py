@@ -20,7 +20,8 @@ from wsiparse.report.rows import CsvSlide, rows_csv
 from wsiparse.slides import SLIDE_EXTENSIONS
 from wsiparse.status import SlideStatus, slide_statuses
 from wsiparse.version import own_version
-from wsiparse.write.manifest import done_record, file_name, report_record, write_text
+from wsiparse.write.manifest import done_record, file_name, report_record, write_tables_record, write_text
+from wsiparse.write.parts import remove_dead
 
 __all__ = [
     "COHORT_PAGE",
@@ -95,6 +96,7 @@ def write_cohort_report(results: Path, metadata: Metadata | None = None) -> dict
     ConfigError
         If `metadata` cannot be joined: nothing is written.
     """
+    remove_dead(results)
     slides = cohort_slides(results)
     if not any(slide.numbers is not None for slide in slides):
         return None
@@ -118,6 +120,7 @@ def write_cohort_report(results: Path, metadata: Metadata | None = None) -> dict
     cohort["notices"] += told
     cohort["date"] = datetime.now(UTC).date().isoformat()
     write_text(results / COHORT_PAGE, cohort_page(cohort, {}))
+    write_tables_record(results, (SUMMARY, COHORT_PAGE))
     return cohort
 
 

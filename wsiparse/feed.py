@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import copy_context
 from functools import partial
 from typing import TypeVar
 
@@ -51,7 +52,7 @@ class Waits:
 def read_ahead(
     read: Callable[[T], R], items: Iterable[T], *, readers: int, ahead: int = 2
 ) -> Iterator[Iterator[Callable[[], R]]]:
-    """`read` of every item on threads of its own, begun before it is asked for.
+    """`read` of every item on threads of its own, begun before it is asked for, with its context variables.
 
     Yields an iterator over one function for each item, in order, that returns what was read once it is there (or raises
     what `read` raised). `ahead` items beyond the one handed out are being read or wait, read; leaving the block drops
@@ -70,7 +71,7 @@ def read_ahead(
     def begun() -> Iterator[Callable[[], R]]:
         waiting: deque[Future[R]] = deque()
         for item in items:
-            waiting.append(pool.submit(read, item))
+            waiting.append(pool.submit(copy_context().run, read, item))
             if len(waiting) > ahead:
                 yield waiting.popleft().result
         while waiting:

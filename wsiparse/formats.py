@@ -23,9 +23,10 @@ from wsiparse.write.geojson import write_centroids, write_geojson
 from wsiparse.write.manifest import DONE, done_record
 from wsiparse.write.objectframe import ObjectFrame, object_frames, slide_fact, sound_batches, source_facts
 from wsiparse.write.objects_reader import ObjectsReader
-from wsiparse.write.parts import output_errors
+from wsiparse.write.parts import output_errors, remove_dead
 from wsiparse.write.publish import EXPORTS
 from wsiparse.write.spool import KINDS
+from wsiparse.write.whole import check_beside, fault_of
 
 __all__ = [
     "FORMATS",
@@ -303,10 +304,18 @@ def check_installed(name: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Slides of a results folder: the objects.zarr of finished ones, and the folders of others."""
+    """Slides of a results folder.
+
+    Parameters
+    ----------
+    ready : the objects.zarr of finished ones
+    unfinished : folders of others
+    damaged : folders of finished ones whose files are not all there
+    """
 
     ready: tuple[Path, ...]
     unfinished: tuple[Path, ...]
+    damaged: tuple[Path, ...] = ()
 
 
 def find_objects(results: Path) -> Found:
@@ -328,10 +337,13 @@ def find_objects(results: Path) -> Found:
             f"{results}: neither a results folder of `wsiparse run`, nor a slide's in it, nor objects.zarr."
         )
     ready = [folder for folder in folders if done_record(folder) is not None]
-    if not ready:
+    damaged = tuple(folder for folder in folders if folder not in ready and (folder / DONE).exists())
+    if not ready and len(folders) == len(damaged) == 1:
+        raise OutputError(f"{damaged[0]}: {fault_of(damaged[0])}.")
+    if not ready and not damaged:
         raise OutputError(f"{results}: no finished slide here. Run the same `wsiparse run` again to finish.")
-    rest = tuple(folder for folder in folders if folder not in ready)
-    return Found(tuple(folder / "objects.zarr" for folder in ready), rest)
+    rest = tuple(folder for folder in folders if folder not in (*ready, *damaged))
+    return Found(tuple(folder / "objects.zarr" for folder in ready), rest, damaged)
 
 
 def export_folder(source: Path, out: Path | None = None) -> Path:
@@ -371,7 +383,9 @@ def export(source: Path, name: str, out: Path | None = None, options: ExportOpti
         raise OutputError(
             f"{folder}: holds the results of a run, which an export must not change; choose another folder."
         )
+    check_beside(source)
     job = _Job(source, folder, options)
     with output_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
+    remove_dead(folder)
     return form.write(job)

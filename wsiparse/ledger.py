@@ -21,7 +21,7 @@ from typing import Any, Final
 from wsiparse.config import RunConfig
 from wsiparse.machine import process_is_alive
 from wsiparse.version import own_version
-from wsiparse.write.manifest import full_name, slide_folder, write_text
+from wsiparse.write.manifest import full_name, own_hash, slide_folder, write_text
 
 __all__ = ["Entry", "Ledger", "check_folders", "read_entries"]
 
@@ -77,6 +77,7 @@ class Ledger:
     def _write(self) -> None:
         if not self.path.parent.is_dir():
             return
+        self._record["sha256"] = own_hash(self._record)
         write_text(self.path, json.dumps(self._record, indent=1, ensure_ascii=False) + "\n")
         self._written = time.monotonic()
 

@@ -10,12 +10,14 @@ from pathlib import Path
 from wsiparse.cohort_report import kept_lines, write_cohort_report
 from wsiparse.config import RunConfig
 from wsiparse.engine import Engine
-from wsiparse.errors import OutputError, WsiparseError
+from wsiparse.errors import OutputError
+from wsiparse.one_slide import guarded
 from wsiparse.progress import Progress
 from wsiparse.schedule import Here, available_cores
-from wsiparse.slide_job import Job, Outcome, run_slide
+from wsiparse.slide_job import JOB_FILE, Job, Outcome, run_slide
 from wsiparse.slides.staging import Stager
 from wsiparse.status import UnfinishedSlide, unfinished_slide, write_status
+from wsiparse.write.manifest import file_name
 
 __all__ = ["merge"]
 
@@ -69,17 +71,19 @@ def merge(results: Path, *, progress: Progress, say: Callable[[str], object] | N
 
 def _finish(slide: UnfinishedSlide, results: Path, engines: _Engines, progress: Progress) -> Outcome:
     try:
-        facts = json.loads((slide.work / "job.json").read_text(encoding="utf-8"))
+        facts = json.loads((slide.work / JOB_FILE).read_text(encoding="utf-8"))
         path = facts["slide"] if facts["address"] else Path(facts["slide"])
         roi = Path(facts["roi"]) if facts["roi"] is not None else None
         config = RunConfig.model_validate(facts["config"])
+        job = Job(path, facts["slide_mpp"], roi, override_mpp=facts["override_mpp"], image=facts["image"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        told = f"{slide.work / 'job.json'}: damaged. Run the slide again."
+        told = f"{slide.work / JOB_FILE}: damaged. Run the slide again."
         return Outcome(slide.folder.name, slide.folder, "failed", error=told)
-    try:
+
+    def work() -> Outcome:
         with Stager(None, [path]) as stager, stager.slide(0) as source:
             return run_slide(
-                Job(path, facts["slide_mpp"], roi, facts.get("override_mpp"), facts.get("image")),
+                job,
                 results,
                 config,
                 engines.of(config),
@@ -88,5 +92,8 @@ def _finish(slide: UnfinishedSlide, results: Path, engines: _Engines, progress: 
                 compute=False,
                 progress=progress,
             )
-    except WsiparseError as err:
-        return Outcome(path, slide.folder, "failed", error=str(err))
+
+    def failed(reason: str, known: bool) -> Outcome:
+        return Outcome(path, slide.folder, "failed", error=reason, known=known)
+
+    return guarded(file_name(path), slide.folder, results, work, failed)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wsiparse.errors import WsiparseError
+from wsiparse.one_slide import guarded
 from wsiparse.report.analysis import Ask
 from wsiparse.schedule import side_by_side
 from wsiparse.slide_report import RegionsFile, read_regions_file, redo_slide_report
@@ -55,13 +55,14 @@ def redo_reports(
 
     def one(k: int) -> Redone:
         folder, file = folders[k], regions[k] if regions is not None else None
-        try:
+
+        def work() -> Redone:
             drawn: RegionsFile | None = None
             if file is not None:
                 drawn = read_regions_file(file, *read_frame(folder / BASIS))
             asked = compartments or ("roi" if regions is not None else None)
             return Redone(folder, redo_slide_report(folder, asked, drawn, seed=seed, classes=classes))
-        except WsiparseError as error:
-            return Redone(folder, None, str(error))
+
+        return guarded(folder.name, folder, folder, work, lambda reason, _: Redone(folder, None, reason))
 
     yield from side_by_side(one, range(len(folders)), workers)

@@ -11,15 +11,16 @@ from pathlib import Path
 from wsiparse.cohort_report import kept_lines, write_cohort_report
 from wsiparse.config import RunConfig
 from wsiparse.engine import Engine
-from wsiparse.errors import OutputError, SchedulerError, SlideError, WsiparseError
+from wsiparse.errors import SlideError, SlideNotFoundError
 from wsiparse.ledger import Ledger, check_folders
+from wsiparse.one_slide import guarded
 from wsiparse.progress import Progress
 from wsiparse.schedule import Cluster, Crew, side_by_side
 from wsiparse.shards import Shard
 from wsiparse.slide_job import Job, Outcome, run_slide
 from wsiparse.slides.staging import Stager
-from wsiparse.write.manifest import done_record, slide_folder
-from wsiparse.write.parts import output_error
+from wsiparse.write.manifest import done_record, file_name, slide_folder
+from wsiparse.write.parts import output_error, remove_dead
 
 __all__ = ["check_results_folder", "run_slides"]
 
@@ -78,7 +79,8 @@ def run_slides(
     Raises
     ------
     OutputError
-        If the results folder itself cannot be written to: every further slide would fail alike.
+        If the results folder itself cannot be written to: every further slide would fail alike. An error of any other
+        kind costs its slide alone (see `wsiparse.one_slide.guarded`).
     SchedulerError
         If the workers went away.
     """
@@ -87,12 +89,15 @@ def run_slides(
             results.mkdir(parents=True, exist_ok=True)
         except OSError as err:
             raise output_error(results, err) from err
+    remove_dead(results)
     facts = {"shard": str(shard) if shard is not None else None}
     taken = check_folders(results, [job.path for job in jobs])
     ledger = Ledger(results, [job.path for job in jobs], config, facts)
     state = "stopped"
     with ExitStack() as stack:
-        waiting = [rank for rank, job in enumerate(jobs) if overwrite or not _looks_done(results, job)]
+        waiting = [
+            rank for rank, job in enumerate(jobs) if not job.fault and (overwrite or not _looks_done(results, job))
+        ]
         place = {rank: k for k, rank in enumerate(waiting)}
         stager = stack.enter_context(
             Stager(stage_dir, [jobs[rank].path for rank in waiting], ahead=crew.slides_at_once)
@@ -100,7 +105,11 @@ def run_slides(
 
         def one(rank: int) -> Outcome:
             job = jobs[rank]
-            try:
+            folder = slide_folder(results, job.path)
+
+            def work() -> Outcome:
+                if job.fault:
+                    raise SlideNotFoundError(job.fault)
                 if job.path in taken:
                     raise SlideError(taken[job.path])
                 with ExitStack() as own:
@@ -118,10 +127,11 @@ def run_slides(
                         shard=shard,
                         progress=progress,
                     )
-            except (OutputError, SchedulerError):
-                raise
-            except WsiparseError as err:
-                return Outcome(job.path, slide_folder(results, job.path), "failed", error=str(err))
+
+            def failed(reason: str, known: bool) -> Outcome:
+                return Outcome(job.path, folder, "failed", error=reason, known=known)
+
+            return guarded(file_name(job.path), folder, results, work, failed)
 
         try:
             stop = crew.stop if isinstance(crew, Cluster) else lambda: None

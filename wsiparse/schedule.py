@@ -22,6 +22,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -69,6 +70,8 @@ def side_by_side(
 ) -> Iterator[R]:
     """`function` of every item on `at_once` threads, yielded as they finish; 1 runs in the calling thread.
 
+    Threads have the context variables of the caller.
+
     An exception of `function`, or in the calling thread, is raised once; items not begun are then dropped, those under
     way are waited for, after `on_error` has told them to hurry.
     """
@@ -79,7 +82,7 @@ def side_by_side(
         under_way: set[Future[R]] = set()
         try:
             for item in items:
-                under_way.add(pool.submit(function, item))
+                under_way.add(pool.submit(copy_context().run, function, item))
                 if len(under_way) >= at_once:
                     finished, under_way = wait(under_way, return_when=FIRST_COMPLETED)
                     yield from [future.result() for future in finished]
@@ -119,6 +122,8 @@ def map_ordered(
 ) -> Generator[R]:
     """`function` of every item, in item order, on `workers` threads with at most 2 * workers items under way.
 
+    Threads have the context variables of the caller.
+
     Parameters
     ----------
     function : called with one item; heavy parts must release the GIL to gain from threads
@@ -142,7 +147,7 @@ def map_ordered(
     try:
         under_way: deque[Future[R]] = deque()
         for item in items:
-            under_way.append(pool.submit(function, item))
+            under_way.append(pool.submit(copy_context().run, function, item))
             if len(under_way) >= 2 * workers:
                 yield under_way.popleft().result()
         while under_way:
@@ -499,7 +504,7 @@ def _local_cluster(workers: int | None, gpus: Sequence[str], keys: Any) -> Any:
         "nthreads": threads,
         "memory_limit": memory_limit,
         "resources": {RESOURCE: 1},
-        "silence_logs": logging.ERROR,
+        "silence_logs": logging.CRITICAL,  # an error of the work is told by who asked for it
     }
     pinned = [{"CUDA_VISIBLE_DEVICES": gpu} for gpu in gpus[:n]] or [{}] * n
     spec = {k: {"cls": Nanny, "options": {**options, "env": environment | own}} for k, own in enumerate(pinned)}

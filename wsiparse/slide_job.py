@@ -13,8 +13,9 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -27,10 +28,12 @@ from wsiparse.engine import Engine
 from wsiparse.errors import FieldError, OutputError, SlideError
 from wsiparse.feed import Waits
 from wsiparse.machine import return_idle_memory
+from wsiparse.one_slide import LOG, slide_log
 from wsiparse.prepare import Prepared, check_memory, prepare
 from wsiparse.progress import OfSlide, Progress
 from wsiparse.remote import FillTask, fill_on_worker
 from wsiparse.schedule import Cluster, Crew, Here, peak_rss_bytes
+from wsiparse.settings import chosen_here, differences, settings_of, told
 from wsiparse.shards import Shard
 from wsiparse.site import Site
 from wsiparse.slide_report import redo_slide_report
@@ -41,12 +44,13 @@ from wsiparse.write.manifest import (
     done_record,
     file_name,
     full_name,
+    own_record,
     report_record,
     slide_folder,
     summary_of,
     write_text,
 )
-from wsiparse.write.parts import output_error
+from wsiparse.write.parts import output_error, remove_dead
 from wsiparse.write.publish import desk, publish_desk
 
 __all__ = ["JOB_FILE", "Job", "Outcome", "Status", "run_slide"]
@@ -71,6 +75,7 @@ class Job:
     override_mpp : microns per level-0 px instead of what the metadata say, or None
     image : name or number of the image in a file of several, or None
     notes : for its log, a line each
+    fault : why it cannot be analysed, known before anything is opened; "" if nothing is known to be wrong
     """
 
     path: Path | str
@@ -79,11 +84,23 @@ class Job:
     override_mpp: float | None = None
     image: str | None = None
     notes: tuple[str, ...] = ()
+    fault: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one slide: its folder and numbers when done, the one-line reason when failed, notes."""
+    """What became of one slide.
+
+    Parameters
+    ----------
+    path, folder : the slide and its results
+    status : "failed" with the one-line reason in `error`
+    summary : its numbers when done
+    unreadable : tiles that could not be read
+    error : see `status`
+    known : whether the error is of a known kind; else it is a fault in the program, and the log has it whole
+    notices : lines that people should read
+    """
 
     path: Path | str
     folder: Path
@@ -91,7 +108,8 @@ class Outcome:
     summary: SlideSummary | None = None
     unreadable: int = 0
     error: str = ""
-    notes: tuple[str, ...] = ()
+    known: bool = True
+    notices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,22 +122,6 @@ class _Call:
     image: str | None
     run: str
     rank: int
-
-
-@contextmanager
-def _slide_log(path: Path) -> Iterator[None]:
-    """Append what the package logs in this thread and those it starts meanwhile to a file of this slide."""
-    handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    level = log.level
-    log.addHandler(handler)
-    log.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        log.removeHandler(handler)
-        log.setLevel(level)
-        handler.close()
 
 
 def run_slide(
@@ -145,14 +147,15 @@ def run_slide(
     run : identifies the run to its workers
     rank : of this slide in the run; earlier slides go first
     source : where the slide is read from, when that is a copy; needed for an address
-    overwrite : do again what is done
+    overwrite : do again what is done, and replace results of other settings
     shard : compute only this share of the parts and leave the rest to others
     compute : False only finishes a slide all of whose parts are there
 
     Raises
     ------
     OutputError
-        If `compute` is False and parts are missing.
+        If `compute` is False and parts are missing; if finished results of other settings are there and `overwrite` is
+        not given.
     WsiparseError
         If the slide, a setting or the results folder cannot be used. Nothing half-written is left: results of an
         earlier run stay, and finished parts of this one wait in the work folder for the next try.
@@ -175,13 +178,17 @@ def run_slide(
             redo_slide_report(folder, None, None)
         if record is not None and not overwrite and not (record["unreadable"] and compute):
             return _already(job, folder, record)
+        if record is None and not overwrite:
+            elsewhere = _of_other_settings(folder, prepared, slide, config, compute=compute)
+            if elsewhere is not None:
+                return _already(job, folder, elsewhere)
         work = folder.absolute() / f"work-{prepared.digest[:12]}"
         if overwrite:
             shutil.rmtree(work, ignore_errors=True)
         arrivals = Arrivals(_open_work(work, job, config, prepared))
         missing = _missing(arrivals, shard and shard.of_slide(folder.name), again=compute)
         call = _Call(source, slide_mpp, override_mpp, image, run, rank)
-        with _slide_log(folder / "log.txt"), desk(folder) as own:
+        with slide_log(folder / LOG), desk(folder) as own:
             site = Site(slide, folder, work, own, prepared, config, crew.workers, progress)
             _log_begin(site, job, arrivals, missing)
             try:
@@ -200,7 +207,7 @@ def run_slide(
                         return _already(job, folder, record)
                     summary, lost = assemble(site, arrivals)
                 _check_unchanged(site)
-                publish_desk(own, folder, prepared.digest)
+                stale = publish_desk(own, folder, prepared.digest, replace=overwrite)
             except (FieldError, OutputError):
                 record = done_record(folder, prepared.digest)
                 if record is not None and not overwrite:  # another run was faster, and has cleaned up
@@ -215,13 +222,21 @@ def run_slide(
             )
         if not lost:  # else the next run tries the unreadable tiles again and finds the rest done
             shutil.rmtree(work, ignore_errors=True)
-    return Outcome(job.path, folder, "done", summary, lost, notes=prepared.ground.told)
+    notices = (*prepared.ground.told, *((_stale(folder, stale),) if stale else ()))
+    return Outcome(job.path, folder, "done", summary, lost, notices=notices)
 
 
 def _tell_scale(slide: Slide, name: str, progress: Progress) -> None:
     """What people should know about the slide's pixel size, before any work is done at it."""
     for notice in (*slide.mpp_notices, *slide.notes):
         progress.say(f"notice: {name}: {notice}")
+
+
+def _stale(folder: Path, names: list[str]) -> str:
+    return (
+        f"{folder}: removed what `wsiparse export` had made of the replaced objects: {', '.join(names)}. Export again "
+        "if you need it."
+    )
 
 
 def _check_unchanged(site: Site) -> None:
@@ -231,6 +246,46 @@ def _check_unchanged(site: Site) -> None:
     except SlideError:
         shutil.rmtree(site.work, ignore_errors=True)
         raise
+
+
+def _of_other_settings(
+    folder: Path, prepared: Prepared, slide: Slide, config: RunConfig, *, compute: bool
+) -> dict[str, Any] | None:
+    """Results that are there and have another digest: None to go on, or their record where they will do.
+
+    They will do if only what "auto" stands for differs on this machine. If tiles of them could not be read, and what
+    differs is what was seen of the same slide then, they are made anew.
+
+    Raises
+    ------
+    OutputError
+        For all others: they are not replaced unasked.
+    """
+    there = own_record(folder)
+    if there is None or there.get("digest") == prepared.digest:
+        return None
+    old, now = there.get("settings"), settings_of(prepared, slide, config)
+    remedy = (
+        "Write these to another folder with -o, or replace them with --overwrite."
+        if compute
+        else "Remove its folder to have it merged."
+    )
+    if not isinstance(old, dict):
+        raise OutputError(
+            f"{folder}: holds results of another version of wsiparse ({there.get('engine', 'unknown engine')}), whose "
+            f"settings are not told. {remedy}"
+        )
+    names = differences(old, now)
+    whole = done_record(folder)
+    if whole is not None and chosen_here(names, config):
+        return whole
+    if there.get("unreadable") and set(names) <= {"tissue", "stain"}:
+        return None
+    found = ", ".join(str(text) for text in old.get("prompts") or ())
+    raise OutputError(
+        f"{folder}: holds results of other settings ({there.get('engine')}, for {found}), which differ: "
+        f"{told(old, now, names)}. {remedy}"
+    )
 
 
 def _already(job: Job, folder: Path, record: dict[str, Any]) -> Outcome:
@@ -243,8 +298,8 @@ def _open_work(work: Path, job: Job, config: RunConfig, prepared: Prepared) -> l
     try:
         for k, p in enumerate(prepared.passes):
             (work / f"scale-{k}").mkdir(parents=True, exist_ok=True)
-            if not (work / f"scale-{k}" / "plan.json").exists():
-                write_text(work / f"scale-{k}" / "plan.json", p.plan.to_json())
+            remove_dead(work / f"scale-{k}")
+            _keep_text(work / f"scale-{k}" / "plan.json", p.plan.to_json(), same=lambda old, new: old == new)
             chunks.append(chunks_of(work / f"scale-{k}", p.plan.kept.tolist()))
     except OSError as err:
         raise output_error(work, err) from err
@@ -263,9 +318,19 @@ def _open_work(work: Path, job: Job, config: RunConfig, prepared: Prepared) -> l
         "tiles": [len(p.plan) for p in prepared.passes],
         "config": config.model_dump(mode="json") | resolved,
     }
-    if not (work / JOB_FILE).exists():
-        write_text(work / JOB_FILE, json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
+    text = json.dumps(facts, indent=1, ensure_ascii=False) + "\n"
+    _keep_text(work / JOB_FILE, text, same=lambda old, _: json.loads(old)["digest"] == prepared.digest)
     return chunks
+
+
+def _keep_text(path: Path, text: str, same: Callable[[str, str], bool]) -> None:
+    """Write a file of the work folder unless it is there and good; a damaged one is made anew."""
+    try:
+        if same(path.read_text(encoding="utf-8"), text):
+            return
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # not there, or not what was written
+    write_text(path, text)
 
 
 def _missing(arrivals: Arrivals, shard: Shard | None, *, again: bool) -> list[tuple[int, Chunk]]:
@@ -374,7 +439,7 @@ def _filling(
         except BaseException as err:  # noqa: BLE001  (raised again where the chunks are awaited)
             arrivals.fail(err)
 
-    thread = threading.Thread(target=fill, name="wsiparse-fill")
+    thread = threading.Thread(target=copy_context().run, args=(fill,), name="wsiparse-fill")
     thread.start()
     try:
         yield

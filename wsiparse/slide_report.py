@@ -58,10 +58,11 @@ from wsiparse.tiling import (
 from wsiparse.types import Box, ObjectTable, PromptSet
 from wsiparse.version import own_version
 from wsiparse.write.basis import BASIS, Basis, jpeg_bytes, read_basis
-from wsiparse.write.manifest import done_record, report_record, write_report_record, write_text
+from wsiparse.write.manifest import made_of, report_record, write_report_record, write_text
 from wsiparse.write.objects_reader import ObjectsReader
 from wsiparse.write.parts import output_error, publish
 from wsiparse.write.publish import desk, publish_report
+from wsiparse.write.whole import check_whole
 
 __all__ = [
     "Loaded",
@@ -269,6 +270,7 @@ def write_slide_report(
     with publish(folder / "density.png") as temporary:
         sheet.save(temporary, format="PNG", compress_level=4)
     write_text(folder / "report.html", slide_page(numbers, pictures | spots))
+    numbers["made_of"] = made_of(loaded.reader.path.parent)
     write_report_record(folder, numbers)
     return numbers
 
@@ -288,8 +290,7 @@ def redo_slide_report(
     OutputError
         If the slide is not finished, its results are damaged, or the report cannot be written.
     """
-    if done_record(folder) is None:
-        raise OutputError(f"{folder}: not finished, or made by an older version. Run the slide first.")
+    check_whole(folder, "objects.zarr", BASIS)
     basis = read_basis(folder / BASIS)
     squares = {}
     for square in basis.squares:

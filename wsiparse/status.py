@@ -21,6 +21,7 @@ from wsiparse.report.summary import safe_cell
 from wsiparse.slide_job import JOB_FILE
 from wsiparse.slides.urls import is_url, shown_url
 from wsiparse.write.manifest import DONE, done_record, file_name, write_text
+from wsiparse.write.whole import fault_of
 
 __all__ = ["SlideStatus", "UnfinishedSlide", "slide_statuses", "tally", "unfinished_slide", "write_status"]
 
@@ -83,7 +84,8 @@ def unfinished_slide(folder: Path) -> UnfinishedSlide | None:
         if done_record(folder, digest) is not None:
             return None
         times = sorted(p.stat().st_mtime for p in work.glob("scale-*/part-*.json"))
-        newest = max([work.stat().st_mtime, *times[-1:]])
+        aside = [p.stat().st_mtime for p in work.glob("scale-*/some-*.json")]
+        newest = max([work.stat().st_mtime, *times[-1:], *aside])
         if done_record(folder) is not None and (folder / DONE).stat().st_mtime >= newest:
             return None  # of other settings, or of the slide as it was when it was damaged: results came after it
         rate = (len(times) - 1) * CHUNK_TILES / (times[-1] - times[0]) if len(set(times)) > 1 else None
@@ -137,6 +139,8 @@ def _status(name: str, entry: Entry | None, folder: Path | None) -> SlideStatus:
             return _finished(record, say)
     if entry is not None and entry.status == "failed":
         return say("failed", entry.error)
+    if begun is None and folder is not None and (folder / DONE).exists():
+        return say("stopped", fault_of(folder))
     if begun is None:
         return say("missing", "waits for its turn" if alive else "no run has begun it, or it was stopped early")
     done = f"{begun.parts}/{begun.parts_total} parts"

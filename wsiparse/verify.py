@@ -9,26 +9,34 @@ from __future__ import annotations
 import json
 import re
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, Literal
 
 from wsiparse.errors import OutputError
-from wsiparse.write.manifest import FORMAT, REPORT, REPORT_FILES, own_hash
+from wsiparse.ledger import read_entries
+from wsiparse.one_slide import LOG
+from wsiparse.write.basis import BASIS
+from wsiparse.write.manifest import FORMAT, REPORT, REPORT_FILES, TABLES, is_made_of, own_hash
 from wsiparse.write.parts import TEMPORARY, sha256_file, sha256_tree
+from wsiparse.write.publish import EXPORTS, is_own
 
-__all__ = ["Finding", "Verified", "slide_folders", "verify"]
+__all__ = ["Finding", "Verified", "slide_folders", "verify", "verify_beside"]
 
-Kind = Literal["missing", "changed", "unreadable", "damaged", "unfinished", "leftover"]
+Kind = Literal["missing", "changed", "unreadable", "damaged", "unfinished", "stray", "leftover", "unknown"]
 
 _FOLDER: Final = re.compile(r".*__[0-9a-f]{8}")
 _DONE: Final = "DONE.json"
 _OBJECTS: Final = "objects.zarr"
 
+#: What may lie beside results without being named by them.
+_BESIDE: Final = frozenset({_DONE, REPORT, *REPORT_FILES, "report.pdf", LOG, EXPORTS})
+
 _AGAIN: Final = "Run the slide again: wsiparse run SLIDE -o RESULTS"
 _OVERWRITE: Final = f"{_AGAIN} --overwrite"
+_TABLES_AGAIN: Final = "Make the tables again: wsiparse report RESULTS --cohort-only"
 _REPORT_AGAIN: Final = "Make the report again: wsiparse report RESULTS"
 
 
@@ -39,7 +47,8 @@ class Finding:
     Parameters
     ----------
     kind : "missing", "changed", "unreadable" (the disk gives an error), "damaged" (DONE.json itself), "unfinished" (no
-        DONE.json), or "leftover" (of a run that was interrupted; harmless)
+        DONE.json), "stray" (named as results are, but not of these), "leftover" (of a run that was interrupted;
+        harmless), or "unknown" (not of this program; harmless)
     path : what it is about
     text : what was found and what to do, one line
     """
@@ -51,7 +60,7 @@ class Finding:
     @property
     def wrong(self) -> bool:
         """Whether the results are not complete and unchanged."""
-        return self.kind != "leftover"
+        return self.kind not in ("leftover", "unknown")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +108,45 @@ def slide_folders(results: Path) -> list[Path]:
     return found
 
 
+def verify_beside(results: Path) -> list[Finding]:
+    """What is wrong in a results folder beside its slides: tables, the runs' own files, slides that are gone.
+
+    Parameters
+    ----------
+    results : a results folder; nothing is found beside a single slide's
+    """
+    if not (results / "slides").is_dir():
+        return []
+    found: list[Finding] = []
+    tables = results / TABLES
+    try:
+        record = json.loads(tables.read_text(encoding="utf-8"))
+        if record.get("sha256") != own_hash(record):
+            raise ValueError(TABLES)
+        for name, facts in record["files"].items():
+            if _is_entry(name, facts) and (finding := _check(results, name, facts, _TABLES_AGAIN)) is not None:
+                found.append(finding)
+    except FileNotFoundError:
+        if any(path.exists() for path in (results / "summary.csv", results / "report.html")):
+            found.append(Finding("missing", tables, f"missing. {_TABLES_AGAIN}"))
+    except OSError as error:
+        found.append(Finding("unreadable", tables, f"cannot be read ({error.strerror or error}). Check the disk."))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        found.append(Finding("damaged", tables, f"damaged: not the record that was written. {_TABLES_AGAIN}"))
+    for file in sorted(results.glob("run-*.json")):
+        try:
+            record = json.loads(file.read_text(encoding="utf-8"))
+            if record.get("sha256") == own_hash(record):
+                continue
+        except (OSError, ValueError, AttributeError):
+            pass
+        found.append(Finding("damaged", file, "damaged: what this run said about itself is lost. Remove it."))
+    for entry in read_entries(results):
+        if entry.status in ("done", "already done") and not (results / "slides" / entry.folder).is_dir():
+            found.append(Finding("missing", results / "slides" / entry.folder, f"missing. {_AGAIN}"))
+    return found
+
+
 def verify(folders: Sequence[Path], *, workers: int = 1) -> Iterator[Verified]:
     """Take every recorded hash again.
 
@@ -134,7 +182,19 @@ def _collected(
     folder: Path, sizes: dict[str, int], findings: list[Finding], checks: list[Future[Finding | None]]
 ) -> Verified:
     found = [finding for check in checks if (finding := check.result()) is not None]
-    return Verified(folder, len(sizes), sum(sizes.values()), (*findings, *found, *_leftovers(folder)))
+    if not findings and not any(finding.path.name in (_OBJECTS, BASIS) for finding in found):
+        found += _foreign_report(folder)
+    return Verified(folder, len(sizes), sum(sizes.values()), (*findings, *found, *_others(folder, sizes)))
+
+
+def _foreign_report(folder: Path) -> Iterator[Finding]:
+    """A whole report that was made of other results than the whole ones beside it."""
+    try:
+        record = json.loads((folder / REPORT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return
+    if not is_made_of(folder, record):
+        yield Finding("stray", folder / REPORT, f"made of other results than those beside it. {_REPORT_AGAIN}")
 
 
 def _recorded(folder: Path) -> tuple[dict[str, dict[str, Any]], list[Finding]]:
@@ -155,6 +215,8 @@ def _recorded(folder: Path) -> tuple[dict[str, dict[str, Any]], list[Finding]]:
     files = record.get("files")
     if not isinstance(files, dict) or not all(_is_entry(name, facts) for name, facts in files.items()):
         return {}, [Finding("damaged", path, f"damaged: its list of files is not one. {_OVERWRITE}")]
+    if record.get("sha256") != own_hash(record):
+        return files, [Finding("damaged", path, f"damaged: not the record that was written. {_OVERWRITE}")]
     return files, []
 
 
@@ -187,9 +249,10 @@ def _is_entry(name: str, facts: Any) -> bool:
     )
 
 
-def _check(folder: Path, name: str, facts: dict[str, Any]) -> Finding | None:
+def _check(folder: Path, name: str, facts: dict[str, Any], remedy: str = "") -> Finding | None:
     path = folder / name
     again, anew = (_REPORT_AGAIN, _REPORT_AGAIN) if name in REPORT_FILES else (_AGAIN, _OVERWRITE)
+    again, anew = remedy or again, remedy or anew
     try:
         if not path.exists():
             return Finding("missing", path, f"missing. {again}")
@@ -220,11 +283,19 @@ def _damaged_column(path: Path) -> str:
     return ": its objects are whole, other files in it are not as written"
 
 
-def _leftovers(folder: Path) -> Iterator[Finding]:
-    """Temporary files and work folders beside a finished slide; they are part of an unfinished one."""
+def _others(folder: Path, named: Collection[str]) -> Iterator[Finding]:
+    """What lies in a finished slide's folder beside its results."""
     if not (folder / _DONE).exists():
         return
     for path in sorted(folder.iterdir()):
-        if path.name.startswith(TEMPORARY) or (path.name.startswith("work-") and path.is_dir()):
+        name = path.name
+        if name.startswith(TEMPORARY) or (name.startswith("work-") and path.is_dir()):
             text = "left by a run that was interrupted; harmless. Remove it, unless a run is at work here now."
             yield Finding("leftover", path, text)
+        elif not named or name in named or name in _BESIDE:
+            continue
+        elif is_own(name):
+            text = f"not of these results: another run or version left it. Remove it. {_OVERWRITE}"
+            yield Finding("stray", path, text)
+        else:
+            yield Finding("unknown", path, "not of wsiparse: nothing is known about it.")

@@ -64,7 +64,7 @@ def test_a_damaged_slide_costs_only_itself(results: Path, wsiparse: Callable) ->
     assert said.err.startswith("error: ")
     assert said.err.count("\n") == 1
     assert "a__1" in said.err
-    assert names_in(results / "slides" / "a__1" / "exports") == []
+    assert not (results / "slides" / "a__1" / "exports").exists()
     assert names_in(results / "slides" / "b__2" / "exports") == ["objects.csv"]
     assert wsiparse("export", results / "slides" / "a__1", "-f", "csv").code == 1
 

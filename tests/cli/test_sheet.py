@@ -80,11 +80,21 @@ def test_plan_and_info_look_at_slides_at_addresses(wsiparse: Callable, cohort: P
     assert plans(wsiparse("info", cohort, "--json"))["bare"]["tissue_mm2"] > 0
 
 
-@pytest.mark.parametrize("verb", ["run", "plan", "info"])
+@pytest.mark.parametrize("row", ["absent.svs,0.5,", "whole.svs,,absent.geojson"])
+def test_a_row_whose_slide_or_regions_are_not_there_costs_itself(row: str, wsiparse: Callable, cohort: Path) -> None:
+    cohort.write_text(f"slide,mpp,roi\n{row}\nbare.svs,0.5,\n", encoding="ascii")
+    results = cohort.parent / "results"
+    said = wsiparse("run", cohort, "--engine", "classical", "-o", results)
+    assert (said.code, said.out.count(": done:"), said.err.count("error:")) == (3, 1, 1)
+    assert "slides.csv, line 2: no such" in said.err
+    assert "1 done, 1 failed" in wsiparse("status", results).out
+
+
+@pytest.mark.parametrize("verb", ["plan", "info"])
 def test_a_wrong_sheet_is_one_line_before_anything_is_done(verb: str, wsiparse: Callable, cohort: Path) -> None:
     cohort.write_text("slide,mpp\nbare.svs,0.5\nabsent.svs,0.5\n", encoding="ascii")
     results = cohort.parent / "results"
-    said = wsiparse(verb, cohort, *(["-o", results] if verb == "run" else []))
+    said = wsiparse(verb, cohort)
     assert (said.code, said.out, said.err.count("\n")) == (1, "", 1)
     assert "slides.csv, line 3: no such slide" in said.err
     assert not results.exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,7 +20,7 @@ NOT_RUN = {
     "wsiparse run slides/ -o results --scheduler tls://node1:8786": "needs a Dask cluster; tests/hpc has one",
     "wsiparse run slides/ -o results -n 8 --config configs/slurm_workers.yaml": "needs Slurm; tests/slurm",
     "wsiparse run slides/ -o results --scheduler local": "a process for every core; the next line's -n 2 is run",
-    "wsiparse run slides/ -o results --prompt inflammatory cells --prompt glandular structure": "needs the weights",
+    "wsiparse run slides/ -o glands --prompt inflammatory cells --prompt glandular structure": "needs the weights",
     "wsiparse view results/slides/NAME": "serves until Ctrl-C; tests/viewer",
     "wsiparse weights fetch --accept-licence": "needs a network; tests/recognize/biomedparse has a hub of its own",
     "wsiparse weights fetch": "needs a network and somebody at the terminal",
@@ -104,6 +105,16 @@ def test_a_command_of_ours_works(
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     said = wsiparse(*(word.replace("NAME", results().name) for word in command.words[1:]))
     assert said.code == 0, said.err
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.parametrize("page", sorted({c.page for c in OURS if c.words[1] == "run"}))
+def test_the_runs_of_a_page_work_one_after_the_other(page: str, place: Path, wsiparse: Callable) -> None:
+    """In the order of the page and in one folder, as somebody who follows it does: none meets results of another."""
+    shutil.rmtree(place / "results")
+    for command in [c for c in OURS if c.page == page and c.words[1] == "run" and c.text not in NOT_RUN]:
+        said = wsiparse(*command.words[1:])
+        assert said.code == 0, (command.text, said.err)
 
 
 def needs(command: Command) -> None:

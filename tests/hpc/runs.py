@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 #: Not part of the results: what a run says about itself, and when.
-OWN = ("run-", "log.txt", "status.csv", "work-", ".tmp-")
+OWN = ("run-", "log.txt", "status.csv", "tables.json", "work-", ".tmp-")
 
 #: Cores of 64 px on a slide of 1280 x 960 px at 0.5 um/px: 300 tiles, 5 chunks.
 SETTINGS = ("--engine", "classical", "--whole-slide", "--tile-size", "128", "--overlap", "64")

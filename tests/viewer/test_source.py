@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from tests.viewer.made import make, truth
 from wsiparse.errors import OutputError, SlideError, SlideNotFoundError
 from wsiparse.slides.synthetic import paint_he, write_svs
 from wsiparse.viewer.source import find_shown
+from wsiparse.write.manifest import own_hash
 
 SMALL = (640, 512)
 
@@ -108,8 +110,12 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
 def test_numbers_and_objects_of_different_runs_are_refused(tmp_path: Path) -> None:
     folder = make(tmp_path, truth((300, 200)), size=(300, 200))
     done = folder / "DONE.json"
-    text = done.read_text()
-    start = text.index('"counts": [') + len('"counts": [')
-    done.write_text(text[:start] + text[text.index("]", start) :])
+    record = json.loads(done.read_text())
+    record["summary"]["counts"] = []
+    done.write_text(json.dumps(record))
+    with pytest.raises(OutputError, match=r"DONE\.json is not what was written"):
+        find_shown(folder)
+    record["sha256"] = own_hash(record)
+    done.write_text(json.dumps(record))
     with pytest.raises(OutputError, match="of different runs"):
         find_shown(folder)

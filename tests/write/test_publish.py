@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import json
 import os
-import socket
+import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 
 from wsiparse.types import ClassCount, SlideSummary
 from wsiparse.write.manifest import done_record, write_done
+from wsiparse.write.parts import temporary_name
 from wsiparse.write.publish import desk, publish_desk
 
 SUMMARY = SlideSummary("s", "engine", 1.0, 0.0, (ClassCount("A", "cell", 1, 2.0, "found"),))
@@ -73,18 +75,42 @@ def test_many_publishing_the_same_results_at_once_leave_them_whole(tmp_path: Pat
         assert sorted(p.name for p in tmp_path.iterdir()) == ["DONE.json", "counts.csv", "objects.zarr"]
 
 
-def test_desks_of_dead_processes_of_this_machine_are_cleared_and_no_others(tmp_path: Path) -> None:
+def test_what_dead_processes_of_this_machine_left_is_cleared_and_nothing_else(tmp_path: Path) -> None:
     dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
-    host = socket.gethostname()
-    left = tmp_path / f".tmp-desk-{host}-{dead.stdout.decode().strip()}-0011"
-    mine = tmp_path / f".tmp-desk-{host}-{os.getpid()}-0022"
-    other = tmp_path / ".tmp-desk-elsewhere-1-0033"
-    for path in (left, mine, other):
-        path.mkdir()
-    with desk(tmp_path):
-        assert not left.exists()
-        assert mine.exists()
-        assert other.exists()
+    name = temporary_name("desk")
+    left = [name.replace(f"-{os.getpid()}-", f"-{dead.stdout.decode().strip()}-"), ""]
+    left[1] = left[0].replace("desk", "summary.csv")
+    kept = [name, ".tmp-01234567-1-89abcdef-desk", ".tmp-x", ".tmp-demo", "notes.txt"]
+    for entry in (left[0], *kept[:2]):
+        (tmp_path / entry).mkdir()
+    for entry in (left[1], *kept[2:]):
+        (tmp_path / entry).touch()
+    with desk(tmp_path) as own:
+        assert {path.name for path in tmp_path.iterdir()} == {*kept, own.name}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs signals")
+@pytest.mark.parametrize("verb", ["export", "report"])
+def test_a_killed_export_or_report_is_cleaned_up_by_the_next_one(
+    verb: str, demo_slide: Path, wsiparse: Callable, tmp_path: Path
+) -> None:
+    """Killed while it writes, by a signal that nobody can catch."""
+    results = tmp_path / "r"
+    assert wsiparse("run", demo_slide, "-o", results, "--engine", "classical").code == 0
+    arguments = (verb, str(results), *(("-f", "csv") if verb == "export" else ()))
+    script = (
+        "import os, signal, sys\n"
+        "from wsiparse.write import parts\n"
+        "parts._sync_file = lambda path: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "parts.os.replace = lambda *paths: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "from wsiparse.cli.main import main\n"
+        "main(sys.argv[1:])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, *arguments], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert list(results.rglob(".tmp-*"))
+    assert wsiparse(*arguments).code == 0
+    assert not list(results.rglob(".tmp-*"))
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../keep", "/", "a/../../keep"])

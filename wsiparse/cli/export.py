@@ -7,8 +7,6 @@ from typing import Any
 
 import click
 
-from wsiparse.errors import WsiparseError
-
 __all__ = ["command"]
 
 #: As in `wsiparse.formats`, which is imported only when the command runs.
@@ -56,6 +54,8 @@ def command(results: Path, formats: tuple[str, ...], out: Path | None, **given: 
     Example: wsiparse export results --format csv --format geojson
     """
     from wsiparse.formats import FORMATS, ExportOptions, check_installed, export, find_objects
+    from wsiparse.one_slide import guarded
+    from wsiparse.write.whole import fault_of
 
     options = {name: value for name, value in given.items() if value is not None}
     for name in options:
@@ -67,10 +67,13 @@ def command(results: Path, formats: tuple[str, ...], out: Path | None, **given: 
     found = find_objects(results)
     for folder in found.unfinished:
         click.echo(f"notice: {folder}: not finished, left out", err=True)
-    failed = 0
+    failed = len(found.damaged)
+    for folder in found.damaged:
+        click.echo(f"error: {folder}: {fault_of(folder)}.", err=True)
     for source in found.ready:
-        slide = source.absolute().parent.name
-        try:
+        folder = source.absolute().parent
+
+        def write(source: Path = source, slide: str = folder.name) -> str:
             for form in dict.fromkeys(formats):
                 own = {name: value for name, value in options.items() if name in FORMATS[form].options}
                 done = export(source, form, out, ExportOptions(**own))
@@ -78,9 +81,12 @@ def command(results: Path, formats: tuple[str, ...], out: Path | None, **given: 
                 lost = f", {done.dropped} dropped (nothing valid left after rounding)" if done.dropped else ""
                 places = " ".join(str(path) for path in done.paths)
                 click.echo(f"{slide}: {form}: {count}{lost} -> {places}")
-        except WsiparseError as err:
+            return ""
+
+        error = guarded(folder.name, folder, out or folder, write, lambda reason, _: reason)
+        if error:
             failed += 1
-            click.echo(f"error: {err}", err=True)
-    if failed == len(found.ready) == 1:
+            click.echo(f"error: {error}", err=True)
+    if failed == len(found.ready) + len(found.damaged) == 1:
         return 1
     return 3 if failed else 0

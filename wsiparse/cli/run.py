@@ -96,8 +96,9 @@ def command(
     from wsiparse.remote import Workplace
     from wsiparse.run import check_results_folder, run_slides
     from wsiparse.schedule import Cluster, open_crew
-    from wsiparse.slide_job import Job
+    from wsiparse.slide_job import Job, Outcome
     from wsiparse.slides import find_listed
+    from wsiparse.write.manifest import slide_folder
 
     config = config_from(config_file, prompts, values)
     # the classical engine has no use for a GPU, and PyTorch takes seconds to be asked
@@ -111,11 +112,19 @@ def command(
         raise ConfigError(
             "--overwrite with --shard-by tiles: jobs would remove each other's parts. Remove the results."
         )
-    listed = find_listed(slides, recursive=recursive, extensions=ext or None, say=say_notice)
+    listed = find_listed(slides, recursive=recursive, extensions=ext or None, say=say_notice, keep_absent=True)
     regions = _regions(listed, roi)
     lacking = (f"no file of regions for it in {roi}: all of it is analysed",) if roi is not None else ()
     jobs = [
-        Job(one.slide, one.mpp, file, one.override_mpp, one.image, lacking if file is None else ())
+        Job(
+            one.slide,
+            one.mpp,
+            file,
+            override_mpp=one.override_mpp,
+            image=one.image,
+            notes=lacking if file is None else (),
+            fault=one.fault,
+        )
         for one, file in zip(listed, regions.files, strict=True)
     ]
     if retry_failed:
@@ -133,6 +142,10 @@ def command(
         click.echo(f"error: {_empty(share, given)}", err=True)
         return 3
     tally = _Tally(_names(jobs))
+    if all(job.fault for job in jobs):  # nothing to begin anything for
+        for job in jobs:
+            tally.tell(Outcome(job.path, slide_folder(results_dir, job.path), "failed", error=job.fault))
+        return tally.code
     progress = TerminalProgress()
     with (
         stopping(),
@@ -211,6 +224,7 @@ class _Tally:
 
     def __init__(self, names: dict[Path | str, str]) -> None:
         self._names, self._n, self._seen, self._failed, self._partial = names, len(names), 0, 0, 0
+        self._known = True
         self._states: Counter[str] = Counter()
 
     def tell(self, outcome: Outcome) -> None:
@@ -218,12 +232,13 @@ class _Tally:
         self._states[outcome.status] += 1
         several = self._n > 1
         prefix = f"[{self._seen}/{self._n}] " * several + f"{self._names[outcome.path]}: "
+        for notice in outcome.notices:
+            _say(f"{prefix}notice: {notice}", sys.stderr)
         if outcome.status == "failed":
             self._failed += 1
+            self._known &= outcome.known
             _say(f"{prefix if several else ''}error: {outcome.error}", sys.stderr)
             return
-        for note in outcome.notes:
-            click.echo(f"{prefix}notice: {note}", err=True)
         if outcome.summary is None:
             _say(f"{prefix}{outcome.status}; `wsiparse merge` makes the results -> {outcome.folder}", sys.stdout)
             return
@@ -249,7 +264,7 @@ class _Tally:
 
     @property
     def code(self) -> int:
-        if self._failed == self._n == 1:
+        if self._failed == self._n == 1 and self._known:
             return 1
         return 3 if self._failed or self._partial else 0
 

@@ -16,7 +16,7 @@ _FEWEST_THREADS = 4
 @click.argument("results", type=click.Path(path_type=Path), metavar="RESULTS")
 @click.option("-n", "--num-workers", type=click.IntRange(1, 4096), help="Threads (default: every core, at least 4).")
 def command(results: Path, num_workers: int | None) -> int:
-    """Take every hash in RESULTS again and tell what is missing, changed or not finished.
+    """Take every hash in RESULTS again and tell what is missing, changed, not finished or not of these results.
 
     RESULTS is the folder that `wsiparse run -o` wrote, or the folder of one slide in it. One line for each problem says
     what to do. Exit code 3 if there is one.
@@ -25,7 +25,7 @@ def command(results: Path, num_workers: int | None) -> int:
     """
     from wsiparse.cli.progress import TerminalProgress
     from wsiparse.schedule import available_cores
-    from wsiparse.verify import slide_folders, verify
+    from wsiparse.verify import slide_folders, verify, verify_beside
 
     folders = slide_folders(results)
     workers = num_workers or max(_FEWEST_THREADS, available_cores())
@@ -40,6 +40,9 @@ def command(results: Path, num_workers: int | None) -> int:
             files += slide.files
             n_bytes += slide.n_bytes
             stage.advance()
+    for finding in verify_beside(results):
+        click.echo(f"{finding.path}: {finding.text}")
+        wrong += 1
     click.echo(
         f"{good} of {len(folders)} slides are as written: {files} files, {n_bytes / 1e6:.1f} MB checked, "
         f"{wrong} problems" + (f", {harmless} leftovers" if harmless else "")

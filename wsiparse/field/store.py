@@ -78,6 +78,15 @@ class PartMaker:
         self._tiles.append(tile.index)
         self._statistics.append(tile.statistics)
 
+    def so_far(self) -> PartMaker:
+        """A copy that can be written while more tiles come to this one; compressed tiles are shared."""
+        other: PartMaker = object.__new__(PartMaker)
+        other._files = dict(self._files)
+        other._root = zarr.open_group(MemoryStore(other._files), mode="r+")
+        other._planes = {name: _array(other._root, name) for name in self._planes}
+        other._tiles, other._statistics = list(self._tiles), list(self._statistics)
+        return other
+
     def write(self, path: Path) -> None:
         """Write the tiles that came to `path` (not atomic: the caller publishes); nothing can be added after that."""
         n = len(self)
@@ -155,7 +164,7 @@ class PartReader:
                 raise FieldError(
                     f"{self._path}: tile {index} cannot be decoded ({err}). Delete the part and run again."
                 ) from err
-        return FieldTile(index, cells, regions, od)
+        return FieldTile(index, cells, regions, od, self.statistics[k])
 
     def close(self) -> None:
         """Close the file."""

@@ -31,6 +31,7 @@ def find_slides(
     recursive: bool = False,
     extensions: Sequence[str] | None = None,
     say: Callable[[str], object] | None = None,
+    absent: Callable[[Path, SlideNotFoundError], None] | None = None,
 ) -> list[Path]:
     """All slides that the given files, folders and patterns name, in natural order, each once.
 
@@ -46,6 +47,7 @@ def find_slides(
     recursive : look into sub-folders too
     extensions : endings to look for in folders, with or without the dot, any case; default `SLIDE_EXTENSIONS`
     say : told in one line what was left out: results, and names of a slide that is there under another
+    absent : told of what would raise, which is then left out
 
     Raises
     ------
@@ -63,7 +65,14 @@ def find_slides(
     own, seen, lines = OwnResults(), dict[str, str](), list[str]()
     for given in paths:
         path = expanded(given)
-        for slide in _expand(path, recursive, endings, own):
+        try:
+            slides = _expand(path, recursive, endings, own)
+        except SlideNotFoundError as error:
+            if absent is None:
+                raise
+            absent(path, error)
+            continue
+        for slide in slides:
             first = found.setdefault(identity(slide, seen), slide)
             if first.name != slide.name:
                 lines.append(f"{slide}: is the same file as {first}, taken once")

@@ -54,6 +54,7 @@ class Listed:
     override_mpp : um per level-0 px instead of what the metadata say, or None
     image : name or number of the image in a file of several, or None
     roi : GeoJSON file of the regions to analyse, or None
+    fault : why it cannot be used: it, or its region file, is not there; "" for all that are
     """
 
     slide: Path | str
@@ -61,6 +62,7 @@ class Listed:
     roi: Path | None = None
     override_mpp: float | None = None
     image: str | None = None
+    fault: str = ""
 
     @property
     def shown(self) -> str:
@@ -74,6 +76,7 @@ def find_listed(
     recursive: bool = False,
     extensions: Sequence[str] | None = None,
     say: Callable[[str], object] | None = None,
+    keep_absent: bool = False,
 ) -> list[Listed]:
     """All slides that the arguments of a command name, each once.
 
@@ -84,11 +87,12 @@ def find_listed(
     ----------
     given : files, folders, patterns, addresses, sheets
     recursive, extensions, say : see `find_slides`
+    keep_absent : what does not exist or holds no slide is listed too, with its `fault`, and does not stop the others
 
     Raises
     ------
     SlideNotFoundError
-        If something does not exist or holds no slide.
+        If something does not exist or holds no slide, unless `keep_absent`; if a sheet cannot be read.
     ConfigError, MissingMppError
         If a sheet is wrong, or two sheets list the same slide.
     """
@@ -99,7 +103,7 @@ def find_listed(
     rows: dict[str, tuple[Listed, str]] = {}
     seen: dict[str, str] = {}
     for sheet in sheets.values():
-        for line, row in read_sheet(sheet):
+        for line, row in read_sheet(sheet, keep_absent=keep_absent):
             place = f"{sheet}, line {line}"
             earlier = rows.setdefault(_identity(row.slide, seen), (row, place))
             if earlier[1] != place:
@@ -107,9 +111,16 @@ def find_listed(
                     f"{place}: {_flat(row.shown)} is listed a second time, first in {earlier[1]}. Keep one of the "
                     "two rows."
                 )
-    found = find_slides(local, recursive=recursive, extensions=extensions, say=say) if local else []
+    absent: list[Listed] = []
+
+    def keep(path: Path, error: SlideNotFoundError) -> None:
+        absent.append(Listed(path, fault=str(error)))
+
+    kept = keep if keep_absent else None
+    found = find_slides(local, recursive=recursive, extensions=extensions, say=say, absent=kept) if local else []
     return [
         *(Listed(path) for path in found if _identity(path, seen) not in rows),
+        *absent,
         *(row for row, _ in rows.values()),
         *(Listed(url) for url in dict.fromkeys(addresses) if url not in rows),
     ]
@@ -126,7 +137,7 @@ def _identity(slide: Path | str, seen: dict[str, str]) -> str:
     return slide if isinstance(slide, str) else identity(slide, seen)
 
 
-def read_sheet(path: Path) -> list[tuple[int, Listed]]:
+def read_sheet(path: Path, *, keep_absent: bool = False) -> list[tuple[int, Listed]]:
     """The rows of a sheet with the lines they begin in, counted from 1.
 
     Comma, semicolon and tab are told apart by the header; cells may be quoted; empty lines count for nothing. UTF-8,
@@ -135,11 +146,12 @@ def read_sheet(path: Path) -> list[tuple[int, Listed]]:
     Parameters
     ----------
     path : sheet
+    keep_absent : a row whose slide or region file is not there is listed with its `fault`
 
     Raises
     ------
     SlideNotFoundError
-        If the sheet, a slide or a region file is not there.
+        If the sheet is not there, or a slide or a region file and not `keep_absent`.
     ConfigError
         If it is no such table: not UTF-8, without a column "slide" or without rows, a row with more cells than the
         header or without a slide, the same slide twice.
@@ -153,7 +165,7 @@ def read_sheet(path: Path) -> list[tuple[int, Listed]]:
     first_in: dict[str, int] = {}
     seen: dict[str, str] = {}
     for line, cells in lines:
-        row = _row(path, line, cells, columns, len(head))
+        row = _row(path, line, cells, columns, len(head), keep_absent=keep_absent)
         first = first_in.setdefault(_identity(row.slide, seen), line)
         if first != line:
             raise ConfigError(
@@ -235,7 +247,7 @@ def _columns(path: Path, line: int, head: list[str]) -> dict[str, int]:
     return {name: names.index(name) for name in _COLUMNS if name in names}
 
 
-def _row(path: Path, line: int, cells: list[str], columns: dict[str, int], width: int) -> Listed:
+def _row(path: Path, line: int, cells: list[str], columns: dict[str, int], width: int, *, keep_absent: bool) -> Listed:
     place = f"{path}, line {line}"
     if len(cells) > width and any(cells[width:]):
         raise ConfigError(
@@ -245,16 +257,23 @@ def _row(path: Path, line: int, cells: list[str], columns: dict[str, int], width
     if not told["slide"]:
         raise ConfigError(f"{place}: names no slide. Fill in the column 'slide', or remove the line.")
     slide: Path | str = told["slide"]
-    if not is_url(slide):
-        slide = _beside(path, place, told["slide"], "slide")
-        if slide.is_dir() and not is_zarr_folder(slide):
-            own = slide_of_folder(slide)
-            if own is None:
-                raise ConfigError(
-                    f"{place}: {_flat(str(slide))} is a folder, not a slide. List the slides in it one by one."
-                )
-            slide = own
-    roi = _beside(path, place, told["roi"], "region file") if told.get("roi") else None
+    roi = None
+    try:
+        if not is_url(slide):
+            slide = _beside(path, place, told["slide"], "slide")
+            if slide.is_dir() and not is_zarr_folder(slide):
+                own = slide_of_folder(slide)
+                if own is None:
+                    raise ConfigError(
+                        f"{place}: {_flat(str(slide))} is a folder, not a slide. List the slides in it one by one."
+                    )
+                slide = own
+        roi = _beside(path, place, told["roi"], "region file") if told.get("roi") else None
+    except SlideNotFoundError as error:
+        if not keep_absent:
+            raise
+        named = slide if is_url(slide) else path.parent / expanded(told["slide"])
+        return Listed(named, fault=str(error))
     fill, override = (_mpp(place, name, told.get(name, "")) for name in ("mpp", "override_mpp"))
     return Listed(slide, fill, roi, override, told.get("image") or None)
 

@@ -26,7 +26,7 @@ from wsiparse.viewer.overlay import EMPTY_TILE
 from wsiparse.viewer.pages import LICENCE, export_page, static_file
 from wsiparse.viewer.source import Shown
 from wsiparse.viewer.view import View
-from wsiparse.write.parts import output_errors, publish_folder
+from wsiparse.write.parts import output_errors, publish_folder, remove_dead
 
 __all__ = ["MAX_PX", "Written", "export_view", "tile_counts"]
 
@@ -109,6 +109,7 @@ def export_view(view: View, folder: Path, progress: Callable[[int], object] | No
     files = size = 0
     with output_errors(folder):
         folder.absolute().parent.mkdir(parents=True, exist_ok=True)
+    remove_dead(folder.absolute().parent)
     with publish_folder(folder) as own:
         fixed = {
             "index.html": page,

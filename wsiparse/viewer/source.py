@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from wsiparse.errors import OutputError, SlideError
 from wsiparse.ledger import read_entries
@@ -14,8 +14,12 @@ from wsiparse.types import SlideSummary
 from wsiparse.write.manifest import done_record, summary_of
 from wsiparse.write.objectframe import slide_fact
 from wsiparse.write.objects_reader import ObjectsReader
+from wsiparse.write.whole import check_whole
 
 __all__ = ["Shown", "find_shown"]
+
+#: The run's own label images, where it was not told to leave them out.
+LABELS: Final = "labels.ome.zarr"
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,9 +78,8 @@ def find_shown(results: Path, slide: Path | None = None, image: str | None = Non
         If `slide` is given and cannot be opened or is not the slide of these results.
     """
     folder = _slide_folder(results)
-    record = done_record(folder)
-    if record is None:
-        raise OutputError(f"{folder}: not finished. Run the same `wsiparse run` again to finish.")
+    labels = LABELS if (folder / LABELS).exists() else None
+    record = check_whole(folder, "objects.zarr", *([labels] if labels else []))
     reader = ObjectsReader(folder / "objects.zarr")
     try:
         summary = summary_of(record)

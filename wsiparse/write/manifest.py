@@ -12,11 +12,13 @@ import json
 import math
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
+from wsiparse.errors import OutputError
 from wsiparse.types import ClassCount, SlideSummary
 from wsiparse.write.parts import output_error, publish, sha256_file, sha256_tree
 
@@ -24,22 +26,27 @@ __all__ = [
     "DONE",
     "REPORT",
     "REPORT_FILES",
+    "TABLES",
     "done_record",
     "drop_done",
     "file_facts",
     "file_name",
     "full_name",
+    "is_made_of",
+    "made_of",
     "own_hash",
+    "own_record",
     "report_record",
     "slide_folder",
     "summary_of",
     "write_done",
     "write_report_record",
+    "write_tables_record",
     "write_text",
 ]
 
 #: Raised when the layout of the results changes so that older folders are not taken for finished ones.
-FORMAT = 2
+FORMAT = 3
 
 #: Of the name of a slide's folder: as long as 80 letters of most scripts, and short enough for any file system.
 _STEM_BYTES: Final = 240
@@ -51,6 +58,11 @@ DONE: Final = "DONE.json"
 #: redone at any time, so DONE.json does not name its files.
 REPORT: Final = "report.json"
 REPORT_FILES: Final = ("counts.csv", "density.png", "report.html")
+
+#: In a results folder: what the files over all slides must be.
+TABLES: Final = "tables.json"
+
+_MADE_OF: Final = ("objects.zarr/zarr.json", "basis/basis.json")
 
 
 def full_name(slide: Path | str) -> str:
@@ -109,20 +121,18 @@ def write_done(folder: Path, files: list[str], digest: str, summary: SlideSummar
         **facts,
         "files": {name: file_facts(folder / name) for name in sorted(files)},
     }
+    record["sha256"] = own_hash(record)
     write_text(folder / DONE, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
 
 
 def done_record(folder: Path, digest: str | None = None) -> dict[str, Any] | None:
     """DONE.json of a finished slide, or None when it is absent, damaged, of another digest, or a file is missing."""
-    try:
-        record = json.loads((folder / DONE).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return None
-    if not isinstance(record, dict) or record.get("format") != FORMAT or not isinstance(record.get("files"), dict):
+    record = own_record(folder)
+    if record is None or record.get("format") != FORMAT or record.get("sha256") != own_hash(record):
         return None
     if digest is not None and record.get("digest") != digest:
         return None
-    if not isinstance(record.get("unreadable"), list):
+    if not isinstance(record.get("files"), dict) or not isinstance(record.get("unreadable"), list):
         return None
     try:
         summary_of(record)
@@ -137,11 +147,27 @@ def done_record(folder: Path, digest: str | None = None) -> dict[str, Any] | Non
     return record
 
 
+def own_record(folder: Path) -> dict[str, Any] | None:
+    """DONE.json as it stands, whatever became of the files that it names; None when it is absent or not JSON."""
+    try:
+        record = json.loads((folder / DONE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return record if isinstance(record, dict) else None
+
+
 def write_report_record(folder: Path, numbers: dict[str, Any]) -> None:
     """Write report.json, the last file of a report: its numbers, its files with size and hash, and a hash of itself."""
     record = numbers | {"files": {name: file_facts(folder / name) for name in REPORT_FILES}}
     record["sha256"] = own_hash(record)
     write_text(folder / REPORT, json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_tables_record(results: Path, names: Sequence[str]) -> None:
+    """Write tables.json: the files over all slides with size and hash, and a hash of itself."""
+    record: dict[str, Any] = {"files": {name: file_facts(results / name) for name in names}}
+    record["sha256"] = own_hash(record)
+    write_text(results / TABLES, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
 
 
 def report_record(folder: Path) -> dict[str, Any] | None:
@@ -156,7 +182,24 @@ def report_record(folder: Path) -> dict[str, Any] | None:
         path = folder / name
         if not path.is_file() or path.stat().st_size != facts["bytes"]:
             return None
-    return record
+    return record if is_made_of(folder, record) else None
+
+
+def made_of(folder: Path) -> dict[str, str]:
+    """SHA-256 of the two files that tell which objects and which basis lie in a folder: they hold digests, or the facts
+    themselves, of all that a report is made of."""
+    return {name: sha256_file(folder / name) for name in _MADE_OF}
+
+
+def is_made_of(folder: Path, record: dict[str, Any]) -> bool:
+    """Whether the report of a report.json is of the objects and the basis in its folder."""
+    told = record.get("made_of")
+    if told is None:
+        return True
+    try:
+        return bool(told == made_of(folder))
+    except OutputError:
+        return False
 
 
 def own_hash(record: dict[str, Any]) -> str:

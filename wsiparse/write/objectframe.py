@@ -36,6 +36,7 @@ from wsiparse.write.measure import measure, measure_checked
 from wsiparse.write.objects_reader import ObjectsReader
 from wsiparse.write.spool import KINDS
 from wsiparse.write.tables import checked
+from wsiparse.write.whole import check_beside
 
 if TYPE_CHECKING:
     import geopandas
@@ -502,5 +503,6 @@ def read_objects(
         folder = folder / "objects.zarr"
     elif (folder / "slides").is_dir():
         raise OutputError(f"{folder}: holds the results of several slides; name one of the folders in slides/.")
+    check_beside(folder)
     frames = object_frames(ObjectsReader(folder), KINDS if kind == "both" else (kind,), outlines=outlines)
     return joined(list(frames))

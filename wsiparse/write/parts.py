@@ -12,6 +12,7 @@ import hashlib
 import os
 import secrets
 import shutil
+import socket
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import BinaryIO, Final, NoReturn
 
 from wsiparse.errors import OutputError
+from wsiparse.machine import process_is_alive
 
 __all__ = [
     "TEMPORARY",
@@ -27,9 +29,11 @@ __all__ = [
     "output_errors",
     "publish",
     "publish_folder",
+    "remove_dead",
     "sha256_file",
     "sha256_tree",
     "sync_folder",
+    "temporary_name",
 ]
 
 #: Names that start so are work in progress.
@@ -94,9 +98,37 @@ def _names_file_in(error: OSError, folder: Path) -> bool:
     return Path(os.path.abspath(name)).is_relative_to(os.path.abspath(folder))  # noqa: PTH100 (no symlinks resolved)
 
 
+def temporary_name(name: str) -> str:
+    """A name for work in progress that tells whose it is: this machine's, this process's (see `remove_dead`).
+
+    It ends as `name` does, so that writers which look at the suffix do the right thing.
+    """
+    return f"{TEMPORARY}{_place()}-{os.getpid()}-{secrets.token_hex(4)}-{name}"
+
+
+def remove_dead(folder: Path) -> None:
+    """Remove work in progress in a folder that processes of this machine left there and that no longer run.
+
+    What others made, or may still be writing, stays, and so does what cannot be removed.
+    """
+    with suppress(OSError):
+        for path in folder.glob(f"{TEMPORARY}{_place()}-*"):
+            pid = path.name.removeprefix(f"{TEMPORARY}{_place()}-").partition("-")[0]
+            if pid.isdigit() and not process_is_alive(int(pid)):
+                _remove(path)
+
+
+def _place() -> str:
+    """This machine, and this container on it: process numbers are told apart within it only; 8 hexadecimal digits."""
+    try:
+        space = str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        space = ""
+    return hashlib.sha256(f"{socket.gethostname()} {space}".encode()).hexdigest()[:8]
+
+
 def _temporary(path: Path) -> Path:
-    # The name ends as the final one does, so that writers which look at the suffix do the right thing.
-    return path.with_name(f"{TEMPORARY}{secrets.token_hex(4)}-{path.name}")
+    return path.with_name(temporary_name(path.name))
 
 
 def sync_folder(folder: Path) -> None:
