@@ -62,7 +62,7 @@ def slide_parts(numbers: Numbers, pictures: Mapping[str, Picture]) -> dict[str, 
         "thresholds": _thresholds(numbers),
         "excluded": _excluded(numbers["area"]),
         "facts": _facts(numbers),
-        "scale_notices": list(numbers["slide"].get("mpp_notices", ())),
+        "scale_notices": [text.replace(" um", " µm") for text in numbers["slide"].get("mpp_notices", ())],
     }  # fmt: skip
 
 
