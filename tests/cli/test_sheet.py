@@ -114,7 +114,7 @@ def test_a_run_of_a_sheet_is_resumed_shared_and_tried_again(
     # the same folders as by name, and nothing is done twice
     monkeypatch.chdir(cohort.parent)
     again = wsiparse("run", "whole.svs", "slides.csv", "--engine", "classical", "-o", tmp_path / "whole")
-    assert (again.code, again.out.count("already done")) == (0, 3)
+    assert (again.code, again.out.count(": already done")) == (0, 3)
     # shards of an array, merged
     told = [wsiparse(*run, tmp_path / "shards", "--shard", f"{k}/2") for k in (1, 2)]
     assert [said.code for said in told] == [0, 0]
