@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,23 @@ def test_the_three_columns_are_taken_whatever_separates_them(
 def test_rows_tell_their_lines_whatever_cells_hold(folder: Path) -> None:
     path = sheet(folder, 'slide,note\n\na.svs,"two\nlines"\n\nb.svs,\n')
     assert [line for line, _ in read_sheet(path)] == [3, 6]
+
+
+def test_paths_as_other_systems_write_them_are_found(folder: Path) -> None:
+    for form in ("NFC", "NFD"):
+        (folder / unicodedata.normalize(form, f"{form}ü.svs")).write_bytes(b"x")
+    found = rows(folder, "slide\tx\ndeep\\c, d.svs\nNFDü.svs\n" + unicodedata.normalize("NFD", "NFCü.svs"), "m.tsv")
+    assert [row.slide for row in found] == [
+        folder / "deep" / "c, d.svs",
+        folder / unicodedata.normalize("NFD", "NFDü.svs"),
+        folder / "NFCü.svs",
+    ]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig"])
+def test_a_sheet_as_excel_saves_it_is_read(folder: Path, encoding: str) -> None:
+    found = rows(folder, "sep=;\r\nslide;mpp\r\na.svs ;0.25\r\n".encode(encoding))
+    assert found == [Listed(folder / "a.svs", 0.25)]
 
 
 @pytest.mark.parametrize(

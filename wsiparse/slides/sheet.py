@@ -14,6 +14,7 @@ import csv
 import io
 import os
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -279,13 +280,18 @@ def _row(path: Path, line: int, cells: list[str], columns: dict[str, int], width
 
 
 def _beside(sheet: Path, place: str, text: str, what: str) -> Path:
-    """A path relative to the sheet, which must be there."""
-    try:
-        path = sheet.parent / expanded(text)
-        if path.exists():
-            return path
-    except (OSError, ValueError):  # too long, a NUL byte
-        path = Path(text)
+    """A path relative to the sheet, which must be there, as it is written or as another system writes it."""
+    path = Path(text)
+    turned = text.replace("\\", "/")
+    others = (unicodedata.normalize(form, turned) for form in ("NFC", "NFD"))
+    for spelt in dict.fromkeys((text, turned, *others)):
+        try:
+            found = sheet.parent / expanded(spelt)
+            path = found if spelt == text else path
+            if found.exists():
+                return found
+        except (OSError, ValueError):  # too long, a NUL byte
+            continue
     raise SlideNotFoundError(
         f"{place}: no such {what} {_flat(str(path))}. Paths are relative to the sheet; check that the drive is mounted."
     )
