@@ -142,5 +142,15 @@ def byte_table(strength: float | None) -> NDArray[np.uint8] | None:
 
 
 def at_reference(rgb: NDArray[np.uint8], table: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
-    """Pixels at the reference strength, same shape; the very array where `table` is None."""
+    """Pixels at the reference strength.
+
+    Parameters
+    ----------
+    rgb : (..., 3) uint8
+    table : (256,) uint8 of `byte_table`, or None
+
+    Returns
+    -------
+    (..., 3) uint8; the very array where `table` is None
+    """
     return rgb if table is None else np.take(table, rgb)

@@ -37,6 +37,8 @@ def write(
     ----------
     at : (x, y) of the corner, px
     text : one line
+    font : see `font_of`
+    fill : colour
     right : `at` is the right end
     """
     x, y = at
