@@ -175,7 +175,7 @@ def write_basis(folder: Path, basis: Basis, overview: bytes, spots: Mapping[str,
         If it cannot be written.
     """
     shapes = [shape for _, shape in basis.regions] + ([basis.roi] if basis.roi is not None else [])
-    long = sum(shapely.get_num_coordinates(shape) for shape in shapes) > _MOST_WRITTEN_OUT
+    long = sum(int(shapely.get_num_coordinates(shape)) for shape in shapes) > _MOST_WRITTEN_OUT
     facts = {
         "format": FORMAT,
         "slide": dict(basis.slide),
