@@ -28,6 +28,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from wsiparse.errors import WsiparseError
+from wsiparse.parallel.dask import peak_rss_bytes
 from wsiparse.recognize.biomedparse.checkpoint import expected_shapes, network_from_state
 from wsiparse.recognize.biomedparse.config import NetworkConfig
 from wsiparse.recognize.biomedparse.decoder import ImageEncoding, QueryEmbeddings
@@ -35,7 +36,6 @@ from wsiparse.recognize.biomedparse.network import BiomedParseNetwork, PromptMas
 from wsiparse.recognize.biomedparse.recipe import recipe_array
 from wsiparse.recognize.biomedparse.text import TextEncoding
 from wsiparse.recognize.biomedparse.tokenizer import END, ClipTokenizer
-from wsiparse.schedule import peak_rss_bytes
 
 #: Image features and text embeddings: values of order 1, before any hard threshold.
 FEATURE_ATOL = 1e-3

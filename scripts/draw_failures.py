@@ -27,7 +27,7 @@ from skimage.measure import find_contours
 from wsiparse.config import RunConfig
 from wsiparse.errors import WsiparseError
 from wsiparse.objects.scores import MATCH_RADIUS_PX, Agreement, centroids_of, match_points, paint_objects
-from wsiparse.pipeline import analyse
+from wsiparse.run.pipeline import analyse
 from wsiparse.types import Box
 
 TILES, COLUMNS, PANEL = 8, 3, 480  # the last place of the sheet is the legend's

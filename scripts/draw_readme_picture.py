@@ -17,13 +17,13 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from wsiparse.report.analysis import analyse
-from wsiparse.report.maps import RAMP, Ground, density_map, top_of
-from wsiparse.report.picture import bar_length_um
-from wsiparse.slide_report import load
+from wsiparse.report.pages.maps import RAMP, Ground, density_map, top_of
+from wsiparse.report.pages.picture import bar_length_um
+from wsiparse.report.slide import load
+from wsiparse.report.stats.analysis import analyse
+from wsiparse.results.report_inputs import BASIS, read_basis
+from wsiparse.store.read import ObjectsReader
 from wsiparse.types import Box
-from wsiparse.write.basis import BASIS, read_basis
-from wsiparse.write.objects_reader import ObjectsReader
 
 PANEL, GAP, LINE = 480, 16, 24  # px
 INK = "#24292f"

@@ -38,7 +38,7 @@ from wsiparse.objects.scores import (
     paint_objects,
     point_agreement,
 )
-from wsiparse.pipeline import Analysis, analyse
+from wsiparse.run.pipeline import Analysis, analyse
 from wsiparse.slides.memory import MemorySlide
 
 FIELD_MPP = 0.5

@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from wsiparse.demo import paint_slide
+from wsiparse.doctor.demo import paint_slide
 from wsiparse.errors import OutputError
 
 

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from wsiparse.config import RunConfig, load_config
     from wsiparse.errors import WsiparseError
-    from wsiparse.inmemory import analyse, recognise
-    from wsiparse.pipeline import Analysis
+    from wsiparse.export.objectframe import ObjectFrame, read_objects
+    from wsiparse.run.inmemory import analyse, recognise
+    from wsiparse.run.pipeline import Analysis
     from wsiparse.slides import find_slides, open_slide
+    from wsiparse.store.read import ObjectsReader
     from wsiparse.types import ObjectTable, Prompt, PromptSet, RecognizerSpec
-    from wsiparse.write.objectframe import ObjectFrame, read_objects
-    from wsiparse.write.objects_reader import ObjectsReader
 
 __all__ = [
     "Analysis",
@@ -37,21 +37,21 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Analysis": "pipeline",
-    "ObjectFrame": "write.objectframe",
+    "Analysis": "run.pipeline",
+    "ObjectFrame": "export.objectframe",
     "ObjectTable": "types",
-    "ObjectsReader": "write.objects_reader",
+    "ObjectsReader": "store.read",
     "Prompt": "types",
     "PromptSet": "types",
     "RecognizerSpec": "types",
     "RunConfig": "config",
     "WsiparseError": "errors",
-    "analyse": "inmemory",
+    "analyse": "run.inmemory",
     "find_slides": "slides",
     "load_config": "config",
     "open_slide": "slides",
-    "read_objects": "write.objectframe",
-    "recognise": "inmemory",
+    "read_objects": "export.objectframe",
+    "recognise": "run.inmemory",
 }
 
 

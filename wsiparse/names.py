@@ -14,7 +14,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 from typing import Final
 
-__all__ = ["folded", "missing", "path_parts", "same_text", "some_of", "unique_names"]
+__all__ = ["folded", "missing", "path_parts", "safe_cell", "same_text", "some_of", "unique_names"]
+
+#: What spreadsheets take for the begin of a formula.
+_BEGIN_FORMULAS = tuple("=+-@\t\r\n") + tuple(
+    "\N{FULLWIDTH EQUALS SIGN}\N{FULLWIDTH PLUS SIGN}\N{FULLWIDTH HYPHEN-MINUS}\N{FULLWIDTH COMMERCIAL AT}"
+)
 
 #: Characters without width that tables carry along unseen.
 _UNSEEN: Final = dict.fromkeys(map(ord, "\ufeff\u200b\u200e\u200f\u2060"))
@@ -131,3 +136,8 @@ def _offers(path: str, label: str, own: str, rank: int) -> Iterator[str]:
     while True:  # ids that differ only in case; and another slide may be called as this one with its number
         own = f"{own} ({rank})"
         yield own
+
+
+def safe_cell(text: str) -> str:
+    """Text that no spreadsheet takes for a formula: a leading = + - @ (of any width), tab or line end gets a '."""
+    return "'" + text if text[:1] in _BEGIN_FORMULAS else text

@@ -22,7 +22,7 @@ import numpy as np
 from scipy import stats
 
 from tests.report.patterns import Floats, Pattern, irregular_tissue, surface, tumour_truth, two_densities
-from wsiparse.report.bootstrap import (
+from wsiparse.report.stats.bootstrap import (
     LEAST_BLOCKS,
     BlockBootstrap,
     Blocks,
@@ -32,11 +32,11 @@ from wsiparse.report.bootstrap import (
     resample,
     share_interval,
 )
-from wsiparse.report.borders import distance_to, mask_border
-from wsiparse.report.compartments import auto_compartments
-from wsiparse.report.density import density_grid
-from wsiparse.report.hotspots import hot_spots
-from wsiparse.report.tissue import Tissue
+from wsiparse.report.stats.borders import distance_to, mask_border
+from wsiparse.report.stats.compartments import auto_compartments
+from wsiparse.report.stats.density import density_grid
+from wsiparse.report.stats.hotspots import hot_spots
+from wsiparse.report.stats.tissue import Tissue
 
 #: name: surface, cells per mm2, cells per cluster, sd of a cluster in um
 PATTERNS = {

@@ -25,8 +25,8 @@ from tests.benchmarks.run_scale import PROMPTS, peak_mb
 from wsiparse.coords import Frame
 from wsiparse.objects.split import SplitPixels
 from wsiparse.stitch import Stitcher
-from wsiparse.write.objects_reader import ObjectsReader
-from wsiparse.write.objects_zarr import ObjectSpool
+from wsiparse.store.read import ObjectsReader
+from wsiparse.store.write import ObjectSpool
 
 FORMATS = ("geojson", "centroids", "csv", "parquet", "geoparquet", "coco", "anndata")
 
@@ -52,7 +52,7 @@ def size_of(path: Path) -> int:
 
 
 def ours(source: Path, name: str) -> dict[str, float]:
-    from wsiparse.formats import check_installed, export
+    from wsiparse.export.formats import check_installed, export
 
     check_installed(name)
     before, began = peak_mb(), time.process_time()
@@ -64,8 +64,8 @@ def ours(source: Path, name: str) -> dict[str, float]:
 
 def theirs(source: Path, name: str) -> dict[str, float]:
     from tests.benchmarks.test_geojson_speed import WRITERS, Case
-    from wsiparse.write.ids import object_ids
-    from wsiparse.write.measure import measure
+    from wsiparse.store.ids import object_ids
+    from wsiparse.store.measure import measure
 
     reader = ObjectsReader(source)
     before, began = peak_mb(), time.process_time()

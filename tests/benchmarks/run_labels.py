@@ -26,13 +26,13 @@ from zarr.codecs import ZstdCodec
 
 from tests.benchmarks.nuclei_field import NUCLEI_PER_PATCH, PATCH_PX, NucleiField
 from wsiparse.coords import Frame
+from wsiparse.export.labels import write_labels
 from wsiparse.objects.split import SplitPixels
-from wsiparse.schedule import peak_rss_bytes
+from wsiparse.parallel.dask import peak_rss_bytes
 from wsiparse.stitch import Stitcher
+from wsiparse.store.read import ObjectsReader
+from wsiparse.store.write import ObjectSpool
 from wsiparse.types import Prompt, PromptSet
-from wsiparse.write.labels import write_labels
-from wsiparse.write.objects_reader import ObjectsReader
-from wsiparse.write.objects_zarr import ObjectSpool
 
 PROMPTS = PromptSet((Prompt("nuclei", "Nucleus"), Prompt("inflammatory cells", "Inflammatory", "#00a050")))
 CHUNK = 1024

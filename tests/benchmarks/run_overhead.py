@@ -12,11 +12,12 @@ import argparse
 import time
 from pathlib import Path
 
-from wsiparse.chunks import CHUNK_TILES, chunks_of
 from wsiparse.config import RunConfig
-from wsiparse.engine import Engine
-from wsiparse.remote import Filled, FillTask
-from wsiparse.schedule import Cluster, open_crew
+from wsiparse.parallel.dask import Cluster, open_crew
+from wsiparse.results.folder import CHUNK_TILES
+from wsiparse.run.chunks import chunks_of
+from wsiparse.run.engine import Engine
+from wsiparse.run.worker import Filled, FillTask
 
 
 def nothing(_: object, task: FillTask, __: int) -> Filled:

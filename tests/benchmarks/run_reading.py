@@ -30,7 +30,7 @@ import tifffile
 
 from tests.benchmarks.big_slide import TILE, tissue_tiles
 from wsiparse.coords import Frame, frame_at
-from wsiparse.schedule import map_ordered, peak_rss_bytes
+from wsiparse.parallel.dask import map_ordered, peak_rss_bytes
 from wsiparse.slides import open_slide, require_mpp
 from wsiparse.types import Box
 

@@ -19,13 +19,13 @@ import numpy as np
 
 from tests.benchmarks.nuclei_field import NUCLEI_PER_PATCH, PATCH_PX, NucleiField
 from wsiparse.coords import Frame
+from wsiparse.export.geojson import write_geojson
 from wsiparse.objects.split import SplitPixels
-from wsiparse.schedule import peak_rss_bytes
+from wsiparse.parallel.dask import peak_rss_bytes
 from wsiparse.stitch import Stitcher
+from wsiparse.store.read import ObjectsReader
+from wsiparse.store.write import ObjectSpool
 from wsiparse.types import ObjectTable, Prompt, PromptSet
-from wsiparse.write.geojson import write_geojson
-from wsiparse.write.objects_reader import ObjectsReader
-from wsiparse.write.objects_zarr import ObjectSpool
 
 PROMPTS = PromptSet((Prompt("nuclei", "Nucleus"), Prompt("inflammatory cells", "Inflammatory")))
 

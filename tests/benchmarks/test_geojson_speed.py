@@ -28,16 +28,16 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from tests.benchmarks.measuring import measuring
 from wsiparse.coords import Frame
+from wsiparse.export.features import FeatureStyle, FeatureText, slices
+from wsiparse.export.geojson import write_geojson
 from wsiparse.objects.table import build_table
-from wsiparse.schedule import peak_rss_bytes
+from wsiparse.parallel.dask import peak_rss_bytes
+from wsiparse.store.ids import object_ids
+from wsiparse.store.measure import Measurements, measure
+from wsiparse.store.read import ObjectsReader
+from wsiparse.store.tables import row_range
+from wsiparse.store.write import ObjectSpool
 from wsiparse.types import ObjectTable, Prompt, PromptSet
-from wsiparse.write.features import FeatureStyle, FeatureText, slices
-from wsiparse.write.geojson import write_geojson
-from wsiparse.write.ids import object_ids
-from wsiparse.write.measure import Measurements, measure
-from wsiparse.write.objects_reader import ObjectsReader
-from wsiparse.write.objects_zarr import ObjectSpool
-from wsiparse.write.tables import row_range
 
 orjson = pytest.importorskip("orjson")
 

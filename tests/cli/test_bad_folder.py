@@ -12,7 +12,7 @@ import pytest
 import tifffile
 
 from tests.slides.hazards import HAZARDS, NOT_TEXT, make_hazard
-from wsiparse import slide_job
+from wsiparse.run import slide
 from wsiparse.slides.synthetic import paint_he, write_svs
 
 
@@ -73,14 +73,14 @@ def test_a_slide_that_changes_while_it_is_analysed_fails_and_leaves_nothing_to_g
 ) -> None:
     path = tmp_path / "a.svs"
     write_svs(path, paint_he(400, 300, seed=5).image)
-    real = slide_job.assemble
+    real = slide.assemble
 
     def meanwhile(*arguments: Any) -> Any:
         made = real(*arguments)
         shutil.copyfile(demo_slide, path)
         return made
 
-    monkeypatch.setattr(slide_job, "assemble", meanwhile)
+    monkeypatch.setattr(slide, "assemble", meanwhile)
     run = ("run", path, "--engine", "classical", "-o")
     said = wsiparse(*run, tmp_path / "r")
     assert said.code == 1
@@ -88,7 +88,7 @@ def test_a_slide_that_changes_while_it_is_analysed_fails_and_leaves_nothing_to_g
     assert "a.svs: changed while it was read" in said.err
     [folder] = (tmp_path / "r" / "slides").iterdir()
     assert [p.name for p in folder.iterdir()] == ["log.txt"]
-    monkeypatch.setattr(slide_job, "assemble", real)
+    monkeypatch.setattr(slide, "assemble", real)
     assert wsiparse(*run, tmp_path / "r").code == 0
     assert wsiparse(*run, tmp_path / "fresh").code == 0
     assert (folder / "DONE.json").read_bytes() == next((tmp_path / "fresh" / "slides").iterdir()).joinpath(

@@ -15,8 +15,8 @@ from shapely.geometry import shape
 
 import wsiparse as package
 from tests.conftest import ROOT
-from wsiparse.demo import PaintedSlide, compare, paint_slide, painted_field
-from wsiparse.write.objectframe import ObjectFrame
+from wsiparse.doctor.demo import PaintedSlide, compare, paint_slide, painted_field
+from wsiparse.export.objectframe import ObjectFrame
 
 SIZE, SEED = 512, 3
 NAME = f"synthetic-{SIZE}px-seed{SEED}"

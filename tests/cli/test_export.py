@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.write.results import CELLS, REGIONS, finished_slide
-from tests.write.test_parts import names_in
+from tests.export.results import CELLS, REGIONS, finished_slide
+from tests.test_atomic import names_in
 from wsiparse.cli import export as cli_export
-from wsiparse.formats import FORMATS
+from wsiparse.export.formats import FORMATS
 
 
 @pytest.fixture

@@ -49,7 +49,7 @@ def test_a_mistyped_option_gets_a_suggestion(wsiparse: Callable) -> None:
 def test_an_absurd_setting_is_one_line(
     wsiparse: Callable, tmp_path: Path, given: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("wsiparse.prepare.available_memory_bytes", lambda: 16_000_000_000)
+    monkeypatch.setattr("wsiparse.run.plan.available_memory_bytes", lambda: 16_000_000_000)
     slide = tmp_path / "a.svs"
     write_svs(slide, paint_he(224, 192, seed=2).image)
     said = wsiparse("run", slide, "-o", tmp_path / "r", *RUN, *given)

@@ -123,7 +123,7 @@ def needs(command: Command) -> None:
         pytest.skip("needs OpenSeadragon: run scripts/build_viewer.sh")
     if "--pdf" in command.words:
         from wsiparse.errors import OutputError
-        from wsiparse.pdf import find_browser
+        from wsiparse.report.pdf import find_browser
 
         try:
             find_browser()

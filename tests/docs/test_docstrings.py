@@ -14,7 +14,7 @@ import pytest
 import wsiparse
 from tests.conftest import ROOT
 from wsiparse import errors
-from wsiparse.report.methods import COHORT_METHODS
+from wsiparse.report.stats.methods import COHORT_METHODS
 
 Definition = ast.FunctionDef | ast.ClassDef
 
@@ -397,12 +397,12 @@ SOURCES: Final = {
     "recognize/biomedparse/text.py": ["Radford"],
     "recognize/biomedparse/tokenizer.py": ["Sennrich"],
     "recognize/embedded/network.py": ["Ronneberger", "Shi"],
-    "report/groups.py": ["Mann-Whitney", "Kruskal-Wallis"],
-    "report/mixing.py": ["Ripley", "Lotwick", "Besag"],
+    "report/stats/groups.py": ["Mann-Whitney", "Kruskal-Wallis"],
+    "report/stats/mixing.py": ["Ripley", "Lotwick", "Besag"],
     "slides/resample.py": ["Keys"],
     "tiling/tissue.py": ["Otsu", "Beer-Lambert"],
-    "write/kernels/shapes.py": ["Andrew"],
-    "write/measure.py": ["Cauchy-Crofton", "Proffitt"],
+    "store/kernels.py": ["Andrew"],
+    "store/measure.py": ["Cauchy-Crofton", "Proffitt"],
 }
 
 
@@ -432,4 +432,4 @@ CITED: Final = [
 @pytest.mark.parametrize(("author", "year"), CITED)
 def test_what_the_report_cites_stands_beside_the_code(author: str, year: str) -> None:
     work = re.compile(rf"\b{author}\b(?:(?!\n\n).){{0,300}}\b{year}\b", re.DOTALL)
-    assert any(work.search(text) for module, text in TOLD.items() if module != "wsiparse/report/methods.py")
+    assert any(work.search(text) for module, text in TOLD.items() if module != "wsiparse/report/stats/methods.py")

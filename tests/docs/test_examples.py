@@ -12,8 +12,8 @@ import pytest
 import wsiparse
 from tests.conftest import ROOT
 from tests.docs.pages import PAGES, fences, name_of
-from wsiparse import formats
-from wsiparse.engine import Recognizers
+from wsiparse.export import formats
+from wsiparse.run.engine import Recognizers
 from wsiparse.slides import MemorySlide
 from wsiparse.slides.synthetic import paint_he
 

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs o
 #: Starts scheduler and worker in this process, as `dask scheduler` does, and a crew that uses them by address.
 USE = """
 import distributed
-from wsiparse.schedule import open_crew
+from wsiparse.parallel.dask import open_crew
 
 keys = distributed.Security()
 options = {"protocol": "tls://", "security": keys, "dashboard": False, "dashboard_address": "127.0.0.1:0"}

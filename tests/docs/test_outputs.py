@@ -12,10 +12,10 @@ import zarr
 
 from tests.conftest import ROOT
 from wsiparse.cli.export import NAMES
-from wsiparse.report.rows import COLUMNS
+from wsiparse.export.objectframe import column_name, read_objects
+from wsiparse.report.stats.rows import COLUMNS
+from wsiparse.store.measure import measure
 from wsiparse.types import ObjectTable, Prompt, PromptSet
-from wsiparse.write.measure import measure
-from wsiparse.write.objectframe import column_name, read_objects
 
 PAGE = (ROOT / "docs" / "outputs.md").read_text(encoding="utf-8")
 REPORT_PAGE = (ROOT / "docs" / "report.md").read_text(encoding="utf-8")

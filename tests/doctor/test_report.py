@@ -79,7 +79,7 @@ def test_a_self_test_that_fails_says_how(error: Exception, monkeypatch: pytest.M
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr("wsiparse.pipeline.analyse", fail)
+    monkeypatch.setattr("wsiparse.run.pipeline.analyse", fail)
     check = self_test()
     assert check.state == "problem"
     assert type(error).__name__ in check.found
@@ -89,7 +89,7 @@ def test_a_self_test_that_finds_too_little_is_a_problem(monkeypatch: pytest.Monk
     class Nothing:
         cells = ()
 
-    monkeypatch.setattr("wsiparse.pipeline.analyse", lambda *_: Nothing)
+    monkeypatch.setattr("wsiparse.run.pipeline.analyse", lambda *_: Nothing)
     check = self_test()
     assert check.state == "problem"
     assert "0 nuclei found" in check.found

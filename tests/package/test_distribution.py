@@ -103,7 +103,7 @@ def test_the_wheel_is_the_package_and_nothing_else(built: Built) -> None:
     assert {
         "wsiparse/py.typed",
         "wsiparse/recognize/embedded/wsiparse_nuclei.safetensors",
-        "wsiparse/report/templates/slide.html",
+        "wsiparse/report/pages/templates/slide.html",
         "wsiparse/viewer/static/viewer.html",
     } <= own
 
@@ -165,7 +165,7 @@ def test_every_installed_module_can_be_imported_with_warnings_as_errors(installe
 
 
 def test_every_extra_that_pages_and_messages_name_exists() -> None:
-    from wsiparse.write.extras import _EXTRAS
+    from wsiparse.export.extras import _EXTRAS
 
     places = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "docs").rglob("*.ipynb")]
     places += [*(ROOT / "wsiparse").rglob("*.py"), *(ROOT / "scripts").iterdir(), ROOT / "pyproject.toml"]

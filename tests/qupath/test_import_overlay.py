@@ -15,10 +15,10 @@ import shapely.geometry
 import shapely.wkt
 
 from tests.qupath.bench import Bench, image
-from tests.write.tables import PROMPTS, regions
+from tests.store.tables import PROMPTS, regions
 from wsiparse.coords import Frame
-from wsiparse.write.geojson import write_geojson
-from wsiparse.write.manifest import slide_folder as folder_of
+from wsiparse.export.geojson import write_geojson
+from wsiparse.results.folder import slide_folder as folder_of
 
 FOREIGN = {
     "type": "annotation",

@@ -11,9 +11,7 @@ from numpy.typing import NDArray
 
 from wsiparse.config import RunConfig
 from wsiparse.coords import Frame
-from wsiparse.demo import painted_field
-from wsiparse.pipeline import analyse
-from wsiparse.prepare import SAMPLE_PX
+from wsiparse.doctor.demo import painted_field
 from wsiparse.recognize.base import calibrate, stain_of
 from wsiparse.recognize.stain import OD_OF_BYTE
 from wsiparse.recognize.strength import (
@@ -27,6 +25,8 @@ from wsiparse.recognize.strength import (
     held,
     stain_strength,
 )
+from wsiparse.run.pipeline import analyse
+from wsiparse.run.plan import SAMPLE_PX
 from wsiparse.slides import open_slide
 from wsiparse.slides.memory import MemorySlide
 from wsiparse.types import Box, Prompt, PromptSet, RecognizerSpec

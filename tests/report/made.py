@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from wsiparse.report.picture import Picture
+from wsiparse.report.pages.picture import Picture
 
 __all__ = ["cohort", "numbers", "pictures", "thumbnails"]
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from wsiparse.report.tissue import Tissue
+from wsiparse.report.stats.tissue import Tissue
 
 CELL_UM = 8.0
 Floats = NDArray[np.float64]

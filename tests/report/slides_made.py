@@ -15,16 +15,16 @@ from shapely.geometry.base import BaseGeometry
 from tests.report.patterns import irregular_tissue, tumour_truth, two_densities
 from wsiparse.coords import Frame
 from wsiparse.recognize.targets import TARGETS
-from wsiparse.report.analysis import spots_of
-from wsiparse.report.objects import KINDS
-from wsiparse.report.summary import summarise
-from wsiparse.report.tissue import Tissue
-from wsiparse.slide_report import load, redo_slide_report, square_images
+from wsiparse.report.slide import load, redo_slide_report, square_images
+from wsiparse.report.stats.analysis import spots_of
+from wsiparse.report.stats.objects import KINDS
+from wsiparse.report.stats.summary import summarise
+from wsiparse.report.stats.tissue import Tissue
+from wsiparse.results.folder import write_done
+from wsiparse.results.report_inputs import BASIS, Basis, PicturedSquare, png_bytes, write_basis
+from wsiparse.store.read import ObjectsReader
+from wsiparse.store.write import ObjectSpool
 from wsiparse.types import Box, EngineLimits, ObjectTable, Prompt, PromptSet
-from wsiparse.write.basis import BASIS, Basis, PicturedSquare, png_bytes, write_basis
-from wsiparse.write.manifest import write_done
-from wsiparse.write.objects_reader import ObjectsReader
-from wsiparse.write.objects_zarr import ObjectSpool
 
 __all__ = ["MPP", "PROMPTS", "Content", "tumour_slide", "write_slide"]
 

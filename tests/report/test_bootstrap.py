@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.report.patterns import Pattern, irregular_tissue, surface
-from wsiparse.report.bootstrap import (
+from wsiparse.report.stats.bootstrap import (
     BlockBootstrap,
     Blocks,
     block_counts,
@@ -18,8 +18,8 @@ from wsiparse.report.bootstrap import (
     resample,
     share_interval,
 )
-from wsiparse.report.bootstrap import _remainders as remainders_of
-from wsiparse.report.tissue import Tissue
+from wsiparse.report.stats.bootstrap import _remainders as remainders_of
+from wsiparse.report.stats.tissue import Tissue
 
 TISSUE = irregular_tissue(3.0, 3.0, 1)
 

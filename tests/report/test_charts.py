@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsiparse.report.charts import Bar, Curve, Strip, ZRow, bars, cumulative, curves, histogram, strips, z_scores
+from wsiparse.report.pages.charts import Bar, Curve, Strip, ZRow, bars, cumulative, curves, histogram, strips, z_scores
 
 positive = st.floats(0, 1e6).filter(lambda v: v == 0 or v > 1e-3)
 

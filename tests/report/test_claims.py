@@ -13,12 +13,12 @@ import shapely
 
 from tests.report.slides_made import MPP, PROMPTS, Content, tumour_slide, write_slide
 from tests.report.test_slide_report import page_of, square
-from wsiparse.cohort_report import write_cohort_report
 from wsiparse.recognize.base import limits_of
-from wsiparse.report.limits import TISSUE_BIAS, limits
-from wsiparse.slide_report import redo_slide_report
+from wsiparse.report.cohort import write_cohort_report
+from wsiparse.report.pages.limits import TISSUE_BIAS, limits
+from wsiparse.report.slide import redo_slide_report
+from wsiparse.store.read import ObjectsReader
 from wsiparse.types import EngineLimits, Prompt, PromptSet, RecognizerSpec
-from wsiparse.write.objects_reader import ObjectsReader
 
 BOTH = PromptSet((Prompt("inflammatory cells", "Inflammatory"), Prompt("nuclei", "Other nuclei")))
 BY_RULE = limits_of(RecognizerSpec("embedded", BOTH, calibration=(0.9,)))

@@ -16,10 +16,10 @@ from scipy import stats
 
 from tests.report.slides_made import Content, write_slide
 from tests.report.test_slide_report import Page, square
-from wsiparse.cohort_report import read_metadata, write_cohort_report
 from wsiparse.errors import ConfigError, OutputError, SlideNotFoundError, UnsupportedSlideError
-from wsiparse.report.joining import Metadata
-from wsiparse.write.manifest import own_hash
+from wsiparse.report.cohort import read_metadata, write_cohort_report
+from wsiparse.report.stats.joining import Metadata
+from wsiparse.results.folder import own_hash
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from shapely.geometry.base import BaseGeometry
 
 from wsiparse.coords import Frame, to_um
-from wsiparse.polygons import coverage
-from wsiparse.report.density import density_grid, squares_over
-from wsiparse.report.tissue import Tissue, analysed_tissue, cell_index, polygonal
+from wsiparse.report.stats.density import density_grid, squares_over
+from wsiparse.report.stats.tissue import Tissue, analysed_tissue, cell_index, polygonal
 from wsiparse.tiling import AnalysisArea
+from wsiparse.tiling.polygons import coverage
 
 
 @st.composite

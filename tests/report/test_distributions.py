@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from wsiparse.report.distributions import binned
+from wsiparse.report.stats.distributions import binned
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=300))

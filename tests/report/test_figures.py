@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from tests.write.tables import PROMPTS, blobs, regions
+from tests.store.tables import PROMPTS, blobs, regions
 from wsiparse.coords import Frame, frame_at
-from wsiparse.report.figures import draw_overlay
+from wsiparse.report.pages.figures import draw_overlay
 from wsiparse.types import ObjectTable
 
 SIZE = (700, 500)

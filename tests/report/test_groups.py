@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from wsiparse.report.groups import (
+from wsiparse.report.stats.groups import (
     Patient,
     SlideCount,
     cliffs_delta,

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from wsiparse.report.density import DensityGrid, Squares
-from wsiparse.report.hotspots import hot_spots
+from wsiparse.report.stats.density import DensityGrid, Squares
+from wsiparse.report.stats.hotspots import hot_spots
 
 
 def grid(counts: np.ndarray, share: np.ndarray, least_share: float = 0.25) -> DensityGrid:

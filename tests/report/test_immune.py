@@ -6,9 +6,9 @@ import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsiparse.report.compartments import region_compartments
-from wsiparse.report.immune import STIL_FORMULA, infiltrate, nearest_distances, stromal_percentage
-from wsiparse.report.tissue import Tissue
+from wsiparse.report.stats.compartments import region_compartments
+from wsiparse.report.stats.immune import STIL_FORMULA, infiltrate, nearest_distances, stromal_percentage
+from wsiparse.report.stats.tissue import Tissue
 
 TISSUE = Tissue(np.ones((50, 100), np.bool_), (8.0, 8.0), (800.0, 400.0))
 HALVES = region_compartments(

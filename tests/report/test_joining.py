@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsiparse.metadata import _places
-from wsiparse.report.joining import Joined, Metadata, Named, Row, joined_rows
+from wsiparse.report.metadata import _places
+from wsiparse.report.stats.joining import Joined, Metadata, Named, Row, joined_rows
 from wsiparse.slides import SLIDE_EXTENSIONS
 
 

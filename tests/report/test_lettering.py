@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from wsiparse.report.lettering import font_of, text_width, write
+from wsiparse.report.pages.lettering import font_of, text_width, write
 
 
 def ink(text: str, size: int) -> np.ndarray:

@@ -9,10 +9,10 @@ from scipy import ndimage
 
 from tests.report.patterns import irregular_tissue
 from wsiparse.coords import Frame
-from wsiparse.report.density import density_grid
-from wsiparse.report.maps import RAMP, Ground, compartment_map, density_map, density_sheet, overview_map, top_of
-from wsiparse.report.picture import Picture
-from wsiparse.report.tissue import Tissue
+from wsiparse.report.pages.maps import RAMP, Ground, compartment_map, density_map, density_sheet, overview_map, top_of
+from wsiparse.report.pages.picture import Picture
+from wsiparse.report.stats.density import density_grid
+from wsiparse.report.stats.tissue import Tissue
 
 TISSUE = irregular_tissue(2.0, 1.6, 4)
 FRAME = Frame((TISSUE.mask.shape[1], TISSUE.mask.shape[0]), (16.0, 16.0), (8.0, 8.0))

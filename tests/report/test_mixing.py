@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.report.patterns import Pattern, irregular_tissue, surface
-from wsiparse.report import mixing
-from wsiparse.report.mixing import cross_k, morisita_horn
-from wsiparse.report.tissue import Tissue
+from wsiparse.report.stats import mixing
+from wsiparse.report.stats.mixing import cross_k, morisita_horn
+from wsiparse.report.stats.tissue import Tissue
 
 counts = st.lists(st.integers(0, 50), min_size=1, max_size=20)
 

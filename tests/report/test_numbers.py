@@ -17,10 +17,10 @@ import shapely
 from scipy import spatial, stats
 
 from tests.report.slides_made import MPP, PROMPTS, Content, tumour_slide, write_slide
-from wsiparse.formats import ExportOptions, export
-from wsiparse.report.tissue import Tissue
-from wsiparse.slide_report import read_regions_file, redo_slide_report
-from wsiparse.write.basis import read_basis
+from wsiparse.export.formats import ExportOptions, export
+from wsiparse.report.slide import read_regions_file, redo_slide_report
+from wsiparse.report.stats.tissue import Tissue
+from wsiparse.results.report_inputs import read_basis
 
 IMMUNE, TUMOUR = "Inflammatory", ["Neoplastic", "Epithelial"]
 

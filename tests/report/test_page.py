@@ -16,9 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.report import made
-from wsiparse.report.page import cohort_page, slide_page
-from wsiparse.report.page_parts import css_string, safe_colour, safe_href
-from wsiparse.report.picture import Picture, bar_length_um
+from wsiparse.report.pages.page import cohort_page, slide_page
+from wsiparse.report.pages.page_parts import css_string, safe_colour, safe_href
+from wsiparse.report.pages.picture import Picture, bar_length_um
 
 NASTY = (
     "<script>window.ran=1</script>",

@@ -16,10 +16,10 @@ import pytest
 from tests.browser import Browser, missing
 from tests.report import made
 from tests.report.test_page import EDGES, NASTY, SLIDE_NAMES, renamed
-from wsiparse.report.page import cohort_page, slide_page
-from wsiparse.report.page_parts import COUNT_FIELDS
-from wsiparse.report.summary import safe_cell
-from wsiparse.report.words import NOTHING, interval, micro, significant
+from wsiparse.names import safe_cell
+from wsiparse.report.pages.page import cohort_page, slide_page
+from wsiparse.report.pages.page_parts import COUNT_FIELDS
+from wsiparse.report.pages.words import NOTHING, interval, micro, significant
 
 ENTER, TAB, SPACE = "\ue007", "\ue004", " "
 LINE = "Research use only. Not for diagnosis."

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from wsiparse.report.qc import SlideQuality, flag_slides, robust_z, slide_quality
+from wsiparse.report.stats.qc import SlideQuality, flag_slides, robust_z, slide_quality
 
 
 def picture(seed: int, blur: float = 0.0, pale: float = 1.0) -> tuple[np.ndarray, np.ndarray]:

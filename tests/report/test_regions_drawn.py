@@ -4,7 +4,7 @@ import numpy as np
 import shapely
 from PIL import Image
 
-from wsiparse.report.regions_drawn import LEFT_OUT_COLOUR, draw_regions, drawn_regions
+from wsiparse.report.stats.regions_drawn import LEFT_OUT_COLOUR, draw_regions, drawn_regions
 
 
 def left_out(name: str) -> bool:

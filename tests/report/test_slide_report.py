@@ -17,12 +17,12 @@ import pytest
 import shapely
 
 from tests.report.slides_made import MPP, PROMPTS, Content, tumour_slide, write_slide
-from wsiparse.cohort_report import write_cohort_report
 from wsiparse.errors import OutputError
-from wsiparse.report.tissue import Tissue
-from wsiparse.slide_report import read_regions_file, redo_slide_report, roles_of
+from wsiparse.report.cohort import write_cohort_report
+from wsiparse.report.slide import read_regions_file, redo_slide_report, roles_of
+from wsiparse.report.stats.tissue import Tissue
+from wsiparse.results.folder import report_record
 from wsiparse.types import Prompt, PromptSet
-from wsiparse.write.manifest import report_record
 
 FILES = ("counts.csv", "density.png", "report.html", "report.json")
 

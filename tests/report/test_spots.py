@@ -6,10 +6,10 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsiparse.report.density import density_grid
-from wsiparse.report.hotspots import hot_spots
-from wsiparse.report.spots import GRID_UM, SPOTS, Spot, choose_spots
-from wsiparse.report.tissue import Tissue
+from wsiparse.report.stats.density import density_grid
+from wsiparse.report.stats.hotspots import hot_spots
+from wsiparse.report.stats.spots import GRID_UM, SPOTS, Spot, choose_spots
+from wsiparse.report.stats.tissue import Tissue
 
 MPP, SIZE = (0.25, 0.25), (8000, 6000)
 

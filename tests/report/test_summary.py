@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from wsiparse.coords import Frame
-from wsiparse.report.summary import LOW_SCORE, safe_cell, summarise, verdict
+from wsiparse.names import safe_cell
+from wsiparse.report.stats.summary import LOW_SCORE, summarise, verdict
 from wsiparse.types import ObjectTable, Prompt, PromptSet
 
 PROMPTS = PromptSet((Prompt("a", "=A"), Prompt("b", "B"), Prompt("c", "C", kind="region")))

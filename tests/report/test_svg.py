@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from wsiparse.report.svg import Axis, add, chart, markup, round_ticks, shortened
+from wsiparse.report.pages.svg import Axis, add, chart, markup, round_ticks, shortened
 
 ends = st.floats(-1e9, 1e9).filter(lambda v: v == 0 or abs(v) > 1e-6)
 

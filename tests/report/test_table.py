@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsiparse.report.table import Column, Table, as_data
+from wsiparse.report.pages.table import Column, Table, as_data
 
 words = st.none() | st.text(max_size=12)
 figures = st.none() | st.floats(allow_nan=False, allow_infinity=False) | st.integers(0, 10**9)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsiparse.report.threshold import ambiguous_class, is_ambiguous, threshold_band
+from wsiparse.report.stats.threshold import ambiguous_class, is_ambiguous, threshold_band
 from wsiparse.types import ObjectTable, Prompt, PromptSet
 
 PROMPTS = PromptSet((Prompt("a", "A"), Prompt("b", "B", threshold=0.3), Prompt("g", "G", kind="region")))

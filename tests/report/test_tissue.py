@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from wsiparse.report import tissue as module
-from wsiparse.report.tissue import Tissue
+from wsiparse.report.stats import tissue as module
+from wsiparse.report.stats.tissue import Tissue
 
 LINES = st.lists(st.floats(-20, 140), min_size=2, max_size=12, unique=True).map(sorted)
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsiparse.report.words import NOTHING, count, interval, listed, p_value, sentence, significant
+from wsiparse.report.pages.words import NOTHING, count, interval, listed, p_value, sentence, significant
 
 MINUS = "\N{MINUS SIGN}"
 THIN = "\u202f"

@@ -27,8 +27,8 @@ from tests.slides.tiled import (
 )
 from wsiparse.coords import Frame
 from wsiparse.errors import UnsupportedSlideError
-from wsiparse.slides import Slide, jpegtiff, open_slide, overview
-from wsiparse.slides.jpegtiff import DirectSlide
+from wsiparse.slides import Slide, direct, open_slide, overview
+from wsiparse.slides.direct import DirectSlide
 from wsiparse.slides.resample import level_steps
 from wsiparse.types import Box
 
@@ -233,13 +233,13 @@ class Decodes:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.count = 0
-        real_decode = jpegtiff.decode_tile
+        real_decode = direct.decode_tile
 
         def counted(*args: object) -> object:
             self.count += 1
             return real_decode(*args)
 
-        monkeypatch.setattr(jpegtiff, "decode_tile", counted)
+        monkeypatch.setattr(direct, "decode_tile", counted)
 
 
 def rows_of_boxes(size: int, edge: int, overlap: int) -> list[Box]:
@@ -256,7 +256,7 @@ def test_boxes_row_by_row_decode_every_tile_once(
     decodes = Decodes(monkeypatch)
     with open_slide(path) as slide:
         assert isinstance(slide, DirectSlide)
-        monkeypatch.setattr(jpegtiff, "_RECENT_BYTES", (90 * step // 32 + 2) ** 2 * 32 * 32 * 3)
+        monkeypatch.setattr(direct, "_RECENT_BYTES", (90 * step // 32 + 2) ** 2 * 32 * 32 * 3)
         frame = Frame((640 // step,) * 2, (step, step), (1, 1))
         for box in rows_of_boxes(640 // step, 90, overlap):
             slide.read(box, frame)
@@ -278,7 +278,7 @@ def test_what_is_kept_is_bounded_and_pixels_do_not_depend_on_it(
     tile, frame = 32 * 32 * 3, Frame((640, 640), (1, 1), (1, 1))
     with open_slide(path) as slide:
         expected = [slide.read(box, frame) for box in rows_of_boxes(640, 90, 10)]
-    monkeypatch.setattr(jpegtiff, "_RECENT_BYTES", 3 * tile)
+    monkeypatch.setattr(direct, "_RECENT_BYTES", 3 * tile)
     with open_slide(path) as small:
         assert isinstance(small, DirectSlide)
         monkeypatch.setattr(small._cache, "_most_seam", 5 * tile)
@@ -324,7 +324,7 @@ def test_a_slide_frees_its_descriptor_and_says_that_it_is_closed(tmp_path: Path)
 def test_closing_waits_for_the_reads_under_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_jpeg_tiff(tmp_path / "a.svs", PICTURE, steps=(1,))
     decoding, closed = threading.Event(), threading.Event()
-    real_decode = jpegtiff.decode_tile
+    real_decode = direct.decode_tile
 
     def slow(*args: object) -> object:
         decoding.set()
@@ -333,7 +333,7 @@ def test_closing_waits_for_the_reads_under_way(tmp_path: Path, monkeypatch: pyte
 
     with open_slide(path) as slide, ThreadPoolExecutor(1) as pool:
         expected = slide.read(Box(0, 0, 200, 200), scaled(1))
-        monkeypatch.setattr(jpegtiff, "decode_tile", slow)
+        monkeypatch.setattr(direct, "decode_tile", slow)
         late = open_slide(path)
         future = pool.submit(late.read, Box(0, 0, 200, 200), scaled(1))
         assert decoding.wait(10)

@@ -23,7 +23,7 @@ from tests.slides.tiled import (
 )
 from wsiparse.coords import Frame
 from wsiparse.errors import TileReadError
-from wsiparse.slides import Slide, jpegtiff, open_slide
+from wsiparse.slides import Slide, direct, open_slide
 from wsiparse.types import Box
 
 
@@ -112,7 +112,7 @@ def test_a_tile_beside_a_false_claim_is_read_whole(tmp_path: Path, neighbour: tu
     data = np.random.default_rng(0).bytes(5_000)
     (tmp_path / "a").write_bytes(data)
     with (tmp_path / "a").open("rb") as file:
-        assert jpegtiff._read_run(file.fileno(), [(1_000, 2_000), neighbour])[:2_000] == data[1_000:3_000]
+        assert direct._read_run(file.fileno(), [(1_000, 2_000), neighbour])[:2_000] == data[1_000:3_000]
 
 
 @pytest.mark.parametrize("run_bytes", [1, 3_000, 20_000])
@@ -129,8 +129,8 @@ def test_pixels_do_not_depend_on_what_is_read_together(
     retarget(path, 11, *tile_place(path, 10))
     expected = whole.copy()
     expected[64:128, 128:192] = whole[64:128, 64:128]
-    monkeypatch.setattr(jpegtiff, "_RUN_BYTES", run_bytes)
-    monkeypatch.setattr(jpegtiff, "_GAP_BYTES", gap_bytes)
+    monkeypatch.setattr(direct, "_RUN_BYTES", run_bytes)
+    monkeypatch.setattr(direct, "_GAP_BYTES", gap_bytes)
     with open_slide(path, reader="direct") as slide:
         np.testing.assert_array_equal(slide.read(Box(0, 0, WIDTH, HEIGHT), scaled(1)), expected)
 

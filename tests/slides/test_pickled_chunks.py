@@ -19,8 +19,8 @@ from wsiparse.coords import frame_at
 from wsiparse.errors import FieldError, OutputError, SlideError
 from wsiparse.field.store import PartReader
 from wsiparse.slides import open_slide
+from wsiparse.store.read import ObjectsReader
 from wsiparse.types import Box, TileGrid
-from wsiparse.write.objects_reader import ObjectsReader
 
 
 class Code:

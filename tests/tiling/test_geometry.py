@@ -8,8 +8,8 @@ import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsiparse.polygons import united
 from wsiparse.tiling.geometry import cells_within, polygons_of_rings
+from wsiparse.tiling.polygons import united
 
 SQUARE = [(1.0, 1), (9, 1), (9, 9), (1, 9), (1, 1)]
 HOLE = [(3.0, 3), (3, 6), (6, 6), (6, 3), (3, 3)]

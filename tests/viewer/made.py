@@ -15,16 +15,16 @@ from shapely.geometry.base import BaseGeometry
 
 from tests.strategies import blobs
 from wsiparse.coords import Frame, um2_per_px
+from wsiparse.export.labels import write_labels
 from wsiparse.objects.table import build_table
-from wsiparse.report.summary import summarise
-from wsiparse.slide_report import redo_slide_report
+from wsiparse.report.slide import redo_slide_report
+from wsiparse.report.stats.summary import summarise
+from wsiparse.results.folder import write_done
+from wsiparse.results.report_inputs import BASIS, Basis, png_bytes, write_basis
 from wsiparse.slides import open_slide
+from wsiparse.store.read import ObjectsReader
+from wsiparse.store.write import ObjectSpool
 from wsiparse.types import ObjectTable, Prompt, PromptKind, PromptSet
-from wsiparse.write.basis import BASIS, Basis, png_bytes, write_basis
-from wsiparse.write.labels import write_labels
-from wsiparse.write.manifest import write_done
-from wsiparse.write.objects_reader import ObjectsReader
-from wsiparse.write.objects_zarr import ObjectSpool
 
 Pixels = NDArray[np.uint8]
 

@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.write.results import objects_at
-from tests.write.tables import blobs, same
+from tests.export.results import objects_at
+from tests.store.tables import blobs, same
+from wsiparse.store.read import ObjectsReader
 from wsiparse.viewer import index as index_module
 from wsiparse.viewer.index import ObjectIndex
-from wsiparse.write.objects_reader import ObjectsReader
 
 
 @pytest.fixture(scope="module")

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from tests.viewer.made import Truth, make, truth
 from wsiparse.errors import OutputError
+from wsiparse.store.read import ObjectsReader
 from wsiparse.types import Box
 from wsiparse.viewer.labelmaps import SAMPLES, LabelMaps, find_labels
 from wsiparse.viewer.source import find_shown
 from wsiparse.viewer.view import View
-from wsiparse.write.objects_reader import ObjectsReader
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +95,7 @@ def test_a_missing_label_image_is_an_error_that_names_it(tmp_path: Path) -> None
 
 
 def test_older_ngff_is_read_too(tmp_path: Path) -> None:
-    from wsiparse.write.labels import write_labels
+    from wsiparse.export.labels import write_labels
 
     found = truth((300, 200))
     folder = make(tmp_path, found, size=(300, 200), labels=False)

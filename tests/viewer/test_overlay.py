@@ -10,11 +10,11 @@ from PIL import Image
 
 from tests.viewer.made import PROMPTS, Truth, make, truth
 from wsiparse.errors import OutputError
+from wsiparse.store import read
 from wsiparse.viewer.overlay import EMPTY_TILE
 from wsiparse.viewer.pyramid import TILE_PX
 from wsiparse.viewer.source import find_shown
 from wsiparse.viewer.view import View
-from wsiparse.write import objects_reader
 
 
 def pixels(data: bytes) -> NDArray[np.uint8]:
@@ -121,7 +121,7 @@ def test_what_is_not_there_is_refused(view: View, place: tuple[int, int, int, in
 
 
 def test_damaged_objects_are_an_error_that_names_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(objects_reader, "_KEPT_BYTES", -1)  # of a large slide nothing is kept
+    monkeypatch.setattr(read, "_KEPT_BYTES", -1)  # of a large slide nothing is kept
     folder = make(tmp_path, truth((300, 200)), size=(300, 200))
     view = View(find_shown(folder))
     for chunk in (folder / "objects.zarr" / "cells" / "coords" / "c").rglob("*"):

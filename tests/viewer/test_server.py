@@ -226,10 +226,10 @@ def test_a_tile_is_made_once(library: None, view: View, monkeypatch: pytest.Monk
 
 def test_damage_met_while_drawing_is_told(library: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from tests.viewer.made import make, truth
+    from wsiparse.store import read
     from wsiparse.viewer.source import find_shown
-    from wsiparse.write import objects_reader
 
-    monkeypatch.setattr(objects_reader, "_KEPT_BYTES", -1)  # of a large slide nothing is kept
+    monkeypatch.setattr(read, "_KEPT_BYTES", -1)  # of a large slide nothing is kept
 
     folder = make(tmp_path, truth((300, 200)), size=(300, 200))
     routes = Routes(View(find_shown(folder)))

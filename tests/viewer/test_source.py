@@ -8,9 +8,9 @@ import pytest
 
 from tests.viewer.made import make, truth
 from wsiparse.errors import OutputError, SlideError, SlideNotFoundError
+from wsiparse.results.folder import own_hash
 from wsiparse.slides.synthetic import paint_he, write_svs
 from wsiparse.viewer.source import find_shown
-from wsiparse.write.manifest import own_hash
 
 SMALL = (640, 512)
 

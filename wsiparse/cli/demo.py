@@ -43,10 +43,10 @@ def command(context: click.Context, results_dir: Path, size: int, seed: int) -> 
 
     Example: wsiparse demo -o demo --size 1024
     """
-    from wsiparse.demo import MATCH_RADIUS_UM, compare, paint_slide
-    from wsiparse.run import check_results_folder
-    from wsiparse.write.manifest import slide_folder
-    from wsiparse.write.objectframe import read_objects
+    from wsiparse.doctor.demo import MATCH_RADIUS_UM, compare, paint_slide
+    from wsiparse.export.objectframe import read_objects
+    from wsiparse.results.folder import slide_folder
+    from wsiparse.run.batch import check_results_folder
 
     check_results_folder(results_dir)
     name = f"synthetic-{size}px-seed{seed}"

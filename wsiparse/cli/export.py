@@ -9,7 +9,7 @@ import click
 
 __all__ = ["command"]
 
-#: As in `wsiparse.formats`, which is imported only when the command runs.
+#: As in `wsiparse.export.formats`, which is imported only when the command runs.
 NAMES = ("geojson", "centroids", "csv", "parquet", "geoparquet", "ome-zarr", "anndata", "spatialdata", "coco")
 
 
@@ -53,9 +53,9 @@ def command(results: Path, formats: tuple[str, ...], out: Path | None, **given: 
 
     Example: wsiparse export results --format csv --format geojson
     """
-    from wsiparse.formats import FORMATS, ExportOptions, check_installed, export, find_objects
-    from wsiparse.one_slide import guarded
-    from wsiparse.write.whole import fault_of
+    from wsiparse.export.formats import FORMATS, ExportOptions, check_installed, export, find_objects
+    from wsiparse.results.one_slide import guarded
+    from wsiparse.results.whole import fault_of
 
     options = {name: value for name, value in given.items() if value is not None}
     for name in options:

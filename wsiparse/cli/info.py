@@ -64,7 +64,7 @@ def command(
 def _facts(
     path: Path, slide_mpp: float | None, override_mpp: float | None, reader: str, image: str | None
 ) -> dict[str, Any]:
-    from wsiparse.prepare import OVERVIEW_MPP
+    from wsiparse.run.plan import OVERVIEW_MPP
     from wsiparse.slides import missing_mm2, open_slide, survey
     from wsiparse.tiling import AnalysisArea, tissue_mask
 

@@ -23,9 +23,9 @@ def command(results: Path) -> int:
     """
     from wsiparse.cli.progress import TerminalProgress
     from wsiparse.cli.signals import stopping
-    from wsiparse.merge import merge
-    from wsiparse.status import slide_statuses, tally
-    from wsiparse.write.manifest import file_name
+    from wsiparse.results.folder import file_name
+    from wsiparse.results.status import slide_statuses, tally
+    from wsiparse.run.merge import merge
 
     failed = finished = 0
     with stopping():

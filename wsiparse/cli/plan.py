@@ -13,7 +13,7 @@ from wsiparse.errors import WsiparseError
 
 if TYPE_CHECKING:
     from wsiparse.config import RunConfig
-    from wsiparse.engine import Engine
+    from wsiparse.run.engine import Engine
     from wsiparse.slides import Listed
 
 __all__ = ["command"]
@@ -50,8 +50,8 @@ def command(
 
     Example: wsiparse plan slides/ --mpp 0.5
     """
-    from wsiparse.engine import Engine
-    from wsiparse.region_files import match_regions, named
+    from wsiparse.results.region_files import match_regions, named
+    from wsiparse.run.engine import Engine
     from wsiparse.slides import find_listed
     from wsiparse.slides.staging import Stager
 
@@ -117,10 +117,9 @@ def _effort(fact: dict[str, Any]) -> str:
 
 def _sharing(slides: list[Path | str], tiles: list[int], shards: int) -> str:
     """How even the shares of an array are, in tiles, and what splitting each slide by tiles would give."""
-    from wsiparse.chunks import CHUNK_TILES
-    from wsiparse.shards import Shard, imbalance, longest_first
+    from wsiparse.results.folder import CHUNK_TILES, slide_folder
+    from wsiparse.run.shards import Shard, imbalance, longest_first
     from wsiparse.slides.size import slide_bytes
-    from wsiparse.write.manifest import slide_folder
 
     shares = longest_first([slide_bytes(slide) if isinstance(slide, Path) else 0 for slide in slides], shards)
     loads = [sum(tiles[i] for i in share) for share in shares]
@@ -138,9 +137,9 @@ def _sharing(slides: list[Path | str], tiles: list[int], shards: int) -> str:
 
 
 def _facts(one: Listed, source: Path, config: RunConfig, engine: Engine, roi: Path | None) -> dict[str, Any]:
-    from wsiparse.prepare import prepare
+    from wsiparse.parallel.dask import available_cores
     from wsiparse.recognize.base import operations_per_tile
-    from wsiparse.schedule import available_cores
+    from wsiparse.run.plan import prepare
     from wsiparse.slides import open_slide
     from wsiparse.tiling import estimate
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from tqdm import tqdm
 
-from wsiparse.progress import Pace
+from wsiparse.parallel.progress import Pace
 
 __all__ = ["TerminalProgress", "span_text"]
 
@@ -21,7 +21,7 @@ _BAR: Final = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} {unit} [{el
 
 
 class TerminalProgress:
-    """Implements `wsiparse.progress.Progress` on standard error."""
+    """Implements `wsiparse.parallel.progress.Progress` on standard error."""
 
     def __init__(self) -> None:
         self._live = sys.stderr.isatty()

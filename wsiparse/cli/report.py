@@ -10,7 +10,7 @@ import click
 from wsiparse.cli.options import class_options
 
 if TYPE_CHECKING:
-    from wsiparse.reports import Redone
+    from wsiparse.report.redo import Redone
 
 __all__ = ["command"]
 
@@ -72,14 +72,14 @@ def command(
     Example: wsiparse report results
     """
     from wsiparse.cli.progress import TerminalProgress
-    from wsiparse.cohort_report import cohort_slides, joined_slides, read_metadata, write_cohort_report
-    from wsiparse.pdf import find_browser, print_pdf
-    from wsiparse.region_files import Matched, Named, match_regions
-    from wsiparse.reports import redo_reports
-    from wsiparse.schedule import available_cores
+    from wsiparse.parallel.dask import available_cores
+    from wsiparse.report.cohort import cohort_slides, joined_slides, read_metadata, write_cohort_report
+    from wsiparse.report.pdf import find_browser, print_pdf
+    from wsiparse.report.redo import redo_reports
+    from wsiparse.results.folder import file_name
+    from wsiparse.results.region_files import Matched, Named, match_regions
     from wsiparse.slides.urls import is_url
     from wsiparse.tiling import RegionClasses
-    from wsiparse.write.manifest import file_name
 
     if (patient or group) and metadata is None:
         raise click.UsageError("--patient and --group name columns of --metadata; give that too.")

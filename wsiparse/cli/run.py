@@ -16,9 +16,9 @@ from wsiparse.cli.options import analysis_options, class_options, config_from, s
 from wsiparse.errors import ConfigError
 
 if TYPE_CHECKING:
-    from wsiparse.region_files import Matched
-    from wsiparse.shards import Shard
-    from wsiparse.slide_job import Job, Outcome
+    from wsiparse.results.region_files import Matched
+    from wsiparse.run.shards import Shard
+    from wsiparse.run.slide import Job, Outcome
     from wsiparse.slides import Listed
 
 __all__ = ["command"]
@@ -92,13 +92,13 @@ def command(
     from wsiparse.cli.compiled import telling_compilation
     from wsiparse.cli.progress import TerminalProgress
     from wsiparse.cli.signals import stopping
-    from wsiparse.engine import Engine
-    from wsiparse.remote import Workplace
-    from wsiparse.run import check_results_folder, run_slides
-    from wsiparse.schedule import Cluster, open_crew
-    from wsiparse.slide_job import Job, Outcome
+    from wsiparse.parallel.dask import Cluster, open_crew
+    from wsiparse.results.folder import slide_folder
+    from wsiparse.run.batch import check_results_folder, run_slides
+    from wsiparse.run.engine import Engine
+    from wsiparse.run.slide import Job, Outcome
+    from wsiparse.run.worker import Workplace
     from wsiparse.slides import find_listed
-    from wsiparse.write.manifest import slide_folder
 
     config = config_from(config_file, prompts, values)
     # the classical engine has no use for a GPU, and PyTorch takes seconds to be asked
@@ -192,7 +192,7 @@ def command(
 
 def _regions(listed: Sequence[Listed], roi: Path | None) -> Matched:
     """The region file of each slide: a sheet's own, or that of --roi."""
-    from wsiparse.region_files import Matched, match_regions, named
+    from wsiparse.results.region_files import Matched, match_regions, named
 
     own = [one.roi for one in listed]
     if roi is None:
@@ -211,8 +211,8 @@ def _say(text: str, stream: TextIO) -> None:
 def _names(jobs: Sequence[Job]) -> dict[Path | str, str]:
     """What each slide is called in lines: its file name, with folders before it where others are called so too."""
     from wsiparse.names import unique_names
+    from wsiparse.results.folder import file_name, full_name
     from wsiparse.slides.urls import shown_url
-    from wsiparse.write.manifest import file_name, full_name
 
     paths = [shown_url(job.path) if isinstance(job.path, str) else full_name(job.path) for job in jobs]
     names = unique_names(paths, [file_name(job.path) for job in jobs], [full_name(job.path) for job in jobs])
@@ -283,7 +283,7 @@ def _scheduler(name: str, device: str) -> tuple[str, Sequence[str]]:
 
 def _shard(text: str | None) -> Shard | None:
     """The share that was asked for, or None for everything; an array that nobody asked about is mentioned once."""
-    from wsiparse.shards import array_job, shard_from_environment, shard_from_text
+    from wsiparse.run.shards import array_job, shard_from_environment, shard_from_text
 
     if text == "none":
         return None
@@ -317,7 +317,7 @@ def _empty(share: Shard | None, slides: int) -> str:
 
 
 def _own_slides(jobs: list[Job], share: Shard) -> list[Job]:
-    from wsiparse.shards import longest_first
+    from wsiparse.run.shards import longest_first
     from wsiparse.slides.size import slide_bytes
 
     sizes = [slide_bytes(job.path) if isinstance(job.path, Path) else 0 for job in jobs]
@@ -326,8 +326,8 @@ def _own_slides(jobs: list[Job], share: Shard) -> list[Job]:
 
 def _failed(jobs: list[Job], results: Path) -> list[Job]:
     """Slides that are not done and failed when last tried, or are done but for some tiles."""
-    from wsiparse.ledger import read_entries
-    from wsiparse.write.manifest import done_record, slide_folder
+    from wsiparse.results.folder import done_record, slide_folder
+    from wsiparse.results.runlog import read_entries
 
     told = {e.folder for e in read_entries(results) if e.status == "failed"}
     chosen = []

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from wsiparse.status import SlideStatus
+    from wsiparse.results.status import SlideStatus
 
 __all__ = ["command"]
 
@@ -31,7 +31,7 @@ def command(results: Path, watch: bool, every: float, everything: bool, as_json:
 
     Example: wsiparse status results --watch
     """
-    from wsiparse.status import slide_statuses
+    from wsiparse.results.status import slide_statuses
 
     while True:
         statuses = slide_statuses(results)
@@ -48,7 +48,7 @@ def command(results: Path, watch: bool, every: float, everything: bool, as_json:
 
 
 def _text(statuses: list[SlideStatus], *, everything: bool) -> str:
-    from wsiparse.status import tally
+    from wsiparse.results.status import tally
 
     shown = [s for s in statuses if everything or s.state != "done"]
     lines = [f"{s.state:<12} {s.name}: {s.detail}" for s in shown]

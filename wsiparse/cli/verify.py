@@ -24,8 +24,8 @@ def command(results: Path, num_workers: int | None) -> int:
     Example: wsiparse verify results
     """
     from wsiparse.cli.progress import TerminalProgress
-    from wsiparse.schedule import available_cores
-    from wsiparse.verify import slide_folders, verify, verify_beside
+    from wsiparse.parallel.dask import available_cores
+    from wsiparse.results.verify import slide_folders, verify, verify_beside
 
     folders = slide_folders(results)
     workers = num_workers or max(_FEWEST_THREADS, available_cores())

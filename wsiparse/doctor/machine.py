@@ -11,9 +11,9 @@ from typing import Final
 from wsiparse.doctor.check import Check, good, note, problem, size_text
 from wsiparse.errors import ConfigError
 from wsiparse.machine import available_memory_bytes, memory_limit_bytes
+from wsiparse.parallel.dask import available_cores
 from wsiparse.recognize.hardware import TorchFacts, torch_facts
-from wsiparse.schedule import available_cores
-from wsiparse.shards import array_variables, shard_from_environment
+from wsiparse.run.shards import array_variables, shard_from_environment
 
 __all__ = ["check_cores", "check_gpus", "check_memory", "check_scheduler", "judge_gpus", "judge_memory"]
 

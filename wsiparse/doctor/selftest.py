@@ -22,7 +22,7 @@ def self_test() -> Check:
     todo = "See to the problems above first. If there are none, reinstall wsiparse and its packages."
     try:
         from wsiparse.config import RunConfig
-        from wsiparse.pipeline import analyse
+        from wsiparse.run.pipeline import analyse
         from wsiparse.slides import MemorySlide
         from wsiparse.slides.synthetic import paint_he
 

@@ -300,7 +300,7 @@ def _settled(slide: PyramidSlide) -> PyramidSlide:
 
 def _fastest(slide: PyramidSlide, threads: int, *, needed: bool) -> PyramidSlide:
     """The same slide read directly, or itself where that is not possible and not `needed`."""
-    from wsiparse.slides.jpegtiff import DirectSlide
+    from wsiparse.slides.direct import DirectSlide
 
     try:
         direct = DirectSlide(by_size(slide.facts), threads)

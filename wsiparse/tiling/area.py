@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
 from wsiparse.coords import Frame
-from wsiparse.polygons import coverage
 from wsiparse.tiling.geometry import cells_within
 from wsiparse.tiling.masks import strips, within
+from wsiparse.tiling.polygons import coverage
 from wsiparse.types import Box
 
 __all__ = ["AnalysisArea", "whole_slide_area"]

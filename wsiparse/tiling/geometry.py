@@ -11,8 +11,8 @@ import shapely
 from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
-from wsiparse.polygons import coverage, united
 from wsiparse.tiling.masks import strips, within
+from wsiparse.tiling.polygons import coverage, united
 
 __all__ = ["cells_within", "polygonal", "polygons_of_rings"]
 

@@ -21,8 +21,8 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from wsiparse.errors import RoiError
-from wsiparse.polygons import united
 from wsiparse.tiling.geometry import polygonal, polygons_of_rings
+from wsiparse.tiling.polygons import united
 from wsiparse.tiling.region_classes import is_left_out, one_spelling
 from wsiparse.tiling.region_json import Left, areas_in
 

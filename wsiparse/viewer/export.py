@@ -20,13 +20,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
+from wsiparse.atomic import output_errors, publish_folder, remove_dead
 from wsiparse.errors import OutputError
 from wsiparse.version import own_version
 from wsiparse.viewer.overlay import EMPTY_TILE
 from wsiparse.viewer.pages import LICENCE, export_page, static_file
 from wsiparse.viewer.source import Shown
 from wsiparse.viewer.view import View
-from wsiparse.write.parts import output_errors, publish_folder, remove_dead
 
 __all__ = ["MAX_PX", "Written", "export_view", "tile_counts"]
 

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsiparse.errors import OutputError
+from wsiparse.export.objectframe import sound_batches
+from wsiparse.store.read import ObjectsReader
 from wsiparse.types import ObjectTable, PromptKind
 from wsiparse.viewer.cache import BoundedCache
-from wsiparse.write.objectframe import sound_batches
-from wsiparse.write.objects_reader import ObjectsReader
 
 __all__ = ["ObjectIndex"]
 

@@ -10,9 +10,9 @@ import zarr
 from numpy.typing import NDArray
 
 from wsiparse.errors import OutputError
+from wsiparse.store.read import ObjectsReader
 from wsiparse.types import Box, PromptKind
 from wsiparse.viewer.cache import BoundedCache
-from wsiparse.write.objects_reader import ObjectsReader
 
 __all__ = ["SAMPLES", "LabelMaps", "find_labels"]
 

@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from wsiparse.coords import to_level0
+from wsiparse.store.read import ObjectsReader
 from wsiparse.types import Box, PromptKind
 from wsiparse.viewer.index import ObjectIndex
 from wsiparse.viewer.kernels import paint_lines
 from wsiparse.viewer.labelmaps import SAMPLES, LabelMaps
 from wsiparse.viewer.pyramid import OUTLINE_UM, TILE_PX, TilePyramid
-from wsiparse.write.objects_reader import ObjectsReader
 
 __all__ = ["EMPTY_TILE", "OverlayTiles", "occupied_tiles"]
 

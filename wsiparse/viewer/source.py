@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from wsiparse.errors import OutputError, SlideError
-from wsiparse.ledger import read_entries
+from wsiparse.export.objectframe import slide_fact
+from wsiparse.results.folder import done_record, summary_of
+from wsiparse.results.runlog import read_entries
+from wsiparse.results.whole import check_whole
 from wsiparse.slides import Slide, open_slide
 from wsiparse.slides.base import READERS
+from wsiparse.store.read import ObjectsReader
 from wsiparse.types import SlideSummary
-from wsiparse.write.manifest import done_record, summary_of
-from wsiparse.write.objectframe import slide_fact
-from wsiparse.write.objects_reader import ObjectsReader
-from wsiparse.write.whole import check_whole
 
 __all__ = ["Shown", "find_shown"]
 

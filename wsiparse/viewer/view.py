@@ -10,7 +10,10 @@ import shapely
 from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
-from wsiparse.report.regions_drawn import drawn_regions
+from wsiparse.report.stats.regions_drawn import drawn_regions
+from wsiparse.results.folder import report_record
+from wsiparse.results.report_inputs import BASIS, read_drawn
+from wsiparse.store.sort import KINDS
 from wsiparse.tiling import is_left_out
 from wsiparse.types import MAX_PROMPTS, PromptKind
 from wsiparse.viewer.index import ObjectIndex
@@ -19,9 +22,6 @@ from wsiparse.viewer.overlay import OverlayTiles, occupied_tiles
 from wsiparse.viewer.picture import SlideTiles
 from wsiparse.viewer.pyramid import OVERLAP_PX, TILE_PX, TilePyramid, finest_overlay
 from wsiparse.viewer.source import Shown
-from wsiparse.write.basis import BASIS, read_drawn
-from wsiparse.write.manifest import report_record
-from wsiparse.write.spool import KINDS
 
 __all__ = ["View"]
 

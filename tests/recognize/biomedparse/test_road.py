@@ -14,12 +14,12 @@ from safetensors.torch import save_file
 
 from wsiparse.config import RunConfig
 from wsiparse.coords import frame_at
-from wsiparse.engine import Engine
-from wsiparse.progress import Quiet
+from wsiparse.parallel.dask import Here
+from wsiparse.parallel.progress import Quiet
 from wsiparse.recognize.biomedparse.checkpoint import expected_shapes
 from wsiparse.recognize.biomedparse.recipe import recipe_array
-from wsiparse.schedule import Here
-from wsiparse.slide_job import Job, run_slide
+from wsiparse.run.engine import Engine
+from wsiparse.run.slide import Job, run_slide
 from wsiparse.slides import open_slide
 from wsiparse.slides.synthetic import write_svs
 from wsiparse.types import Box

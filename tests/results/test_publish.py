@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from wsiparse.atomic import temporary_name
+from wsiparse.results.folder import done_record, write_done
+from wsiparse.results.publish import desk, publish_desk
+from wsiparse.types import ClassCount, SlideSummary
+
+SUMMARY = SlideSummary("s", "engine", 1.0, 0.0, (ClassCount("A", "cell", 1, 2.0, "found"),))
+
+
+def fill(own: Path, digest: str, text: str, *more: str) -> None:
+    """Results on a desk: a file, a folder, and DONE.json."""
+    (own / "objects.zarr").mkdir()
+    (own / "objects.zarr" / "zarr.json").write_text(text, encoding="ascii")
+    for name in ("counts.csv", *more):
+        (own / name).write_text(text, encoding="ascii")
+    write_done(own, ["objects.zarr", "counts.csv", *more], digest, SUMMARY, {"unreadable": []})
+
+
+def test_results_move_from_the_desk_and_the_desk_goes(tmp_path: Path) -> None:
+    with desk(tmp_path / "slide") as own:
+        fill(own, "d", "one")
+        assert done_record(tmp_path / "slide") is None
+        publish_desk(own, tmp_path / "slide", "d")
+    assert sorted(p.name for p in (tmp_path / "slide").iterdir()) == ["DONE.json", "counts.csv", "objects.zarr"]
+    assert done_record(tmp_path / "slide", "d") is not None
+
+
+def test_new_results_replace_old_ones_and_what_only_those_had_goes(tmp_path: Path) -> None:
+    for digest, text, more in (("d", "one", ["cells.part002.geojson.gz"]), ("e", "two", [])):
+        with desk(tmp_path) as own:
+            fill(own, digest, text, *more)
+            (tmp_path / "exports").mkdir()
+            publish_desk(own, tmp_path, digest)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["DONE.json", "counts.csv", "objects.zarr"]
+    assert (tmp_path / "objects.zarr" / "zarr.json").read_text(encoding="ascii") == "two"
+    assert done_record(tmp_path, "d") is None
+
+
+def test_a_desk_that_is_not_published_leaves_the_old_results_alone(tmp_path: Path) -> None:
+    with desk(tmp_path) as own:
+        fill(own, "d", "one")
+        publish_desk(own, tmp_path, "d")
+    with desk(tmp_path) as own:
+        (own / "counts.csv").write_text("half", encoding="ascii")
+    assert done_record(tmp_path, "d") is not None
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["DONE.json", "counts.csv", "objects.zarr"]
+
+
+def test_many_publishing_the_same_results_at_once_leave_them_whole(tmp_path: Path) -> None:
+
+    def one(start: threading.Barrier) -> None:
+        with desk(tmp_path) as own:
+            fill(own, "d", "same")
+            start.wait()
+            publish_desk(own, tmp_path, "d")
+
+    for _ in range(10):
+        start = threading.Barrier(4)
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(one, [start] * 4))
+        assert done_record(tmp_path, "d") is not None
+        assert sorted(p.name for p in tmp_path.iterdir()) == ["DONE.json", "counts.csv", "objects.zarr"]
+
+
+def test_what_dead_processes_of_this_machine_left_is_cleared_and_nothing_else(tmp_path: Path) -> None:
+    dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
+    name = temporary_name("desk")
+    left = [name.replace(f"-{os.getpid()}-", f"-{dead.stdout.decode().strip()}-"), ""]
+    left[1] = left[0].replace("desk", "summary.csv")
+    kept = [name, ".tmp-01234567-1-89abcdef-desk", ".tmp-x", ".tmp-demo", "notes.txt"]
+    for entry in (left[0], *kept[:2]):
+        (tmp_path / entry).mkdir()
+    for entry in (left[1], *kept[2:]):
+        (tmp_path / entry).touch()
+    with desk(tmp_path) as own:
+        assert {path.name for path in tmp_path.iterdir()} == {*kept, own.name}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs signals")
+@pytest.mark.parametrize("verb", ["export", "report"])
+def test_a_killed_export_or_report_is_cleaned_up_by_the_next_one(
+    verb: str, demo_slide: Path, wsiparse: Callable, tmp_path: Path
+) -> None:
+    """Killed while it writes, by a signal that nobody can catch."""
+    results = tmp_path / "r"
+    assert wsiparse("run", demo_slide, "-o", results, "--engine", "classical").code == 0
+    arguments = (verb, str(results), *(("-f", "csv") if verb == "export" else ()))
+    script = (
+        "import os, signal, sys\n"
+        "from wsiparse import atomic\n"
+        "atomic._sync_file = lambda path: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "atomic.os.replace = lambda *paths: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "from wsiparse.cli.main import main\n"
+        "main(sys.argv[1:])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, *arguments], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert list(results.rglob(".tmp-*"))
+    assert wsiparse(*arguments).code == 0
+    assert not list(results.rglob(".tmp-*"))
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../keep", "/", "a/../../keep"])
+def test_what_a_record_from_elsewhere_names_outside_its_folder_stays(tmp_path: Path, name: str) -> None:
+    slide, keep = tmp_path / "slide", tmp_path / "keep"
+    keep.mkdir()
+    with desk(slide) as own:
+        fill(own, "d", "one")
+        publish_desk(own, slide, "d")
+    record = json.loads((slide / "DONE.json").read_text(encoding="utf-8"))
+    record["files"][name] = {"bytes": 0}
+    (slide / "DONE.json").write_text(json.dumps(record), encoding="utf-8")
+    (slide / "mine.txt").touch()
+    with desk(slide) as own:
+        fill(own, "e", "two")
+        publish_desk(own, slide, "e")
+    assert keep.is_dir()
+    assert (slide / "mine.txt").exists()
+    assert done_record(slide, "e") is not None

@@ -1,0 +1,1 @@
+"""Other programs' files, functions of objects.zarr."""

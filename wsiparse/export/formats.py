@@ -1,0 +1,391 @@
+"""Files for other programs, made of one slide's objects.zarr; the slide is not needed.
+
+Each format is a pure function of the objects and its options. Files go to ``exports/`` in the slide's folder, where
+nothing that a run writes lies, or to ``OUT/<name of the slide's folder>/``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final, Literal
+
+from wsiparse.atomic import output_errors, remove_dead
+from wsiparse.coords import um2_per_px
+from wsiparse.errors import OutputError
+from wsiparse.export.annotated import write_anndata, write_spatialdata
+from wsiparse.export.coco import write_coco
+from wsiparse.export.columnar import write_csv, write_parquet
+from wsiparse.export.extras import optional
+from wsiparse.export.geojson import write_centroids, write_geojson
+from wsiparse.export.objectframe import ObjectFrame, object_frames, slide_fact, sound_batches, source_facts
+from wsiparse.names import safe_cell
+from wsiparse.results.folder import DONE, done_record
+from wsiparse.results.publish import EXPORTS
+from wsiparse.results.whole import check_beside, fault_of
+from wsiparse.store.read import ObjectsReader
+from wsiparse.store.sort import KINDS
+from wsiparse.types import ObjectTable, PromptKind
+
+__all__ = [
+    "FORMATS",
+    "ExportOptions",
+    "Exported",
+    "Format",
+    "Found",
+    "check_installed",
+    "export",
+    "export_folder",
+    "find_objects",
+]
+
+Coords = Literal["qupath", "level0"]
+
+_STEMS: Final[dict[PromptKind, str]] = {"cell": "cells", "region": "regions"}
+
+
+@dataclass(frozen=True, slots=True)
+class ExportOptions:
+    """How to export; each format heeds those of its `Format.options`.
+
+    Parameters
+    ----------
+    kind : which objects
+    coords : origin of the coordinates: the slide's bounds, as QuPath has it, or level 0; None for the format's own
+    simplify : drop corners that lie within half a field px of a straighter outline
+    ngff : version of OME-NGFF
+
+    Raises
+    ------
+    ValueError
+        If an option has a value that its type does not list.
+    """
+
+    kind: Literal["cell", "region", "both"] = "both"
+    coords: Coords | None = None
+    simplify: bool = False
+    ngff: Literal["0.4", "0.5"] = "0.5"
+
+    def __post_init__(self) -> None:
+        for name, value, allowed in (
+            ("kind", self.kind, (*KINDS, "both")),
+            ("coords", self.coords, ("qupath", "level0", None)),
+            ("ngff", self.ngff, ("0.4", "0.5")),
+        ):
+            if value not in allowed:
+                raise ValueError(f"{name} {value!r} is not one of {', '.join(map(repr, allowed))}")
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What was written: files or folders, in order, and what is in all of them.
+
+    Parameters
+    ----------
+    paths : files, or folders for OME-Zarr and SpatialData
+    objects : objects written; None for OME-Zarr, which holds pixels
+    dropped : objects of which nothing valid was left after rounding (simplified GeoJSON only)
+    """
+
+    paths: tuple[Path, ...]
+    objects: int | None
+    dropped: int = 0
+
+
+class _Job:
+    """One slide's objects on their way into one format."""
+
+    def __init__(self, source: Path, folder: Path, options: ExportOptions) -> None:
+        self.reader = ObjectsReader(source)
+        self.folder = folder
+        self.options = options
+        self.kinds: tuple[PromptKind, ...] = KINDS if options.kind == "both" else (options.kind,)
+
+    @property
+    def bounds(self) -> tuple[int, int, int, int]:
+        """x, y, width, height that the coordinates refer to, level-0 px."""
+        if self.options.coords == "qupath":
+            x, y, width, height = slide_fact(self.reader, "bounds")
+            return int(x), int(y), int(width), int(height)
+        width, height = slide_fact(self.reader, "size")
+        return 0, 0, int(width), int(height)
+
+    @property
+    def offset(self) -> tuple[int, int]:
+        return self.bounds[:2]
+
+    def facts(self) -> dict[str, object]:
+        return source_facts(self.reader, self.offset)
+
+    def frames(self, *, outlines: bool, rows: int = 1 << 15) -> Iterator[ObjectFrame]:
+        return object_frames(
+            self.reader,
+            self.kinds,
+            offset=self.offset,
+            simplify=self.options.simplify,
+            outlines=outlines,
+            rows=rows,
+        )
+
+    def asked_kinds(self) -> tuple[PromptKind, ...]:
+        """The kinds that the run looked for, or what is asked for if that is none of them."""
+        return tuple(kind for kind in self.kinds if self.reader.prompts.of_kind(kind)) or self.kinds
+
+    def batches(self, kind: PromptKind) -> Iterator[ObjectTable]:
+        return sound_batches(self.reader, kind)
+
+
+def _geojson(job: _Job) -> Exported:
+    reader, done = job.reader, []
+    for kind in job.asked_kinds():
+        frame = reader.frames[kind]
+        done.append(
+            write_geojson(
+                job.folder / f"{_STEMS[kind]}.geojson.gz",
+                job.batches(kind),
+                frame=frame,
+                prompts=reader.prompts,
+                fingerprint=str(slide_fact(reader, "fingerprint")),
+                um2_per_px=um2_per_px(frame),
+                engine=reader.engine,
+                object_type="detection" if kind == "cell" else "annotation",
+                locked=kind == "region",
+                offset=job.offset,
+                simplify=job.options.simplify,
+            )
+        )
+    paths = tuple(path for summary in done for path in summary.paths)
+    return Exported(paths, sum(s.objects for s in done), sum(s.dropped for s in done))
+
+
+def _centroids(job: _Job) -> Exported:
+    reader, done = job.reader, []
+    for kind in job.asked_kinds():
+        done.append(
+            write_centroids(
+                job.folder / ("centroids.geojson.gz" if kind == "cell" else "region_centroids.geojson.gz"),
+                job.batches(kind),
+                frame=reader.frames[kind],
+                prompts=reader.prompts,
+                fingerprint=str(slide_fact(reader, "fingerprint")),
+                engine=reader.engine,
+                object_type="detection" if kind == "cell" else "annotation",
+                offset=job.offset,
+            )
+        )
+    return Exported(tuple(path for summary in done for path in summary.paths), sum(s.objects for s in done))
+
+
+def _csv(job: _Job) -> Exported:
+    path = job.folder / "objects.csv"
+    return Exported((path,), write_csv(path, job.frames(outlines=False), cell=safe_cell))
+
+
+def _parquet(job: _Job) -> Exported:
+    path = job.folder / "objects.parquet"
+    return Exported((path,), write_parquet(path, job.frames(outlines=False), geometry=False, facts=job.facts()))
+
+
+def _geoparquet(job: _Job) -> Exported:
+    path = job.folder / "objects.geo.parquet"
+    # a frame is a row group, and polygons are in memory three times over while it is made
+    frames = job.frames(outlines=True, rows=1 << 13)
+    return Exported((path,), write_parquet(path, frames, geometry=True, facts=job.facts()))
+
+
+def _ome_zarr(job: _Job) -> Exported:
+    from wsiparse.export.labels import write_labels
+
+    path = job.folder / "labels.ome.zarr"
+    write_labels(path, job.reader, version=job.options.ngff)
+    return Exported((path,), None)
+
+
+def _anndata(job: _Job) -> Exported:
+    path = job.folder / "objects.h5ad"
+    return Exported((path,), write_anndata(path, job.frames(outlines=False)))
+
+
+def _spatialdata(job: _Job) -> Exported:
+    path = job.folder / "objects.spatialdata.zarr"
+    return Exported((path,), write_spatialdata(path, job.frames(outlines=True), job.kinds))
+
+
+def _coco(job: _Job) -> Exported:
+    path, facts = job.folder / "objects.coco.json", job.facts()
+    count = write_coco(
+        path,
+        job.frames(outlines=True),
+        prompts=job.reader.prompts,
+        kinds=job.kinds,
+        image=(str(facts["name"]), *job.bounds[2:]),
+        facts=facts,
+    )
+    return Exported((path,), count)
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A format that objects can be exported to.
+
+    Parameters
+    ----------
+    text : what is written, for people
+    write : makes it
+    options : names of the fields of `ExportOptions` that it heeds
+    coords : origin of its coordinates by default
+    needs : packages that must be installed
+    """
+
+    text: str
+    write: Callable[[_Job], Exported]
+    options: frozenset[str]
+    coords: Coords = "level0"
+    needs: tuple[str, ...] = ()
+
+
+def _options(*names: str) -> frozenset[str]:
+    return frozenset(names)
+
+
+#: Name of each format -> what it is.
+FORMATS: Final[dict[str, Format]] = {
+    "geojson": Format(
+        "cells.geojson.gz and regions.geojson.gz: polygons with measurements, for QuPath",
+        _geojson,
+        _options("kind", "coords", "simplify"),
+        "qupath",
+    ),
+    "centroids": Format(
+        "centroids.geojson.gz: a point an object, for QuPath", _centroids, _options("kind", "coords"), "qupath"
+    ),
+    "csv": Format("objects.csv: a line an object, no outlines", _csv, _options("kind", "coords")),
+    "parquet": Format(
+        "objects.parquet: the same table, full precision",
+        _parquet,
+        _options("kind", "coords"),
+        needs=("pyarrow",),
+    ),
+    "geoparquet": Format(
+        "objects.geo.parquet: the table with polygons (GeoParquet 1.1)",
+        _geoparquet,
+        _options("kind", "coords", "simplify"),
+        needs=("pyarrow",),
+    ),
+    "ome-zarr": Format("labels.ome.zarr: label images (OME-NGFF)", _ome_zarr, _options("ngff")),
+    "anndata": Format(
+        "objects.h5ad: AnnData, centroids in obsm['spatial']",
+        _anndata,
+        _options("kind", "coords"),
+        needs=("anndata", "pandas"),
+    ),
+    "spatialdata": Format(
+        "objects.spatialdata.zarr: SpatialData, shapes, points and tables in pixels and microns",
+        _spatialdata,
+        _options("kind", "coords", "simplify"),
+        needs=("spatialdata", "anndata", "geopandas", "pandas"),
+    ),
+    "coco": Format("objects.coco.json: COCO instances", _coco, _options("kind", "coords")),
+}
+
+
+def check_installed(name: str) -> None:
+    """See that the packages of a format can be loaded, before any work is done.
+
+    Raises
+    ------
+    OutputError
+        Naming the extra to install.
+    """
+    for package in FORMATS[name].needs:
+        optional(package, f"The format {name}")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Slides of a results folder.
+
+    Parameters
+    ----------
+    ready : the objects.zarr of finished ones
+    unfinished : folders of others
+    damaged : folders of finished ones whose files are not all there
+    """
+
+    ready: tuple[Path, ...]
+    unfinished: tuple[Path, ...]
+    damaged: tuple[Path, ...] = ()
+
+
+def find_objects(results: Path) -> Found:
+    """The objects of a results folder (all finished slides), of one slide's folder, or objects.zarr itself.
+
+    Raises
+    ------
+    OutputError
+        If there is nothing finished.
+    """
+    if results.name == "objects.zarr" and results.is_dir():
+        return Found((results,), ())
+    if (results / "slides").is_dir():
+        folders = sorted(folder for folder in (results / "slides").iterdir() if folder.is_dir())
+    elif (results / "objects.zarr").is_dir():
+        folders = [results]
+    else:
+        raise OutputError(
+            f"{results}: neither a results folder of `wsiparse run`, nor a slide's in it, nor objects.zarr."
+        )
+    ready = [folder for folder in folders if done_record(folder) is not None]
+    damaged = tuple(folder for folder in folders if folder not in ready and (folder / DONE).exists())
+    if not ready and len(folders) == len(damaged) == 1:
+        raise OutputError(f"{damaged[0]}: {fault_of(damaged[0])}.")
+    if not ready and not damaged:
+        raise OutputError(f"{results}: no finished slide here. Run the same `wsiparse run` again to finish.")
+    rest = tuple(folder for folder in folders if folder not in (*ready, *damaged))
+    return Found(tuple(folder / "objects.zarr" for folder in ready), rest, damaged)
+
+
+def export_folder(source: Path, out: Path | None = None) -> Path:
+    """Where the files made of an objects.zarr go: beside it in ``exports/``, or in a folder of the slide's in `out`."""
+    slide = Path(source).absolute().parent
+    return slide / EXPORTS if out is None else out / slide.name
+
+
+def export(source: Path, name: str, out: Path | None = None, options: ExportOptions | None = None) -> Exported:
+    """Write one slide's objects in one format.
+
+    Parameters
+    ----------
+    source : its objects.zarr
+    name : one of `FORMATS`
+    out : folder that gets a folder of the slide's; None for ``exports/`` beside `source`
+    options : those the format does not heed must have their defaults
+
+    Raises
+    ------
+    OutputError
+        If the objects are damaged, a package is not installed, or the folder cannot be written to.
+    ValueError
+        If there is no such format, or it does not heed an option that is given.
+    """
+    if name not in FORMATS:
+        raise ValueError(f"format {name!r} is none of {', '.join(FORMATS)}")
+    form, options = FORMATS[name], options or ExportOptions()
+    for option in ("kind", "coords", "simplify", "ngff"):
+        if option not in form.options and getattr(options, option) != getattr(ExportOptions(), option):
+            raise ValueError(f"the format {name} has no option {option}")
+    if options.coords is None:
+        options = replace(options, coords=form.coords)
+    check_installed(name)
+    folder = export_folder(source, out)
+    if (folder / DONE).exists():
+        raise OutputError(
+            f"{folder}: holds the results of a run, which an export must not change; choose another folder."
+        )
+    check_beside(source)
+    job = _Job(source, folder, options)
+    with output_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    remove_dead(folder)
+    return form.write(job)

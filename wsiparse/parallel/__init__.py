@@ -1,0 +1,1 @@
+"""Who works, and how far the work is: threads of this process, Dask clusters, progress."""

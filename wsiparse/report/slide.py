@@ -1,0 +1,466 @@
+"""One slide's report: objects.zarr and basis/ become counts.csv, density.png, report.html and report.json.
+
+Nothing else is read, so a report can be redone without its slide. report.json is written last: it holds every number
+of the page and names the other three files with size and sha256, as DONE.json does for the results themselves.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from PIL import Image
+from shapely.geometry.base import BaseGeometry
+
+from wsiparse.atomic import output_error, publish
+from wsiparse.coords import Frame, to_um
+from wsiparse.errors import OutputError, TileReadError
+from wsiparse.recognize.vocabulary import trained_target
+from wsiparse.report.pages.limits import limits
+from wsiparse.report.pages.maps import (
+    RAMP,
+    Ground,
+    compartment_map,
+    density_map,
+    density_sheet,
+    overview_map,
+    spot_picture,
+    top_of,
+)
+from wsiparse.report.pages.page import slide_page
+from wsiparse.report.pages.picture import Picture
+from wsiparse.report.stats.analysis import REST, Analysis, Ask, ReportSettings, Role, Source, analyse
+from wsiparse.report.stats.methods import METHODS
+from wsiparse.report.stats.objects import KINDS, objects_in
+from wsiparse.report.stats.qc import SlideQuality, slide_quality
+from wsiparse.report.stats.regions_drawn import DrawnRegion, drawn_regions
+from wsiparse.report.stats.rows import CsvSlide, IntervalSettings, counts_csv
+from wsiparse.report.stats.spots import Spot
+from wsiparse.report.stats.tissue import Tissue, analysed_tissue, polygonal
+from wsiparse.results.folder import made_of, report_record, write_report_record, write_text
+from wsiparse.results.publish import desk, publish_report
+from wsiparse.results.report_inputs import BASIS, Basis, jpeg_bytes, read_basis
+from wsiparse.results.whole import check_whole
+from wsiparse.store.read import ObjectsReader
+from wsiparse.tiling import (
+    RegionClasses,
+    Regions,
+    background_colour,
+    is_left_out,
+    off_slide,
+    read_regions,
+)
+from wsiparse.types import Box, ObjectTable, PromptSet
+from wsiparse.version import own_version
+
+__all__ = [
+    "Loaded",
+    "RegionsFile",
+    "load",
+    "read_regions_file",
+    "redo_slide_report",
+    "roles_of",
+    "square_images",
+    "write_slide_report",
+]
+
+log = logging.getLogger("wsiparse")
+
+_ROLES: Final[Mapping[str, Role]] = {
+    "inflammatory cells": "immune",
+    "neoplastic cells": "tumour",
+    "epithelial cells": "tumour",
+    "connective tissue cells": "connective",
+}
+#: Objects that begin so far above a square may reach into it, um.
+_REACH_UM: Final = 100.0
+
+
+class RegionsFile:
+    """A file of annotated regions given to a report.
+
+    Parameters
+    ----------
+    name : of the file
+    sha256 : of its bytes
+    regions : level-0 px
+    notes : what was said when it was read, a line each
+    """
+
+    def __init__(self, name: str, sha256: str, regions: Regions, notes: Sequence[str] = ()) -> None:
+        self.name = name
+        self.sha256 = sha256
+        self.regions = tuple((r.class_name, r.geometry) for r in regions.regions)
+        self.notes = (*regions.notes, *notes)
+
+
+def roles_of(prompts: PromptSet) -> tuple[Role, ...]:
+    """What each prompt's objects are to the report: immune, tumour or connective cells, or anything else."""
+    targets = (trained_target(p.text) for p in prompts)
+    return tuple(_ROLES.get(t.text, "other") if t is not None else "other" for t in targets)
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """Everything a report is made of, read and sorted out.
+
+    Parameters
+    ----------
+    reader : objects.zarr
+    basis : basis/
+    source : objects, tissue and regions
+    area : mm^2 and counts of what was left out
+    quality : of the slide
+    settings : of the report
+    regions : the file given to the report, or None
+    drawn : all regions that were drawn, those left out included, um
+    file : name and sha256 of the file that the regions are of, or None
+    notes : what was said when it was read
+    """
+
+    reader: ObjectsReader
+    basis: Basis
+    source: Source
+    area: Mapping[str, Any]
+    quality: SlideQuality
+    settings: ReportSettings
+    regions: RegionsFile | None
+    drawn: tuple[DrawnRegion, ...] = ()
+    file: tuple[str, str] | None = None
+    notes: tuple[str, ...] = ()
+
+
+def load(
+    reader: ObjectsReader,
+    basis: Basis,
+    asked: Ask | None = None,
+    regions: RegionsFile | None = None,
+    *,
+    seed: int = 0,
+    classes: RegionClasses | None = None,
+) -> Loaded:
+    """Sort out what counts and where.
+
+    Parameters
+    ----------
+    seed : of the bootstrap
+    asked : how tissue is divided; None for what the run was told, or what fits: by named regions where there are any,
+        else by the cells
+    classes : of regions that are tumour and stroma; None for what the run was told
+    regions : annotated regions for this report; None for those the slide was analysed with, if any
+
+    Raises
+    ------
+    OutputError
+        If objects.zarr is damaged.
+    """
+    given = regions.regions if regions is not None else basis.regions
+    classes = classes or RegionClasses(basis.tumour_classes, basis.stroma_classes)
+    kept = [(name, shape) for name, shape in given if not is_left_out(name)]
+    asked = asked or basis.compartments
+    if asked is None:
+        asked = "roi" if any(name for name, _ in kept) else "auto"
+    settings = ReportSettings(asked, IntervalSettings(seed=seed))
+    drawn_out = [shape for name, shape in given if is_left_out(name)]
+    everywhere = _tissue(basis, basis.tissue, None, [])
+    # what the run's own file leaves out lies outside `basis.roi` already, and is told apart from what it does not reach
+    reach = _reach(basis)
+    in_roi = _tissue(basis, basis.tissue, reach, [])
+    unreadable = [shapely.box(*box) for box in basis.unreadable]
+    readable = _tissue(basis, basis.tissue, reach, unreadable)
+    tissue = _tissue(basis, basis.tissue, basis.roi, [*unreadable, *drawn_out])
+    area = {
+        "tissue_mm2": everywhere.area_mm2,
+        "outside_roi_mm2": max(everywhere.area_mm2 - in_roi.area_mm2, 0.0),
+        "unreadable_mm2": max(in_roi.area_mm2 - readable.area_mm2, 0.0),
+        "drawn_out_mm2": max(readable.area_mm2 - tissue.area_mm2, 0.0),
+        "artefact_mm2": _tissue(basis, basis.artefacts, None, []).area_mm2,
+        "whole_slide": basis.whole_slide,
+        "unreadable_tiles": len(basis.unreadable),
+    }
+    mpp = np.asarray(basis.mpp)
+    source = Source(
+        objects=objects_in(tissue, {kind: reader.batches(kind) for kind in KINDS}, reader.frames),
+        prompts=reader.prompts,
+        roles=roles_of(reader.prompts),
+        recognition={p: grid.median(p) for grid in reader.recognition for p in grid.positions},
+        tissue=tissue,
+        regions=tuple((name, shapely.transform(shape, lambda xy: xy * mpp)) for name, shape in kept),
+        mpp=basis.mpp,
+        slide_size=basis.size,
+        classes_by_rule=basis.limits.classes_by_rule,
+        meanings={name: classes.meaning(name) for name in {REST, *(name for name, _ in given)}},
+        told=classes.told([name for name, _ in given]) if given else "",
+    )
+    quality = slide_quality(
+        basis.picture,
+        tissue.cells,
+        mpp=basis.overview.mean_mpp,
+        tissue_mm2=tissue.area_mm2,
+        background=[float(v) for v in background_colour(basis.picture)[0]],
+    )
+    drawn = drawn_regions(((n, shapely.transform(shape, lambda xy: xy * mpp)) for n, shape in given), is_left_out)
+    file = (regions.name, regions.sha256) if regions is not None else basis.region_file
+    notes = regions.notes if regions is not None else basis.region_notes
+    return Loaded(reader, basis, source, area, quality, settings, regions, drawn, file, notes)
+
+
+def write_slide_report(
+    folder: Path, slide_id: str, loaded: Loaded, squares: Mapping[str, bytes], *, analysed: str | None = None
+) -> dict[str, Any]:
+    """Write a slide's report, report.json last; its numbers.
+
+    Parameters
+    ----------
+    folder : where the four files go
+    slide_id : name of the slide's results folder
+    squares : JPEG of every pictured square of the basis that could be read, by file name
+    analysed : day the slide was analysed, YYYY-MM-DD in UTC; None for today
+
+    Raises
+    ------
+    OutputError
+        If a file cannot be written.
+    """
+    analysis = analyse(loaded.source, loaded.settings, loaded.area, loaded.quality)
+    today = _day(time.time())
+    pictures, maps, tops = _maps(loaded, analysis)
+    spots = _spot_pictures(loaded, analysis.spots, squares)
+    numbers: dict[str, Any] = {
+        "wsiparse": own_version(),
+        "slide": dict(loaded.basis.slide),
+        "engine": loaded.reader.engine,
+        "dates": {"analysed": analysed or today, "report": today},
+        "settings": loaded.settings.as_json()
+        | {
+            "roi": loaded.file[0] if loaded.file is not None else None,
+            "roi_sha256": loaded.file[1] if loaded.file is not None else None,
+        },
+        "region_notes": list(loaded.notes),
+        **analysis.numbers,
+        "limits": limits(analysis.numbers["area"], loaded.basis.slide, loaded.basis.limits),
+        "stain_strength": loaded.basis.limits.stain_strength,
+        "regions": _named(loaded.drawn),
+        "maps": maps,
+        "ramp": list(RAMP),
+        "methods": [dict(method) for method in METHODS],
+    }
+    for spot in numbers["immune"]["hot_spots"]["spots"]:
+        name = f"spot/{spot['rank']}"
+        spot["picture"] = name if name in spots else None
+    write_text(folder / "counts.csv", counts_csv(CsvSlide(numbers, str(numbers["slide"]["name"]), slide_id)))
+    sheet = density_sheet(
+        _ground(loaded),
+        analysis.grid,
+        [p.class_name for p in loaded.source.prompts],
+        tops,
+        f"{numbers['slide']['name']}   {numbers['engine']}   research use only",
+    )
+    with publish(folder / "density.png") as temporary:
+        sheet.save(temporary, format="PNG", compress_level=4)
+    write_text(folder / "report.html", slide_page(numbers, pictures | spots))
+    numbers["made_of"] = made_of(loaded.reader.path.parent)
+    write_report_record(folder, numbers)
+    return numbers
+
+
+def redo_slide_report(
+    folder: Path,
+    asked: Ask | None,
+    regions: RegionsFile | None,
+    *,
+    seed: int = 0,
+    classes: RegionClasses | None = None,
+) -> dict[str, Any]:
+    """Make the report of a finished slide anew from its objects.zarr and basis/; its numbers.
+
+    Raises
+    ------
+    OutputError
+        If the slide is not finished, its results are damaged, or the report cannot be written.
+    """
+    check_whole(folder, "objects.zarr", BASIS)
+    basis = read_basis(folder / BASIS)
+    squares = {}
+    for square in basis.squares:
+        try:
+            squares[square.file] = (folder / BASIS / square.file).read_bytes()
+        except OSError as error:
+            raise output_error(folder / BASIS / square.file, error, "read") from error
+    loaded = load(ObjectsReader(folder / "objects.zarr"), basis, asked, regions, seed=seed, classes=classes)
+    with desk(folder) as own:
+        numbers = write_slide_report(own, folder.absolute().name, loaded, squares, analysed=_analysed(folder))
+        publish_report(own, folder)
+    return numbers
+
+
+def _day(seconds: float) -> str:
+    """Day of a time since 1970, YYYY-MM-DD in UTC."""
+    return datetime.fromtimestamp(seconds, UTC).date().isoformat()
+
+
+def _analysed(folder: Path) -> str:
+    """Day a finished slide was analysed: as its report says, else when DONE.json was written."""
+    before = report_record(folder)
+    if before is not None and "dates" in before:
+        return str(before["dates"]["analysed"])
+    try:
+        return _day((folder / "DONE.json").stat().st_mtime)
+    except OSError as error:
+        raise output_error(folder / "DONE.json", error, "read") from error
+
+
+def read_regions_file(path: Path, offset: tuple[int, int], slide_size: tuple[int, int]) -> RegionsFile:
+    """Annotated regions as QuPath exports them.
+
+    Parameters
+    ----------
+    path : GeoJSON
+    offset : added to every point: what the slide's overlays were reduced by, level-0 px
+    slide_size : (width, height), level-0 px
+
+    Raises
+    ------
+    RoiError
+        If the file cannot be used, or most of it lies off the slide.
+    """
+    found = read_regions(path, offset=offset)
+    off = off_slide(found, slide_size, str(path))
+    with path.open("rb") as file:
+        return RegionsFile(path.name, hashlib.file_digest(file, "sha256").hexdigest(), found, off)
+
+
+def square_images(boxes: Sequence[Box], read: Callable[[Box], NDArray[np.uint8]]) -> dict[str, bytes]:
+    """JPEG of squares of the slide, by file name in basis/; those that cannot be read are left out.
+
+    Parameters
+    ----------
+    boxes : px of the frame that `read` reads
+    read : pixels of a box, (box.height, box.width, 3) uint8
+    """
+    out = {}
+    for k, box in enumerate(boxes, 1):
+        try:
+            out[f"spots/{k}.jpg"] = jpeg_bytes(read(box))
+        except TileReadError as error:
+            log.warning("no picture of a hot spot: %s", error)
+    return out
+
+
+def _tissue(basis: Basis, mask: NDArray[np.bool_], roi: BaseGeometry | None, without: Sequence[BaseGeometry]) -> Tissue:
+    return analysed_tissue(basis.size, basis.overview, mask, roi=roi, unreadable=without)
+
+
+def _reach(basis: Basis) -> BaseGeometry | None:
+    """The region of interest with what is drawn out of it, level-0 px; None for the whole slide."""
+    left_out = [shape for name, shape in basis.regions if is_left_out(name)]
+    if basis.roi is None or not left_out:
+        return basis.roi
+    kept = [shape for name, shape in basis.regions if not is_left_out(name)]
+    if not kept:
+        return None
+    return polygonal(shapely.intersection(shapely.union_all(kept), shapely.box(0, 0, *basis.size)))
+
+
+def _named(drawn: Sequence[DrawnRegion]) -> list[dict[str, Any]]:
+    """Classes of drawn regions, how many there are of each, and whether they are left out; in order of their names."""
+    counted = Counter((region.class_name, region.left_out) for region in drawn)
+    return [{"class": name, "left_out": out, "n": n} for (name, out), n in sorted(counted.items())]
+
+
+def _ground(loaded: Loaded) -> Ground:
+    basis = loaded.basis
+    if basis.view is None:
+        return Ground.of(basis.picture, loaded.source.tissue.cells, basis.overview)
+    size, mpp = basis.size, basis.mpp
+    return Ground.of(
+        _jpeg_pixels(basis.view),
+        loaded.source.tissue.cells,
+        basis.overview,
+        slide_um=(size[0] * mpp[0], size[1] * mpp[1]),
+    )
+
+
+def _maps(loaded: Loaded, analysis: Analysis) -> tuple[dict[str, Picture], list[dict[str, Any]], list[float]]:
+    """Maps by key, what the page says of density maps, and the tops of their ramps."""
+    ground, basis = _ground(loaded), loaded.basis
+    described = analysis.numbers["compartments"]
+    # a class has one colour in both pictures
+    colours = dict(zip(described["names"], described["colours"], strict=True)) if described["used"] == "roi" else {}
+    drawn = [replace(r, colour=colours.get(r.class_name or "unclassified", r.colour)) for r in loaded.drawn]
+    pictures = {"overview": overview_map(ground, drawn)}
+    if analysis.compartments is not None and described["used"] != "none":
+        pictures["compartments"] = compartment_map(
+            ground, analysis.compartments.labels, basis.overview, described["colours"]
+        )
+    maps, tops = [], []
+    for k, prompt in enumerate(loaded.source.prompts):
+        top, highest = top_of(analysis.grid, k)
+        tops.append(top)
+        name = f"density/{k}"
+        pictures[name] = density_map(ground, analysis.grid, k, top)
+        maps.append(
+            {
+                "class": prompt.class_name,
+                "picture": name,
+                "top_per_mm2": top,
+                "highest_per_mm2": highest,
+                "grid_um": loaded.settings.grid_um,
+            }
+        )
+    return pictures, maps, tops
+
+
+def _spot_pictures(loaded: Loaded, spots: Sequence[Spot], squares: Mapping[str, bytes]) -> dict[str, Picture]:
+    """Pictured squares among the spots, with outlines, by key."""
+    file_of = {square.box: square.file for square in loaded.basis.squares}
+    out = {}
+    for rank, spot in enumerate(spots, 1):
+        data = squares.get(file_of.get(spot.box, ""))
+        if data is None:
+            continue
+        pixels = _jpeg_pixels(data)
+        near = [_cells_near(loaded.reader, spot)]
+        out[f"spot/{rank}"] = spot_picture(
+            pixels, spot.box, near, loaded.source.prompts, float(np.mean(loaded.basis.mpp))
+        )
+    return out
+
+
+def _jpeg_pixels(data: bytes) -> NDArray[np.uint8]:
+    """(h, w, 3) uint8 of a JPEG of basis/.
+
+    Raises
+    ------
+    OutputError
+        If it is damaged.
+    """
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return np.asarray(image.convert("RGB"))
+    except OSError as error:
+        raise OutputError(
+            f"a picture of {BASIS}/ is damaged ({error}). Run the slide again with --overwrite."
+        ) from error
+
+
+def _cells_near(reader: ObjectsReader, spot: Spot) -> tuple[ObjectTable, Frame]:
+    """Cells that may reach into a square: rows are in raster order of the first pixel."""
+    frame = reader.frames["cell"]
+    y0, y1 = spot.corner_um[1] - _REACH_UM, spot.corner_um[1] + spot.size_um
+    first, last = reader.rows_between("cell", y0 / frame.mpp[1], y1 / frame.mpp[1])
+    table = reader.table("cell", first, last)
+    x = to_um(table.centroid, frame)[:, 0]
+    reach = spot.size_um + _REACH_UM
+    return table.take(np.flatnonzero(np.abs(x - spot.corner_um[0] - spot.size_um / 2) <= reach)), frame

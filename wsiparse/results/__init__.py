@@ -1,0 +1,1 @@
+"""One results folder: its manifest, publishing, inputs of the report, run log, status, verification."""

@@ -1,0 +1,1 @@
+"""From slides to a results folder: plan, chunks, objects, outputs, one slide and many."""

@@ -1,0 +1,160 @@
+"""Files that are functions of objects.zarr: GeoJSON, labels, the overlay picture and the report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from wsiparse.atomic import publish
+from wsiparse.coords import Frame, um2_per_px
+from wsiparse.export.geojson import write_centroids, write_geojson
+from wsiparse.export.labels import write_labels
+from wsiparse.machine import return_idle_memory
+from wsiparse.recognize.base import limits_of
+from wsiparse.report.pages.figures import draw_overlay
+from wsiparse.report.slide import load, square_images, write_slide_report
+from wsiparse.report.stats.analysis import spots_of
+from wsiparse.report.stats.regions_drawn import drawn_regions
+from wsiparse.results.report_inputs import BASIS, Basis, PicturedSquare, jpeg_bytes, png_pixels, write_basis
+from wsiparse.run.plan import overlay_offset
+from wsiparse.run.state import Site
+from wsiparse.slides import Slide, overview, require_mpp
+from wsiparse.store.read import ObjectsReader
+from wsiparse.tiling import is_left_out
+from wsiparse.types import PromptKind, SlideSummary
+
+__all__ = ["KINDS", "OVERLAY_PX", "write_exports"]
+
+#: Longest edge of overlay.jpg, px.
+OVERLAY_PX: Final = 4000
+
+#: Longest edge of the slide's picture in a report, px: a biopsy of 1 mm is shown at 1 um per px, not at 8.
+VIEW_PX: Final = 1000
+
+#: Classes of regions in the legend of overlay.jpg.
+MOST_REGIONS: Final = 12
+
+LABELS: Final = "labels.ome.zarr"
+
+KINDS: Final[tuple[PromptKind, PromptKind]] = ("cell", "region")
+
+
+def _write_overlay(path: Path, site: Site, reader: ObjectsReader, summary: SlideSummary) -> None:
+    slide, prompts = site.slide, site.prepared.prompts
+    # the finest field's scale, or a coarser one whose longest edge is OVERLAY_PX; unreadable spots stay background
+    finest = min(reader.frames.values(), key=lambda f: f.mean_mpp)
+    picture, frame = overview(slide, finest.mean_mpp * max(1.0, max(finest.size) / OVERLAY_PX))
+    caption: list[tuple[str, str | None]] = [
+        (f"{c.class_name}: {c.n:,}", p.colour) for c, p in zip(summary.counts, prompts, strict=True)
+    ]
+    caption.append((f"{summary.slide}   {summary.engine}   research use only", None))
+    regions = drawn_regions(
+        ((region.class_name, region.geometry) for region in site.prepared.ground.regions), is_left_out
+    )
+    named = {(region.class_name, region.colour, region.left_out): None for region in regions}
+    caption[-1:-1] = [
+        (f"region {name or 'unclassified'}{' (left out)' if out else ''}", colour) for name, colour, out in named
+    ][:MOST_REGIONS]
+    layers = ((batch, reader.frames[kind]) for kind in KINDS[::-1] for batch in reader.batches(kind))
+    image = draw_overlay(picture, frame, layers, prompts=prompts, caption=caption, regions=regions)
+    with publish(path) as temporary:
+        image.save(temporary, format="JPEG", quality=88)
+
+
+def write_exports(
+    site: Site, reader: ObjectsReader, summary: SlideSummary, unreadable: Sequence[tuple[float, float, float, float]]
+) -> list[str]:
+    """Hop 6: everything that is a function of objects.zarr, beside it on the desk.
+
+    Parameters
+    ----------
+    reader : objects.zarr on the desk
+    summary : the slide's numbers
+    unreadable : cores of unreadable tiles, level-0 px, each (x0, y0, x1, y1)
+
+    Returns
+    -------
+    names that belong to the results; those of the report, which can be redone, are in report.json
+    """
+    folder, prompts = site.desk, site.prepared.prompts
+    files = ["objects.zarr"]
+    kinds: tuple[tuple[PromptKind, str], ...] = (("cell", "cells"), ("region", "regions"))
+    for kind, stem in kinds:
+        if not prompts.of_kind(kind):
+            continue
+        frame = reader.frames[kind]
+        written = write_geojson(
+            folder / f"{stem}.geojson.gz",
+            reader.batches(kind),
+            frame=frame,
+            prompts=prompts,
+            fingerprint=site.slide.fingerprint,
+            um2_per_px=um2_per_px(frame),
+            object_type="detection" if kind == "cell" else "annotation",
+            locked=kind == "region",
+            offset=overlay_offset(site.slide, site.config),
+            engine=site.prepared.title,
+        )
+        files += [path.name for path in written.paths]
+    if prompts.of_kind("cell"):
+        centroids = write_centroids(
+            folder / "centroids.geojson.gz",
+            reader.batches("cell"),
+            frame=reader.frames["cell"],
+            prompts=prompts,
+            fingerprint=site.slide.fingerprint,
+            offset=overlay_offset(site.slide, site.config),
+            engine=site.prepared.title,
+        )
+        files += [path.name for path in centroids.paths]
+    if site.config.labels:
+        write_labels(folder / LABELS, reader, version=site.config.ngff)
+        files.append(LABELS)
+    _write_overlay(folder / "overlay.jpg", site, reader, summary)
+    return_idle_memory()
+    _write_report(site, reader, unreadable)
+    return [*files, BASIS, "overlay.jpg"]
+
+
+def _view(slide: Slide, seen: Frame) -> bytes | None:
+    """JPEG of the slide for pictures of a report, longest edge about `VIEW_PX`; None where the overview is as fine."""
+    if max(seen.size) >= VIEW_PX:
+        return None
+    mpp = max(max(n * m for n, m in zip(seen.size, seen.mpp, strict=True)) / VIEW_PX, min(require_mpp(slide)))
+    return jpeg_bytes(overview(slide, mpp)[0])
+
+
+def _write_report(site: Site, reader: ObjectsReader, unreadable: Sequence[tuple[float, float, float, float]]) -> None:
+    """basis/ and the report made of it; the slide is open now, so its hottest squares are pictured."""
+    slide, ground = site.slide, site.prepared.ground
+    area = site.prepared.passes[0].plan.area
+    basis = Basis(
+        slide=site.facts(),
+        offset=overlay_offset(slide, site.config),
+        overview=area.overview,
+        picture=png_pixels(ground.overview),
+        tissue=area.tissue,
+        artefacts=ground.artefacts,
+        whole_slide=site.config.whole_slide,
+        roi=area.roi,
+        regions=tuple((region.class_name, region.geometry) for region in ground.regions),
+        unreadable=tuple(unreadable),
+        compartments=site.config.compartments,
+        limits=limits_of(site.prepared.passes[0].scale.spec),
+        view=_view(slide, area.overview),
+        region_file=ground.region_file,
+        region_notes=ground.notes,
+        tumour_classes=site.config.tumour_classes,
+        stroma_classes=site.config.stroma_classes,
+    )
+    loaded = load(reader, basis)
+    boxes = [spot.box for spot in spots_of(loaded.source, loaded.settings)[3]]
+    frame = Frame(slide.size, (1.0, 1.0), require_mpp(slide))
+    images = square_images(boxes, lambda box: slide.read(box, frame))
+    named = {f"spots/{k}.jpg": box for k, box in enumerate(boxes, 1)}
+    squares = tuple(PicturedSquare(box, name) for name, box in named.items() if name in images)
+    basis = replace(basis, squares=squares)
+    write_basis(site.desk / BASIS, basis, ground.overview, images)
+    write_slide_report(site.desk, site.folder.name, replace(loaded, basis=basis), images)

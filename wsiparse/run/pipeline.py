@@ -1,0 +1,419 @@
+"""The straight line: slide -> plan -> field -> objects. One function per hop, in the order they run.
+
+`analyse` walks it in memory; `wsiparse.run.batch` walks it for folders of slides and writes the results.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsiparse.config import RunConfig
+from wsiparse.coords import Frame, to_level0
+from wsiparse.errors import TileReadError
+from wsiparse.export.objectframe import ObjectFrame, tables_frame
+from wsiparse.field.store import Field, memory_field
+from wsiparse.field.tiles import FieldTile, core_field
+from wsiparse.objects.split import split_pixels
+from wsiparse.parallel.dask import map_ordered
+from wsiparse.parallel.prefetch import Waits, read_ahead, timed
+from wsiparse.parallel.progress import Progress, Quiet
+from wsiparse.recognize.base import (
+    Recognizer,
+    mirror_outside,
+    recognition_grid,
+)
+from wsiparse.recognize.stain import od_bytes
+from wsiparse.run.engine import Engine
+from wsiparse.run.plan import Pass, Prepared, prepare
+from wsiparse.slides import Slide
+from wsiparse.stitch.digest import BlockDigest
+from wsiparse.stitch.stitcher import Stitcher
+from wsiparse.tiling import TilePlan
+from wsiparse.types import (
+    Box,
+    ObjectTable,
+    PromptKind,
+    PromptSet,
+    RecognitionGrid,
+    Tile,
+    Unreadable,
+)
+from wsiparse.version import own_version
+
+if TYPE_CHECKING:
+    import geopandas
+    import pandas
+
+__all__ = ["Analysis", "analyse", "in_raster_order", "judge", "layers_of", "objects_of", "recognise"]
+
+log = logging.getLogger("wsiparse")
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Analysis:
+    """Objects of one slide or image in memory.
+
+    Parameters
+    ----------
+    cells, regions : in raster order of first pixel, field px; `objects`, `to_pandas` and `polygons` have level-0 px
+    frames : frame of each kind's coordinates
+    prepared : plans and engine they come from
+    unreadable : tiles that could not be read
+
+    Examples
+    --------
+    >>> import wsiparse
+    >>> from wsiparse.slides.synthetic import paint_he
+    >>> found = wsiparse.recognise(paint_he(256, 256, seed=1).image, 0.5, ["nuclei"], engine="classical")
+    >>> found.to_pandas()["area_um2"].median().item()
+    61.5
+    """
+
+    cells: ObjectTable
+    regions: ObjectTable
+    frames: dict[PromptKind, Frame]
+    prepared: Prepared
+    unreadable: tuple[Unreadable, ...]
+
+    def __repr__(self) -> str:
+        lost = f", {len(self.unreadable)} unreadable tiles" if self.unreadable else ""
+        counts = f"{len(self.cells)} cells, {len(self.regions)} regions on {self.prepared.area_mm2:.3g} mm2{lost}"
+        return f"Analysis({counts}; {self.prepared.title})"
+
+    def objects(self) -> ObjectFrame:
+        """All objects as the table that `wsiparse.read_objects` gives, cells first: level-0 px, um, polygons, ids."""
+        plan = self.prepared.passes[0].plan
+        facts = {
+            "version": own_version(),
+            "engine": self.prepared.title,
+            "slide": plan.fingerprint,
+            "name": plan.slide_name,
+            "size": list(plan.slide_size),
+            "mpp": list(plan.slide_mpp),
+            "unit": "level-0 px",
+            "origin": [0, 0],
+        }
+        return tables_frame({"cell": self.cells, "region": self.regions}, self.frames, self.prepared.prompts, facts)
+
+    def polygons(self) -> NDArray[np.object_]:
+        """(N,) shapely polygons, dtype object, of all objects, cells first, level-0 px (an image's own), holes kept."""
+        return self.objects().polygons()
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """A row an object, cells first; the columns of `wsiparse export`, x_px and y_px in level-0 px.
+
+        Raises
+        ------
+        OutputError
+            If pandas is not installed.
+        """
+        return self.objects().to_pandas()
+
+    def to_geopandas(self) -> geopandas.GeoDataFrame:
+        """`to_pandas` with the polygons as geometry, level-0 px, no coordinate reference system.
+
+        Raises
+        ------
+        OutputError
+            If geopandas is not installed.
+        """
+        return self.objects().to_geopandas()
+
+
+def _pixels(slide: Slide, tile: Tile, frame: Frame) -> NDArray[np.uint8]:
+    """A tile's read box, (H, W, 3) uint8, mirrored where it reaches past the canvas or where its context is unreadable.
+
+    Raises
+    ------
+    TileReadError
+        If the core itself cannot be read.
+    """
+    try:
+        return mirror_outside(slide.read(tile.box, frame), tile.box, frame.size)
+    except TileReadError as err:
+        core = slide.read(tile.core, frame)
+        log.warning("tile %d: its context is unreadable and was mirrored: %s", tile.index, err)
+        top, left = tile.core.y - tile.box.y, tile.core.x - tile.box.x
+        pads = ((top, tile.box.y1 - tile.core.y1), (left, tile.box.x1 - tile.core.x1), (0, 0))
+        return np.pad(core, pads, mode="reflect")
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """Hop 1 for a batch of tiles.
+
+    Parameters
+    ----------
+    tiles : those that could be read
+    images : (H, W, 3) uint8 each
+    lost : the others
+    """
+
+    tiles: list[Tile]
+    images: list[NDArray[np.uint8]]
+    lost: list[Unreadable]
+
+
+def _read_tiles(slide: Slide, work: Pass, indices: Sequence[int]) -> _Read:
+    """An unreadable tile costs only itself."""
+    found = _Read([], [], [])
+    for index in indices:
+        tile = work.plan.grid[index]
+        try:
+            found.images.append(_pixels(slide, tile, work.plan.frame))
+            found.tiles.append(tile)
+        except TileReadError as err:
+            log.warning("tile %d unreadable: %s", index, err)
+            found.lost.append(Unreadable(index, tile.core, str(err)))
+    return found
+
+
+def _field_of(read: _Read, work: Pass, recognizer: Recognizer) -> tuple[list[FieldTile], list[Unreadable]]:
+    """Hops 2 and 3: recognise, cut the cores."""
+    if not read.tiles:
+        return [], read.lost
+    plan = work.plan
+    recognition = recognizer(np.stack(read.images))
+    prompts, ids = work.scale.spec.prompts, tuple(p + 1 for p in work.scale.positions)
+    cores = [
+        core_field(
+            recognition,
+            k,
+            tile,
+            prompts,
+            plan.area.field_mask(tile.core, plan.frame),
+            ids,
+            od_bytes(_core_of(read.images[k], tile)),
+        )
+        for k, tile in enumerate(read.tiles)
+    ]
+    return cores, read.lost
+
+
+def _core_of(image: NDArray[np.uint8], tile: Tile) -> NDArray[np.uint8]:
+    """What a tile owns of its read box: no other tile says anything about these pixels."""
+    y, x = tile.core.y - tile.box.y, tile.core.x - tile.box.x
+    return image[y : y + tile.core.height, x : x + tile.core.width]
+
+
+def recognise(
+    slide: Slide,
+    work: Pass,
+    recognizer: Recognizer,
+    indices: Sequence[int],
+    *,
+    workers: int,
+    readers: int,
+    batch: int,
+    progress: Progress,
+    waits: Waits,
+) -> Generator[tuple[list[FieldTile], list[Unreadable]]]:
+    """Field bytes of the given tiles, batch by batch in index order.
+
+    Parameters
+    ----------
+    indices : of these tiles
+    workers : threads that recognise, of one core each
+    readers : threads that read ahead of them; 0 reads in the threads that recognise
+    batch : tiles the network sees at once
+    waits : told how long the workers waited for pixels
+    """
+    if not indices:
+        return
+    batches = (indices[k : k + batch] for k in range(0, len(indices), batch))
+    with (
+        progress.stage("recognise", len(indices), "tiles") as stage,
+        read_ahead(lambda some: _read_tiles(slide, work, some), batches, readers=readers) as coming,
+        closing(
+            map_ordered(
+                lambda ready: timed(ready, lambda read: _field_of(read, work, recognizer)),
+                coming,
+                workers=workers,
+                initializer=recognizer.limit_threads,
+            )
+        ) as found,
+    ):
+        for (cores, lost), waited_s, worked_s in found:
+            waits.add(waited_s, worked_s)
+            stage.advance(len(cores) + len(lost))
+            yield cores, lost
+
+
+def judge(work: Pass, tiles: Sequence[tuple[int, NDArray[np.float32]]]) -> RecognitionGrid | None:
+    """Recognition scores of a pass from its tiles' indices and mask statistics; None for engines without any.
+
+    Parameters
+    ----------
+    work : the pass
+    tiles : index and statistics, (P, 4) float32, of each tile that was read, prompts as in `work.scale.positions`
+
+    Raises
+    ------
+    WeightsError
+        If the score parameters lie beside the weights but are damaged.
+    """
+    return recognition_grid(work.scale.spec, work.scale.positions, work.plan.grid, tiles)
+
+
+def layers_of(work: Pass) -> list[tuple[PromptKind, int]]:
+    """The layers of a pass's field: ("cell", 0) when any prompt is a cell, ("region", r) for each region prompt."""
+    prompts = work.scale.spec.prompts
+    cells: list[tuple[PromptKind, int]] = [("cell", 0)] if prompts.of_kind("cell") else []
+    return cells + [("region", r) for r in range(len(prompts.of_kind("region")))]
+
+
+def objects_of(
+    field: Field,
+    work: Pass,
+    prompts: PromptSet,
+    layer: tuple[PromptKind, int],
+    *,
+    recognition: RecognitionGrid | None = None,
+    min_recognition: float = 0.0,
+    block_px: int,
+    workers: int,
+    progress: Progress,
+    ready: Callable[[Box], None] = lambda _: None,
+) -> Iterator[ObjectTable]:
+    """Hop 4 for one layer: every object, once, as soon as its last pixel is known; field px, no promised order.
+
+    Cells outside the analysed area (by their centroid) are left out; a region is cut where the field was cut. An object
+    whose class scores below `min_recognition` in the tile that owns its first pixel is left out whole.
+
+    Parameters
+    ----------
+    block_px : edge of the stitcher's blocks, px; changes no object
+    workers : threads; changes no object
+    field : of this pass
+    work : the pass
+    prompts : all prompts of the run
+    layer : one of `layers_of`
+    ready : called with each block before it is read, in the calling thread; returns once the field holds it
+    """
+    kind, r = layer
+    plan, scale = work.plan, work.scale
+    split = split_pixels(scale.info.split, plan.frame) if kind == "cell" else None
+    stitcher = Stitcher(plan.grid.canvas, block_px, n_classes=len(prompts), split=split)
+    of_kind = [scale.positions[i] for i in scale.spec.prompts.of_kind(kind)]
+    region_class = np.uint8(of_kind[r] + 1 if kind == "region" else 0)
+    occupied = _occupied_blocks(plan, stitcher)
+
+    def digest(i: int) -> BlockDigest:
+        cells, regions, od = field.read(stitcher.box(i))
+        if kind == "cell":
+            return stitcher.digest(i, cells[0], cells[1], od, cells[2])
+        return stitcher.digest(i, (regions[r] > 0) * region_class, regions[r], od)
+
+    def awaited() -> Iterator[int]:
+        for i in occupied:
+            ready(stitcher.box(i))
+            yield i
+
+    def kept(table: ObjectTable) -> ObjectTable:
+        if len(table) and recognition is not None:
+            table = replace(table, recognition=recognition.of_objects(table))
+            if min_recognition > 0:  # a prompt without score parameters is not judged
+                table = table.take(np.flatnonzero(~(table.recognition < min_recognition)))
+        if len(table) == 0:
+            return table
+        if kind == "region":
+            return replace(table, class_share=table.class_share[:, :0])
+        inside = plan.area.keeps(to_level0(table.centroid, plan.frame))
+        table = replace(table, class_share=np.ascontiguousarray(table.class_share[:, of_kind]))
+        return table if inside.all() else table.take(np.flatnonzero(inside))
+
+    with progress.stage(f"objects ({kind}s)", len(occupied), "blocks") as stage:
+        for i in sorted(set(range(len(stitcher))).difference(occupied)):
+            yield kept(stitcher.add_empty(i))
+        for block in map_ordered(digest, awaited(), workers=workers):
+            yield kept(stitcher.add(block))
+            stage.advance()
+    assert stitcher.finished
+
+
+def _occupied_blocks(plan: TilePlan, stitcher: Stitcher) -> list[int]:
+    """Blocks that meet the core of a kept tile, ascending."""
+    wanted = np.zeros((plan.grid.rows, plan.grid.columns), np.bool_)
+    wanted.flat[np.asarray(plan.kept, np.int64)] = True
+    s = plan.grid.stride
+    found = []
+    for i in range(len(stitcher)):
+        box = stitcher.box(i)
+        if wanted[box.y // s : (box.y1 - 1) // s + 1, box.x // s : (box.x1 - 1) // s + 1].any():
+            found.append(i)
+    return found
+
+
+def analyse(
+    slide: Slide,
+    config: RunConfig,
+    *,
+    roi: Path | None = None,
+    workers: int = 1,
+    progress: Progress | None = None,
+) -> Analysis:
+    """The whole road in memory: for notebooks, tests and evaluation of small slides.
+
+    Parameters
+    ----------
+    slide : open slide of known mpp
+    config : run settings
+    roi : GeoJSON file of the regions to analyse
+    workers : threads; changes no result
+    progress : where to tell how far it is
+
+    Returns
+    -------
+    Analysis with all objects
+    """
+    progress = progress or Quiet()
+    engine = Engine(config)
+    prepared = prepare(slide, config, engine, roi)
+    lost: list[Unreadable] = []
+    found: dict[PromptKind, list[ObjectTable]] = {"cell": [], "region": []}
+    for work in prepared.passes:
+        tiles: list[FieldTile] = []
+        for cores, bad in recognise(
+            slide,
+            work,
+            engine.recognizers.of(work.scale.spec),
+            work.plan.kept.tolist(),
+            workers=workers,
+            readers=workers if workers > 1 else 0,
+            batch=config.batch_size,
+            progress=progress,
+            waits=Waits(),
+        ):
+            tiles += cores
+            lost += bad
+        field = memory_field(work.plan.grid, len(work.scale.spec.prompts.of_kind("region")), tiles)
+        recognition = judge(work, [(t.index, t.statistics) for t in tiles])
+        for layer in layers_of(work):
+            found[layer[0]] += objects_of(
+                field,
+                work,
+                prepared.prompts,
+                layer,
+                recognition=recognition,
+                min_recognition=config.min_recognition,
+                block_px=config.block_size,
+                workers=workers,
+                progress=progress,
+            )
+    return Analysis(
+        in_raster_order(found["cell"]), in_raster_order(found["region"]), prepared.frames(), prepared, tuple(lost)
+    )
+
+
+def in_raster_order(batches: Iterable[ObjectTable]) -> ObjectTable:
+    """All rows of all batches as one table sorted by first pixel."""
+    table = ObjectTable.concat(list(batches))
+    return table.take(table.raster_order())

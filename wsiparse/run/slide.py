@@ -1,0 +1,473 @@
+"""One slide from file to results folder: plan, parts, objects, publishing. What is done stays done.
+
+A slide's results are made on a desk, a folder of this process alone, and moved into ``slides/<stem>__<hash8>/`` at the
+end; they count only when DONE.json, moved last, names them. Parts of the field lie in a work folder named after the
+digest of everything that shapes the result: an interrupted run goes on where it was, other settings never mix, and two
+runs at once on the same slide use each other's parts and publish the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from contextvars import copy_context
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from wsiparse.atomic import output_error, remove_dead
+from wsiparse.config import RunConfig
+from wsiparse.errors import FieldError, OutputError, SlideError
+from wsiparse.machine import return_idle_memory
+from wsiparse.parallel.dask import Cluster, Crew, Here, peak_rss_bytes
+from wsiparse.parallel.prefetch import Waits
+from wsiparse.parallel.progress import OfSlide, Progress
+from wsiparse.report.slide import redo_slide_report
+from wsiparse.results.folder import (
+    JOB_FILE,
+    done_record,
+    file_name,
+    full_name,
+    own_record,
+    report_record,
+    slide_folder,
+    summary_of,
+    write_text,
+)
+from wsiparse.results.one_slide import LOG, slide_log
+from wsiparse.results.publish import desk, publish_desk
+from wsiparse.run.arrivals import Arrivals
+from wsiparse.run.chunks import Chunk, chunks_of, fill_chunks
+from wsiparse.run.engine import Engine
+from wsiparse.run.objects import assemble
+from wsiparse.run.plan import Prepared, check_memory, prepare
+from wsiparse.run.settings import chosen_here, differences, settings_of, told
+from wsiparse.run.shards import Shard
+from wsiparse.run.state import Site
+from wsiparse.run.worker import FillTask, fill_on_worker
+from wsiparse.slides import Slide, missing_mm2, open_slide
+from wsiparse.types import SlideSummary
+from wsiparse.version import own_version
+
+__all__ = ["Job", "Outcome", "Status", "run_slide"]
+
+log = logging.getLogger("wsiparse")
+
+Status = Literal["done", "already done", "shard done", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One slide to analyse.
+
+    Parameters
+    ----------
+    path : slide file, or its address as text; names the results
+    slide_mpp : microns per level-0 px where the metadata have none, or None
+    roi : GeoJSON file of the regions to analyse, or None
+    override_mpp : microns per level-0 px instead of what the metadata say, or None
+    image : name or number of the image in a file of several, or None
+    notes : for its log, a line each
+    fault : why it cannot be analysed, known before anything is opened; "" if nothing is known to be wrong
+    """
+
+    path: Path | str
+    slide_mpp: float | None = None
+    roi: Path | None = None
+    override_mpp: float | None = None
+    image: str | None = None
+    notes: tuple[str, ...] = ()
+    fault: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one slide.
+
+    Parameters
+    ----------
+    path, folder : the slide and its results
+    status : "failed" with the one-line reason in `error`
+    summary : its numbers when done
+    unreadable : tiles that could not be read
+    error : see `status`
+    known : whether the error is of a known kind; else it is a fault in the program, and the log has it whole
+    notices : lines that people should read
+    """
+
+    path: Path | str
+    folder: Path
+    status: Status
+    summary: SlideSummary | None = None
+    unreadable: int = 0
+    error: str = ""
+    known: bool = True
+    notices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """What workers must know beside the site: where the slide is read, its mpp if told, the run, the slide's rank."""
+
+    source: Path
+    slide_mpp: float | None
+    override_mpp: float | None
+    image: str | None
+    run: str
+    rank: int
+
+
+def run_slide(
+    job: Job,
+    results: Path,
+    config: RunConfig,
+    engine: Engine,
+    crew: Crew,
+    *,
+    run: str = "",
+    rank: int = 0,
+    source: Path | None = None,
+    overwrite: bool = False,
+    shard: Shard | None = None,
+    compute: bool = True,
+    progress: Progress,
+) -> Outcome:
+    """Analyse one slide and publish its results.
+
+    Parameters
+    ----------
+    crew : who recognises tiles
+    run : identifies the run to its workers
+    rank : of this slide in the run; earlier slides go first
+    source : where the slide is read from, when that is a copy; needed for an address
+    overwrite : do again what is done, and replace results of other settings
+    shard : compute only this share of the parts and leave the rest to others
+    compute : False only finishes a slide all of whose parts are there
+
+    Raises
+    ------
+    OutputError
+        If `compute` is False and parts are missing; if finished results of other settings are there and `overwrite` is
+        not given.
+    WsiparseError
+        If the slide, a setting or the results folder cannot be used. Nothing half-written is left: results of an
+        earlier run stay, and finished parts of this one wait in the work folder for the next try.
+    """
+    began = time.monotonic()
+    progress = OfSlide(progress, file_name(job.path))
+    folder = slide_folder(results, job.path)
+    slide_mpp, override_mpp = job.slide_mpp or config.slide_mpp, job.override_mpp or config.override_mpp
+    source = source or Path(job.path)
+    image = job.image or config.image
+    with open_slide(
+        source, slide_mpp=slide_mpp, override_mpp=override_mpp, reader=config.reader, image=image, threads=crew.workers
+    ) as slide:
+        _tell_scale(slide, file_name(job.path), progress)
+        prepared = prepare(slide, config, engine, job.roi)
+        if isinstance(crew, Here):
+            check_memory(prepared, config)
+        record = done_record(folder, prepared.digest)
+        if record is not None and not overwrite and report_record(folder) is None:
+            redo_slide_report(folder, None, None)
+        if record is not None and not overwrite and not (record["unreadable"] and compute):
+            return _already(job, folder, record)
+        if record is None and not overwrite:
+            elsewhere = _of_other_settings(folder, prepared, slide, config, compute=compute)
+            if elsewhere is not None:
+                return _already(job, folder, elsewhere)
+        work = folder.absolute() / f"work-{prepared.digest[:12]}"
+        if overwrite:
+            shutil.rmtree(work, ignore_errors=True)
+        arrivals = Arrivals(_open_work(work, job, config, prepared))
+        missing = _missing(arrivals, shard and shard.of_slide(folder.name), again=compute)
+        call = _Call(source, slide_mpp, override_mpp, image, run, rank)
+        with slide_log(folder / LOG), desk(folder) as own:
+            site = Site(slide, folder, work, own, prepared, config, crew.workers, progress)
+            _log_begin(site, job, arrivals, missing)
+            try:
+                if shard is not None:
+                    _fill(site, engine, crew, missing, arrivals, call)
+                    _check_unchanged(site)
+                    return Outcome(job.path, folder, "shard done")
+                if not compute and missing:
+                    n = sum(len(own) for own in arrivals.chunks)
+                    raise OutputError(
+                        f"{folder}: {len(missing)} of {n} parts are missing. Run the slide again (or the array tasks "
+                        "that did not end) before merging."
+                    )
+                with _filling(site, engine, crew, missing, arrivals, call):
+                    if record is not None and not overwrite and _same_tiles(record, arrivals):
+                        return _already(job, folder, record)
+                    summary, lost = assemble(site, arrivals)
+                _check_unchanged(site)
+                stale = publish_desk(own, folder, prepared.digest, replace=overwrite)
+            except (FieldError, OutputError):
+                record = done_record(folder, prepared.digest)
+                if record is not None and not overwrite:  # another run was faster, and has cleaned up
+                    return _already(job, folder, record)
+                raise
+            log.info(
+                "done in %.1f s: %d cells on %.4f mm2; peak memory of the process %d MB",
+                time.monotonic() - began,
+                summary.n_cells,
+                summary.analysed_mm2,
+                (peak_rss_bytes() or 0) // 1_000_000,
+            )
+        if not lost:  # else the next run tries the unreadable tiles again and finds the rest done
+            shutil.rmtree(work, ignore_errors=True)
+    notices = (*prepared.ground.told, *((_stale(folder, stale),) if stale else ()))
+    return Outcome(job.path, folder, "done", summary, lost, notices=notices)
+
+
+def _tell_scale(slide: Slide, name: str, progress: Progress) -> None:
+    """What people should know about the slide's pixel size, before any work is done at it."""
+    for notice in (*slide.mpp_notices, *slide.notes):
+        progress.say(f"notice: {name}: {notice}")
+
+
+def _stale(folder: Path, names: list[str]) -> str:
+    return (
+        f"{folder}: removed what `wsiparse export` had made of the replaced objects: {', '.join(names)}. Export again "
+        "if you need it."
+    )
+
+
+def _check_unchanged(site: Site) -> None:
+    """Parts of a slide that was changed meanwhile must not be taken for those of the slide it was."""
+    try:
+        site.slide.check_unchanged()
+    except SlideError:
+        shutil.rmtree(site.work, ignore_errors=True)
+        raise
+
+
+def _of_other_settings(
+    folder: Path, prepared: Prepared, slide: Slide, config: RunConfig, *, compute: bool
+) -> dict[str, Any] | None:
+    """Results that are there and have another digest: None to go on, or their record where they will do.
+
+    They will do if only what "auto" stands for differs on this machine. If tiles of them could not be read, and what
+    differs is what was seen of the same slide then, they are made anew.
+
+    Raises
+    ------
+    OutputError
+        For all others: they are not replaced unasked.
+    """
+    there = own_record(folder)
+    if there is None or there.get("digest") == prepared.digest:
+        return None
+    old, now = there.get("settings"), settings_of(prepared, slide, config)
+    remedy = (
+        "Write these to another folder with -o, or replace them with --overwrite."
+        if compute
+        else "Remove its folder to have it merged."
+    )
+    if not isinstance(old, dict):
+        raise OutputError(
+            f"{folder}: holds results of another version of wsiparse ({there.get('engine', 'unknown engine')}), whose "
+            f"settings are not told. {remedy}"
+        )
+    names = differences(old, now)
+    whole = done_record(folder)
+    if whole is not None and chosen_here(names, config):
+        return whole
+    if there.get("unreadable") and set(names) <= {"tissue", "stain"}:
+        return None
+    found = ", ".join(str(text) for text in old.get("prompts") or ())
+    raise OutputError(
+        f"{folder}: holds results of other settings ({there.get('engine')}, for {found}), which differ: "
+        f"{told(old, now, names)}. {remedy}"
+    )
+
+
+def _already(job: Job, folder: Path, record: dict[str, Any]) -> Outcome:
+    return Outcome(job.path, folder, "already done", summary_of(record), len(record["unreadable"]))
+
+
+def _open_work(work: Path, job: Job, config: RunConfig, prepared: Prepared) -> list[list[Chunk]]:
+    """The chunks of every pass, with folders for their parts, plans for workers, and what a merge needs."""
+    chunks = []
+    try:
+        for k, p in enumerate(prepared.passes):
+            (work / f"scale-{k}").mkdir(parents=True, exist_ok=True)
+            remove_dead(work / f"scale-{k}")
+            _keep_text(work / f"scale-{k}" / "plan.json", p.plan.to_json(), same=lambda old, new: old == new)
+            chunks.append(chunks_of(work / f"scale-{k}", p.plan.kept.tolist()))
+    except OSError as err:
+        raise output_error(work, err) from err
+    spec = prepared.passes[0].scale.spec  # what "auto" stood for: another machine may stand for something else
+    resolved = {"engine": spec.engine, "weights": spec.weights or None, "device": spec.device}
+    facts = {
+        "wsiparse": own_version(),
+        "slide": full_name(job.path),
+        "address": isinstance(job.path, str),
+        "slide_mpp": job.slide_mpp,
+        "override_mpp": job.override_mpp,
+        "image": job.image,
+        "roi": str(job.roi.absolute()) if job.roi is not None else None,
+        "digest": prepared.digest,
+        "parts": [len(own) for own in chunks],
+        "tiles": [len(p.plan) for p in prepared.passes],
+        "config": config.model_dump(mode="json") | resolved,
+    }
+    text = json.dumps(facts, indent=1, ensure_ascii=False) + "\n"
+    _keep_text(work / JOB_FILE, text, same=lambda old, _: json.loads(old)["digest"] == prepared.digest)
+    return chunks
+
+
+def _keep_text(path: Path, text: str, same: Callable[[str, str], bool]) -> None:
+    """Write a file of the work folder unless it is there and good; a damaged one is made anew."""
+    try:
+        if same(path.read_text(encoding="utf-8"), text):
+            return
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # not there, or not what was written
+    write_text(path, text)
+
+
+def _missing(arrivals: Arrivals, shard: Shard | None, *, again: bool) -> list[tuple[int, Chunk]]:
+    """Chunks to compute, with their pass: absent or torn ones and, when `again`, those with unreadable tiles."""
+    everything = [(k, chunk) for k, own in enumerate(arrivals.chunks) for chunk in own]
+    mine = everything if shard is None else everything[shard.of(len(everything))]
+    missing = []
+    for k, chunk in mine:
+        lost = chunk.unreadable()
+        if lost is None or (lost and again):
+            missing.append((k, chunk))
+        else:
+            arrivals.announce(chunk, lost)
+    return missing
+
+
+def _log_begin(site: Site, job: Job, arrivals: Arrivals, missing: list[tuple[int, Chunk]]) -> None:
+    log.info("wsiparse %s: %s, %s", own_version(), job.path, site.prepared.title)
+    log.info("mpp %s (%s)", site.slide.mpp, site.slide.mpp_source)
+    absent = missing_mm2(site.slide)
+    if absent:
+        log.warning("%.3f mm2 of the slide are not in the file; they are background here", absent)
+    for notice in site.slide.mpp_notices:
+        log.warning("scale: %s", notice)
+    for note in site.slide.notes:
+        log.warning("file: %s", note)
+    ground = site.prepared.ground
+    for note in (*job.notes, *(note for note in ground.told if note != ground.taken)):
+        log.warning("%s", note)
+    if ground.taken:
+        log.info("%s", ground.taken)
+    for p in site.prepared.passes:
+        log.info("%d tiles of %d px at %.4g um/px", len(p.plan), p.plan.grid.tile, p.plan.frame.mean_mpp)
+    n = sum(len(own) for own in arrivals.chunks)
+    if len(missing) < n:
+        log.info("%d of %d parts to compute, the rest is there", len(missing), n)
+
+
+def _fill(
+    site: Site, engine: Engine, crew: Crew, missing: list[tuple[int, Chunk]], arrivals: Arrivals, call: _Call
+) -> None:
+    """Have every missing chunk computed, announcing each; returns early when nobody wants them any more."""
+    waits = Waits()
+    if isinstance(crew, Cluster):
+        _fill_elsewhere(site, crew, missing, arrivals, call, waits)
+    else:
+        _fill_here(site, engine, crew, missing, arrivals, waits)
+    if missing:
+        log.info("%s", waits)
+
+
+def _fill_elsewhere(
+    site: Site, crew: Cluster, missing: list[tuple[int, Chunk]], arrivals: Arrivals, call: _Call, waits: Waits
+) -> None:
+    tasks = _tasks(site, missing, call)
+    done = crew.unordered(fill_on_worker, tasks, priority=-call.rank, stop=arrivals.unwanted)
+    n = sum(len(task.chunk.indices) for task in tasks)
+    with closing(done), site.progress.stage("recognise", n, "tiles") as stage:
+        for task, filled in done:
+            for tile in filled.lost:
+                log.warning("tile %d unreadable: %s", tile.index, tile.reason)
+            waits.add(filled.waited_s, filled.worked_s)
+            arrivals.announce(task.chunk, filled.lost)
+            stage.advance(len(task.chunk.indices))
+
+
+def _fill_here(
+    site: Site, engine: Engine, crew: Here, missing: list[tuple[int, Chunk]], arrivals: Arrivals, waits: Waits
+) -> None:
+    for k, work in enumerate(site.prepared.passes):
+        own = [chunk for of, chunk in missing if of == k]
+        if not own:
+            continue
+        filled = fill_chunks(
+            site.slide,
+            work,
+            engine.recognizers.of(work.scale.spec),
+            own,
+            workers=crew.workers,
+            readers=crew.workers if crew.overlap else 0,
+            batch=site.config.batch_size,
+            progress=site.progress,
+            waits=waits,
+            stop=arrivals.unwanted.is_set,
+        )
+        for chunk, lost in filled:
+            arrivals.announce(chunk, lost)
+        if arrivals.unwanted.is_set():
+            return
+
+
+@contextmanager
+def _filling(
+    site: Site, engine: Engine, crew: Crew, missing: list[tuple[int, Chunk]], arrivals: Arrivals, call: _Call
+) -> Iterator[None]:
+    """The missing chunks are computed while the block runs (before it, for a crew that does one thing at a time)."""
+    if isinstance(crew, Here) and not crew.overlap:
+        _fill(site, engine, crew, missing, arrivals, call)
+        return_idle_memory()
+        yield
+        return
+
+    def fill() -> None:
+        try:
+            _fill(site, engine, crew, missing, arrivals, call)
+        except BaseException as err:  # noqa: BLE001  (raised again where the chunks are awaited)
+            arrivals.fail(err)
+
+    thread = threading.Thread(target=copy_context().run, args=(fill,), name="wsiparse-fill")
+    thread.start()
+    try:
+        yield
+    finally:
+        arrivals.unwanted.set()
+        thread.join()
+
+
+def _tasks(site: Site, missing: list[tuple[int, Chunk]], call: _Call) -> list[FillTask]:
+    passes = site.prepared.passes
+    digests = [p.plan.digest() for p in passes]
+    return [
+        FillTask(
+            source=call.source.absolute(),
+            slide_mpp=call.slide_mpp,
+            override_mpp=call.override_mpp,
+            reader=site.config.reader,
+            image=call.image,
+            scale=passes[k].scale,
+            plan=site.work / f"scale-{k}" / "plan.json",
+            plan_digest=digests[k],
+            chunk=chunk,
+            batch=site.config.batch_size,
+            run=call.run,
+        )
+        for k, chunk in missing
+    ]
+
+
+def _same_tiles(record: dict[str, Any], arrivals: Arrivals) -> bool:
+    """Whether just the tiles that could not be read before cannot be read now."""
+    now = [(u.index, u.core.x, u.core.y) for k in range(len(arrivals.chunks)) for u in arrivals.lost(k)]
+    return now == [(u["index"], u["core"]["x"], u["core"]["y"]) for u in record["unreadable"]]

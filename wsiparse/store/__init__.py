@@ -1,0 +1,1 @@
+"""objects.zarr, the source of truth: sorting, writing, reading, ids, measurements."""
