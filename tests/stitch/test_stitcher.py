@@ -1,4 +1,4 @@
-"""The same objects whatever the blocks, their order, the threads and the points of resume."""
+"""The same objects whatever the blocks, their order, the threads and when memory of finished ones is given up."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def stitch(
     block_px: int,
     split: SplitPixels | None,
     order: Iterable[int] | None = None,
-    resume_after: Iterable[int] = (),
+    compact_after: Iterable[int] = (),
     threads: int = 1,
     min_area_px: int = 0,
 ) -> ObjectTable:
-    """All objects of a field by way of blocks; after the given numbers of blocks through a checkpoint."""
+    """All objects of a field by way of blocks; open components are compacted after the given numbers of blocks."""
     height, width = field.classes.shape
     stitcher = Stitcher((width, height), block_px, field.n_classes, split, min_area_px)
 
@@ -50,8 +50,8 @@ def stitch(
     with ThreadPoolExecutor(threads) as pool:
         for count, block in enumerate(pool.map(digest, order), 1):
             tables.append(stitcher.add(block))  # type: ignore[arg-type]
-            if count in resume_after:
-                stitcher = Stitcher.from_bytes(stitcher.to_bytes())
+            if count in compact_after:
+                stitcher._carry.compact()
     assert stitcher.finished
     assert stitcher.open_px == 0
     assert stitcher.objects == sum(len(t) for t in tables)
@@ -69,12 +69,12 @@ def blocks_of(field: CellField, block_px: int) -> int:
 
 @given(cell_fields(), st.one_of(st.none(), split_settings()), st.integers(3, 40), st.data())
 @settings(max_examples=150)
-def test_objects_equal_the_whole_canvas_for_any_block_order_and_resume(
+def test_objects_equal_the_whole_canvas_for_any_block_order_and_compaction(
     field: CellField, split: SplitPixels | None, block_px: int, data: st.DataObject
 ) -> None:
     order = data.draw(st.permutations(range(blocks_of(field, block_px))))
-    resume = data.draw(st.sets(st.sampled_from(range(1, len(order) + 1))))
-    found = stitch(field, block_px, split, order, resume)
+    compact = data.draw(st.sets(st.sampled_from(range(1, len(order) + 1))))
+    found = stitch(field, block_px, split, order, compact)
     expected = whole_canvas(*field.planes, field.n_classes, split)
     assert digest_of(found) == digest_of(expected)
 
@@ -94,13 +94,13 @@ def test_regions_with_holes_equal_the_whole_canvas_at_tiny_blocks(
     "split", [None, SplitPixels(), SplitPixels(max_component_px=40)], ids=["region", "cell", "capped"]
 )
 @pytest.mark.parametrize("shape", SHAPES)
-def test_named_shapes_equal_the_whole_canvas_resumed_at_every_block(shape: object, split: SplitPixels | None) -> None:
+def test_named_shapes_equal_the_whole_canvas_compacted_at_every_block(shape: object, split: SplitPixels | None) -> None:
     field = planes_of(shape(21, 26), 3)  # type: ignore[operator]
     expected = whole_canvas(*field.planes, field.n_classes, split)
     random = np.random.default_rng(1)
     for block_px in (4, 7, 16, 26):
         order = random.permutation(blocks_of(field, block_px)).tolist()
-        found = stitch(field, block_px, split, order, resume_after=range(1, len(order) + 1))
+        found = stitch(field, block_px, split, order, compact_after=range(1, len(order) + 1))
         assert digest_of(found) == digest_of(expected)
         assert found.area_px.sum() == (field.classes > 0).sum()
 
@@ -115,7 +115,7 @@ def nuclei() -> CellField:
 
 
 @pytest.mark.parametrize("kind", ["cells", "cells on a stored landscape", "regions"])
-def test_one_hash_for_all_block_sizes_threads_orders_and_resumes(nuclei: CellField, kind: str) -> None:
+def test_one_hash_for_all_block_sizes_threads_orders_and_compactions(nuclei: CellField, kind: str) -> None:
     split = {"cells": SplitPixels(), "regions": None}.get(kind, SplitPixels("stored", persistence=40))
     random = np.random.default_rng(2)
     expected = digest_of(stitch(nuclei, 4096, split))
@@ -125,7 +125,7 @@ def test_one_hash_for_all_block_sizes_threads_orders_and_resumes(nuclei: CellFie
             assert digest_of(stitch(nuclei, block_px, split, threads=threads)) == expected
             order = random.permutation(n).tolist()
             assert digest_of(stitch(nuclei, block_px, split, order, threads=threads)) == expected
-        assert digest_of(stitch(nuclei, block_px, split, order, resume_after=range(1, n + 1))) == expected
+        assert digest_of(stitch(nuclei, block_px, split, order, compact_after=range(1, n + 1))) == expected
 
 
 def od_sums(table: ObjectTable) -> list[int]:

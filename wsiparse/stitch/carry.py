@@ -17,7 +17,7 @@ from wsiparse.stitch.digest import BlockDigest
 
 __all__ = ["Carry"]
 
-#: Node columns (int64) in the order they are checkpointed.
+#: Node columns (int64).
 _COLUMNS: Final = ("parent", "sibling", "pending", "px", "run_at", "run_count", "byte_at", "byte_count", "od")
 
 #: Arrays are not compacted below this many runs or bytes.
@@ -230,57 +230,6 @@ class Carry:
         self._free[self._free_count : self._free_count + count] = members
         self._free_count += count
         return runs, tuple(planes), sums, present, od
-
-    # -------------------------------------------------------------------------------------- checkpoint
-
-    def to_arrays(self) -> dict[str, NDArray[np.generic]]:
-        """Everything held, compacted, by name.
-
-        Returns
-        -------
-        node columns (n,) and (n, n_classes) int64, runs (R,) int32, planes (bytes,) uint8
-        """
-        self.compact()
-        live = np.flatnonzero(self._node["parent"] >= 0)
-        arrays: dict[str, NDArray[np.generic]] = {"live": live, "size": np.array([len(self._free)])}
-        arrays |= {name: self._node[name][live] for name in _COLUMNS}
-        arrays |= {"sums": self._sums[live], "present": self._present[live]}
-        arrays |= {f"runs{i}": column[: self._run_used] for i, column in enumerate(self._runs)}
-        arrays |= {f"plane{i}": plane[: self._byte_used] for i, plane in enumerate(self._planes)}
-        return arrays
-
-    def restore(self, arrays: dict[str, NDArray[np.generic]]) -> None:
-        """Take over what `to_arrays` gave.
-
-        Parameters
-        ----------
-        arrays : by name: node columns (n,) and (n, n_classes) int64, runs (R,) int32, planes (bytes,) uint8
-        """
-        live = arrays["live"].astype(np.int64)
-        size = int(arrays["size"][0])
-        for name in _COLUMNS:
-            self._node[name] = np.full(size, -1, np.int64)
-            self._node[name][live] = arrays[name]
-        self._sums, self._present = (
-            np.zeros((size, self.n_classes), np.int64),
-            np.zeros((size, self.n_classes), np.int64),
-        )
-        self._sums[live], self._present[live] = arrays["sums"], arrays["present"]
-        used = np.zeros(size, np.bool_)
-        used[live] = True
-        free = np.flatnonzero(~used)[::-1]
-        self._free = np.empty(size, np.int64)
-        self._free[: len(free)] = free
-        self._free_count = len(free)
-        y, x0, x1 = (arrays[f"runs{i}"].astype(np.int32) for i in range(3))
-        self._runs = (y, x0, x1)
-        self._planes = [arrays[f"plane{i}"].astype(np.uint8) for i in range(len(self._planes))]
-        self._run_used, self._byte_used = len(self._runs[0]), len(self._planes[0]) if self._planes else 0
-        self._run_limit, self._byte_limit = 2 * self._run_used + _SLACK, 2 * self._byte_used + _SLACK
-
-
-_T = TypeVar("_T", bound=np.generic)
-_Ints = NDArray[np.int32]
 
 
 def _three(n: int) -> tuple[_Ints, _Ints, _Ints]:

@@ -3,21 +3,20 @@
 The canvas is cut into blocks that do not overlap. A 4-connected component that stays inside its block is finished
 there. One that touches a border shared with another block is carried as runs, united over seams as blocks arrive, and
 finished, by the very same code, once every block it reaches has arrived. What an object becomes depends on its
-component's own pixels only; so the set of objects is the same for every block size, order of arrival, number of
-threads and point of resume, and nothing is merged, matched or cut.
+component's own pixels only; so the set of objects is the same for every block size, order of arrival and number of
+threads, and nothing is merged, matched or cut.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wsiparse.objects.split import SplitPixels
 from wsiparse.stitch.carry import Carry
-from wsiparse.stitch.checkpoint import pack, unpack
 from wsiparse.stitch.digest import BlockDigest, Finished, digest_block, empty_table, finish_cells, finish_whole
 from wsiparse.types import MAX_PROMPTS, Box, ObjectTable, TileGrid
 
@@ -238,55 +237,6 @@ class Stitcher:
         self.whole += sum(f.whole for f in done)
         self.objects += len(table)
         return table
-
-    # --------------------------------------------------------------------------------------- checkpoint
-
-    def _setup(self) -> dict[str, Any]:
-        split = None if self.split is None else {name: getattr(self.split, name) for name in self.split.__slots__}
-        return {
-            "canvas": list(self.canvas),
-            "block_px": self.block_px,
-            "n_classes": self.n_classes,
-            "split": split,
-            "min_area_px": self.min_area_px,
-        }
-
-    def same_setup(self, other: Stitcher) -> bool:
-        """Whether two stitchers do the same job, so that one may go on from the other's checkpoint."""
-        return self._setup() == other._setup()
-
-    def to_bytes(self) -> bytes:
-        """The state between two `add` calls, with a checksum: what has arrived and what is carried."""
-        facts = self._setup() | {"dropped": self.dropped, "whole": self.whole, "objects": self.objects}
-        keys = sorted(self._sides)
-        arrays = {f"carry.{name}": a for name, a in self._carry.to_arrays().items()}
-        arrays["arrived"] = np.packbits(self._arrived)
-        arrays["sides.keys"] = np.array(keys, np.int64).reshape(-1, 2)
-        arrays["sides.counts"] = np.array([len(self._sides[k]) for k in keys], np.int64)
-        arrays["sides.segments"] = np.concatenate([np.zeros((0, 3), np.int64)] + [self._sides[k] for k in keys])
-        return pack(facts, arrays)
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> Stitcher:
-        """The stitcher that `to_bytes` described.
-
-        Raises
-        ------
-        FieldError
-            If the bytes are damaged or of another version.
-        """
-        facts, arrays = unpack(data)
-        split = None if facts["split"] is None else SplitPixels(**facts["split"])
-        width, height = facts["canvas"]
-        made = cls((width, height), facts["block_px"], facts["n_classes"], split, facts["min_area_px"])
-        made.dropped, made.whole, made.objects = facts["dropped"], facts["whole"], facts["objects"]
-        made._carry.restore({name[6:]: a for name, a in arrays.items() if name.startswith("carry.")})
-        made._arrived = np.unpackbits(arrays["arrived"].astype(np.uint8), count=len(made)).astype(np.bool_)
-        ends = np.cumsum(arrays["sides.counts"].astype(np.int64))
-        segments = arrays["sides.segments"].astype(np.int64)
-        for (block, side), end, n in zip(arrays["sides.keys"], ends, arrays["sides.counts"], strict=True):
-            made._sides[int(block), int(side)] = segments[end - n : end].copy()
-        return made
 
 
 def _batches(roots: NDArray[np.int64], sizes: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
