@@ -26,7 +26,7 @@ from wsiparse.coords import Frame
 from wsiparse.objects.split import SplitPixels
 from wsiparse.stitch import Stitcher
 from wsiparse.store.read import ObjectsReader
-from wsiparse.store.write import ObjectSpool
+from wsiparse.store.write import ObjectSorter
 
 FORMATS = ("geojson", "centroids", "csv", "parquet", "geoparquet", "coco", "anndata")
 
@@ -37,13 +37,12 @@ def make(folder: Path, edge: int, block_px: int = 2048) -> None:
     frame = Frame((edge, edge), (2.0, 2.0), (0.5, 0.5))
     size = [2 * edge, 2 * edge]
     slide = {"name": "field", "fingerprint": "field", "size": size, "mpp": [0.25, 0.25], "bounds": [0, 0, *size]}
-    with ObjectSpool(folder / "spool", frames={"cell": frame, "region": frame}, prompts=PROMPTS) as spool:
+    with ObjectSorter(folder / "unsorted", frames={"cell": frame, "region": frame}, prompts=PROMPTS) as sorter:
         for i in range(len(stitcher)):
             box = stitcher.box(i)
             mask = field.mask(box.x, box.y, box.width, box.height)
-            spool.append(stitcher.add(stitcher.digest(i, mask, mask * np.uint8(200), mask)))
-        spool.finish(folder / "objects.zarr", engine="synthetic", slide=slide)
-        spool.remove()
+            sorter.append(stitcher.add(stitcher.digest(i, mask, mask * np.uint8(200), mask)))
+        sorter.finish(folder / "objects.zarr", engine="synthetic", slide=slide)
 
 
 def size_of(path: Path) -> int:

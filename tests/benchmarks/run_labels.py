@@ -31,7 +31,7 @@ from wsiparse.objects.split import SplitPixels
 from wsiparse.parallel.dask import peak_rss_bytes
 from wsiparse.stitch import Stitcher
 from wsiparse.store.read import ObjectsReader
-from wsiparse.store.write import ObjectSpool
+from wsiparse.store.write import ObjectSorter
 from wsiparse.types import Prompt, PromptSet
 
 PROMPTS = PromptSet((Prompt("nuclei", "Nucleus"), Prompt("inflammatory cells", "Inflammatory", "#00a050")))
@@ -42,16 +42,15 @@ def make_objects(folder: Path, edge: int, block: int = 2048) -> int:
     """objects.zarr of a square field in `folder`; returns the number of objects."""
     field, stitcher = NucleiField((edge, edge)), Stitcher((edge, edge), block, len(PROMPTS), SplitPixels())
     frame = Frame((edge, edge), (2.0, 2.0), (0.5, 0.5))
-    with ObjectSpool(folder / "spool", frames={"cell": frame, "region": frame}, prompts=PROMPTS) as spool:
+    with ObjectSorter(folder / "unsorted", frames={"cell": frame, "region": frame}, prompts=PROMPTS) as sorter:
         for i in range(len(stitcher)):
             box = stitcher.box(i)
             mask = field.mask(box.x, box.y, box.width, box.height)
             # stripes of the second class, so that the class map has something to show
             rows = (box.y + np.arange(box.height)) // 500 % 3 == 0
             classes = mask * np.where(rows, 2, 1).astype(np.uint8)[:, None]
-            spool.append(stitcher.add(stitcher.digest(i, classes, mask * np.uint8(200), mask)))
-        spool.finish(folder / "objects.zarr", engine="synthetic", slide={})
-        spool.remove()
+            sorter.append(stitcher.add(stitcher.digest(i, classes, mask * np.uint8(200), mask)))
+        sorter.finish(folder / "objects.zarr", engine="synthetic", slide={})
     return stitcher.objects
 
 

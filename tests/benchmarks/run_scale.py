@@ -24,7 +24,7 @@ from wsiparse.objects.split import SplitPixels
 from wsiparse.parallel.dask import peak_rss_bytes
 from wsiparse.stitch import Stitcher
 from wsiparse.store.read import ObjectsReader
-from wsiparse.store.write import ObjectSpool
+from wsiparse.store.write import ObjectSorter
 from wsiparse.types import ObjectTable, Prompt, PromptSet
 
 PROMPTS = PromptSet((Prompt("nuclei", "Nucleus"), Prompt("inflammatory cells", "Inflammatory")))
@@ -62,7 +62,7 @@ def tables(
         clock.lap("add")
         carry[0] = max(carry[0], stitcher.carry_bytes)
         yield table
-        clock.lap("spool")
+        clock.lap("sorter")
 
 
 def run(edge: int, block_px: int, shuffled: bool, folder: Path | None) -> tuple[Stitcher, Clock, int]:
@@ -78,12 +78,11 @@ def run(edge: int, block_px: int, shuffled: bool, folder: Path | None) -> tuple[
             pass
         return stitcher, clock, carry[0]
     frame = Frame((edge, edge), (2.0, 2.0), (0.5, 0.5))
-    with ObjectSpool(folder / "spool", frames={"cell": frame, "region": frame}, prompts=PROMPTS) as spool:
+    with ObjectSorter(folder / "unsorted", frames={"cell": frame, "region": frame}, prompts=PROMPTS) as sorter:
         for table in found:
-            spool.append(table)
-        clock.lap("spool")
-        spool.finish(folder / "objects.zarr", engine="synthetic", slide={})
-        spool.remove()
+            sorter.append(table)
+        clock.lap("sorter")
+        sorter.finish(folder / "objects.zarr", engine="synthetic", slide={})
     clock.lap("zarr")
     write_geojson(
         folder / "cells.geojson.gz",

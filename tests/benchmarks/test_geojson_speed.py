@@ -36,7 +36,7 @@ from wsiparse.store.ids import object_ids
 from wsiparse.store.measure import Measurements, measure
 from wsiparse.store.read import ObjectsReader
 from wsiparse.store.tables import row_range
-from wsiparse.store.write import ObjectSpool
+from wsiparse.store.write import ObjectSorter
 from wsiparse.types import ObjectTable, Prompt, PromptSet
 
 orjson = pytest.importorskip("orjson")
@@ -217,21 +217,22 @@ def test_objects_to_file(
 @pytest.mark.parametrize("what", ["append", "finish", "read"])
 def test_objects_to_and_from_zarr(benchmark: BenchmarkFixture, tmp_path: Path, case: Case, what: str) -> None:
     batches = [case.table.take(rows) for rows in np.array_split(np.arange(len(case.table)), 20)][::-1]
-    with ObjectSpool(
-        tmp_path / "spool", frames=dict.fromkeys(("cell", "region"), case.frame), prompts=PROMPTS
-    ) as spool:
+    frames = dict.fromkeys(("cell", "region"), case.frame)
+    with ObjectSorter(tmp_path / "unsorted", frames=frames, prompts=PROMPTS) as sorter:
 
         def append() -> None:
-            spool.truncate(0)
-            for batch in batches:
-                spool.append(batch)
+            with ObjectSorter(tmp_path / "again", frames=frames, prompts=PROMPTS) as fresh:
+                for batch in batches:
+                    fresh.append(batch)
 
         def finish() -> None:
-            spool.finish(tmp_path / "objects.zarr", engine="synthetic", slide={})
+            sorter.finish(tmp_path / "objects.zarr", engine="synthetic", slide={})
 
         def read() -> None:
             assert sum(map(len, ObjectsReader(tmp_path / "objects.zarr").batches("cell"))) == len(case.table)
 
+        for batch in batches:
+            sorter.append(batch)
         for step in (append, finish, read):
             if step.__name__ == what:
                 benchmark.pedantic(step, rounds=5, warmup_rounds=1)
@@ -252,13 +253,12 @@ def export_everything(folder: Path, count: int) -> None:
     before = resident_peak()
     clock = [time.process_time()]
     made = 0
-    with ObjectSpool(folder / "spool", frames=dict.fromkeys(("cell", "region"), frame), prompts=PROMPTS) as spool:
+    with ObjectSorter(folder / "unsorted", frames=dict.fromkeys(("cell", "region"), frame), prompts=PROMPTS) as sorter:
         for table in tiles(count):
-            spool.append(table)
+            sorter.append(table)
             made += len(table)
         clock.append(time.process_time())
-        spool.finish(folder / "objects.zarr", engine="synthetic", slide={})
-        spool.remove()
+        sorter.finish(folder / "objects.zarr", engine="synthetic", slide={})
     clock.append(time.process_time())
     summary = write_geojson(
         folder / "cells.geojson.gz",
@@ -271,10 +271,10 @@ def export_everything(folder: Path, count: int) -> None:
     )
     clock.append(time.process_time())
     assert summary.objects == made == count
-    spooled, sorted_out, written = (b - a for a, b in pairwise(clock))
+    taken, sorted_out, written = (b - a for a, b in pairwise(clock))
     packed = sum(p.stat().st_size for p in summary.paths) / 1e6
     print(
-        f"{count} objects: made and spooled {spooled:.1f} s, objects.zarr {sorted_out:.1f} s, GeoJSON {written:.1f} s, "
+        f"{count} objects: made and taken {taken:.1f} s, objects.zarr {sorted_out:.1f} s, GeoJSON {written:.1f} s, "
         f"{summary.text_bytes / 1e6:.0f} MB of text in {packed:.0f} MB, {len(summary.paths)} parts; "
         f"resident {before:.0f} MB before, peak {resident_peak():.0f} MB"
     )

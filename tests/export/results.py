@@ -12,7 +12,7 @@ from tests.store.tables import ENGINE, FRAME, PROMPTS, blobs, regions
 from wsiparse.coords import Frame
 from wsiparse.results.folder import write_done
 from wsiparse.store.read import ObjectsReader
-from wsiparse.store.write import ObjectSpool
+from wsiparse.store.write import ObjectSorter
 from wsiparse.types import ObjectTable, PromptSet, RecognitionGrid, SlideSummary, TileGrid
 
 CELLS = blobs()
@@ -48,12 +48,11 @@ def objects_at(
     recognition: Sequence[RecognitionGrid] = (),
 ) -> ObjectsReader:
     """objects.zarr of these tables at `path`, opened."""
-    spool_folder = path.with_name("spool-of-test")
-    with ObjectSpool(spool_folder, frames={"cell": frame, "region": frame}, prompts=prompts) as spool:
+    unsorted = path.with_name("unsorted-of-test")
+    with ObjectSorter(unsorted, frames={"cell": frame, "region": frame}, prompts=prompts) as sorter:
         for table in tables:
-            spool.append(table)
-        spool.finish(path, engine=ENGINE, slide=slide, recognition=recognition)
-        spool.remove()
+            sorter.append(table)
+        sorter.finish(path, engine=ENGINE, slide=slide, recognition=recognition)
     return ObjectsReader(path)
 
 

@@ -42,7 +42,7 @@ from wsiparse.objects.table import build_table
 from wsiparse.stitch import Stitcher
 from wsiparse.store import zarrfolder
 from wsiparse.store.read import ObjectsReader
-from wsiparse.store.write import ObjectSpool
+from wsiparse.store.write import ObjectSorter
 from wsiparse.types import ObjectTable, Prompt, PromptKind, PromptSet
 
 PROMPTS = PromptSet(
@@ -122,11 +122,10 @@ EMPTY = Field(np.zeros((3, 5), np.int32), np.zeros(1, np.uint8))
 def store(
     folder: Path, tables: list[ObjectTable], frames: Mapping[PromptKind, Frame], prompts: PromptSet = PROMPTS
 ) -> ObjectsReader:
-    with ObjectSpool(folder / "spool", frames=frames, prompts=prompts) as spool:
+    with ObjectSorter(folder / "unsorted", frames=frames, prompts=prompts) as sorter:
         for table in tables:
-            spool.append(table)
-        spool.finish(folder / "objects.zarr", engine=ENGINE, slide=SLIDE)
-        spool.remove()
+            sorter.append(table)
+        sorter.finish(folder / "objects.zarr", engine=ENGINE, slide=SLIDE)
     return ObjectsReader(folder / "objects.zarr")
 
 

@@ -23,7 +23,7 @@ from wsiparse.report.stats.tissue import Tissue
 from wsiparse.results.folder import write_done
 from wsiparse.results.report_inputs import BASIS, Basis, PicturedSquare, png_bytes, write_basis
 from wsiparse.store.read import ObjectsReader
-from wsiparse.store.write import ObjectSpool
+from wsiparse.store.write import ObjectSorter
 from wsiparse.types import Box, EngineLimits, ObjectTable, Prompt, PromptSet
 
 __all__ = ["MPP", "PROMPTS", "Content", "tumour_slide", "write_slide"]
@@ -148,13 +148,12 @@ def write_slide(
         kind: Frame(tuple(max(1, int(s // STEP[kind])) for s in size), (STEP[kind],) * 2, (STEP[kind] * MPP,) * 2)
         for kind in KINDS
     }
-    with ObjectSpool(folder / "spool", frames=frames, prompts=prompts) as spool:
+    with ObjectSorter(folder / "unsorted", frames=frames, prompts=prompts) as sorter:
         for k in range(len(prompts)):
             table = _rectangles(content.points.get(k, np.zeros((0, 2))), k + 1, prompts[k].kind, tissue, random)
             if len(table):
-                spool.append(table)
-        spool.finish(folder / "objects.zarr", engine=ENGINE, slide=facts)
-        spool.remove()
+                sorter.append(table)
+        sorter.finish(folder / "objects.zarr", engine=ENGINE, slide=facts)
     reader = ObjectsReader(folder / "objects.zarr")
     picture = _picture(tissue, random)
     h, w = tissue.mask.shape

@@ -21,7 +21,7 @@ from wsiparse.errors import OutputError
 from wsiparse.store import write, zarrfolder
 from wsiparse.store.read import ObjectsReader
 from wsiparse.store.tables import raster_sorted
-from wsiparse.store.write import ObjectSpool, decode_coords, encode_coords, write_table
+from wsiparse.store.write import ObjectSorter, decode_coords, encode_coords, write_table
 from wsiparse.types import ObjectTable, RecognitionGrid, TileGrid
 
 CELLS = blobs()
@@ -41,10 +41,10 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
-    with ObjectSpool(tmp_path / "spool", frames={"cell": FRAME, "region": FRAME}, prompts=PROMPTS) as spool:
-        spool.append(CELLS)
-        spool.append(REGIONS)
-        spool.finish(tmp_path / "objects.zarr", engine=ENGINE, slide=SLIDE)
+    with ObjectSorter(tmp_path / "unsorted", frames={"cell": FRAME, "region": FRAME}, prompts=PROMPTS) as sorter:
+        sorter.append(CELLS)
+        sorter.append(REGIONS)
+        sorter.finish(tmp_path / "objects.zarr", engine=ENGINE, slide=SLIDE)
     reader = ObjectsReader(tmp_path / "objects.zarr")
     assert (reader.frames["region"], reader.prompts, reader.engine, reader.slide) == (FRAME, PROMPTS, ENGINE, SLIDE)
     assert (reader.count("cell"), reader.count("region")) == (len(CELLS), len(REGIONS))
@@ -78,12 +78,12 @@ def test_shapely_reads_the_ragged_columns_as_they_are(tmp_path: Path) -> None:
     np.testing.assert_array_equal(shapely.area(polygons), table.area_px * 4)
 
 
-def test_the_spool_and_a_single_table_write_the_same_bytes(tmp_path: Path) -> None:
+def test_the_sorter_and_a_single_table_write_the_same_bytes(tmp_path: Path) -> None:
     mixed = CELLS.take(np.random.default_rng(1).permutation(len(CELLS)))
-    with ObjectSpool(tmp_path / "spool", frames={"cell": FRAME, "region": FRAME}, prompts=PROMPTS) as spool:
+    with ObjectSorter(tmp_path / "unsorted", frames={"cell": FRAME, "region": FRAME}, prompts=PROMPTS) as sorter:
         for rows in np.array_split(np.arange(len(mixed)), 5):
-            spool.append(mixed.take(rows))
-        spool.finish(tmp_path / "a.zarr", engine=ENGINE, slide=SLIDE)
+            sorter.append(mixed.take(rows))
+        sorter.finish(tmp_path / "a.zarr", engine=ENGINE, slide=SLIDE)
     assert sha256_tree(tmp_path / "a.zarr") == sha256_tree(written(tmp_path / "b.zarr"))
     assert sha256_tree(written(tmp_path / "b.zarr")) == sha256_tree(tmp_path / "a.zarr")
 

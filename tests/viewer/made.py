@@ -23,7 +23,7 @@ from wsiparse.results.folder import write_done
 from wsiparse.results.report_inputs import BASIS, Basis, png_bytes, write_basis
 from wsiparse.slides import open_slide
 from wsiparse.store.read import ObjectsReader
-from wsiparse.store.write import ObjectSpool
+from wsiparse.store.write import ObjectSorter
 from wsiparse.types import ObjectTable, Prompt, PromptKind, PromptSet
 
 Pixels = NDArray[np.uint8]
@@ -141,11 +141,10 @@ def make(
     if slide is not None:
         with open_slide(slide) as opened:
             facts |= {"fingerprint": opened.fingerprint, "size": list(opened.size), "mpp": list(opened.mpp or ())}
-    with ObjectSpool(folder / "spool", frames=found.frames, prompts=prompts) as spool:
+    with ObjectSorter(folder / "unsorted", frames=found.frames, prompts=prompts) as sorter:
         for table in tables:
-            spool.append(table)
-        spool.finish(folder / "objects.zarr", engine=ENGINE, slide=facts)
-        spool.remove()
+            sorter.append(table)
+        sorter.finish(folder / "objects.zarr", engine=ENGINE, slide=facts)
     reader = ObjectsReader(folder / "objects.zarr")
     files = ["objects.zarr"]
     if labels:

@@ -20,7 +20,7 @@ from wsiparse.run.plan import Pass
 from wsiparse.run.settings import settings_of
 from wsiparse.run.state import Site
 from wsiparse.store.read import ObjectsReader
-from wsiparse.store.sort import ObjectSpool
+from wsiparse.store.sort import ObjectSorter
 from wsiparse.tiling import TilePlan
 from wsiparse.types import ObjectTable, RecognitionGrid, SlideSummary, Unreadable
 from wsiparse.version import own_version
@@ -41,13 +41,12 @@ def assemble(site: Site, arrivals: Arrivals) -> tuple[SlideSummary, int]:
     prepared, passes = site.prepared, site.prepared.passes
     judged: list[RecognitionGrid] = []
     began = time.monotonic()
-    with ObjectSpool(site.desk / "spool", frames=prepared.frames(), prompts=prepared.prompts) as spool:
+    with ObjectSorter(site.desk / "objects.unsorted", frames=prepared.frames(), prompts=prepared.prompts) as sorter:
         for k, work in enumerate(passes):
             for table in _objects_of_pass(site, k, work, arrivals, judged):
                 if len(table):
-                    spool.append(table)
-        spool.finish(site.desk / "objects.zarr", engine=prepared.title, slide=site.facts(), recognition=judged)
-        spool.remove()
+                    sorter.append(table)
+        sorter.finish(site.desk / "objects.zarr", engine=prepared.title, slide=site.facts(), recognition=judged)
     made = time.monotonic()
     lost = [(work.plan, tile) for k, work in enumerate(passes) for tile in arrivals.lost(k)]
     lost_mm2 = _lost_mm2(lost)

@@ -232,6 +232,10 @@ class Carry:
         return runs, tuple(planes), sums, present, od
 
 
+_T = TypeVar("_T", bound=np.generic)
+_Ints = NDArray[np.int32]
+
+
 def _three(n: int) -> tuple[_Ints, _Ints, _Ints]:
     """Empty columns y, x0, x1."""
     return np.empty(n, np.int32), np.empty(n, np.int32), np.empty(n, np.int32)

@@ -1,15 +1,9 @@
 """Finished objects on disk, in order of arrival; sorted on the way out.
 
-The stitcher finishes objects in an order that depends on which block arrived when. The spool takes them as they come,
-one committed batch an `append`, in bounded memory, and hands them back in raster order of the first pixel whatever the
-order they came in. The log is one file::
-
-    header   magic, length, JSON of the frames and the prompts (a spool of another run is refused)
-    record   fixed-size head (kind, sizes, rows of first pixels, checksums) and the columns, raw little-endian
-    ...      a batch is one or more records, the last of them flagged
-
-A batch is committed when its last record is in the file with matching checksums; `ObjectSpool` opens an existing log,
-checks every record and cuts the file after the last committed batch.
+The stitcher finishes objects in an order that depends on which block arrived when. The sorter takes them as they come,
+in bounded memory, and hands them back in raster order of the first pixel whatever the order they came in. They wait in
+one file of records: the columns of a table, raw little-endian; what a record holds is kept in memory. The file is made
+when the sorter is and goes with it: nobody reads it again.
 
 Sorting out: each record is sorted by first pixel when it is written, and rows of first pixels are counted as they come.
 The canvas is cut into horizontal bands of bounded size; a band takes one contiguous run of rows from each record that
@@ -18,13 +12,8 @@ meets it, and is sorted by itself.
 
 from __future__ import annotations
 
-import json
-import os
-import struct
-import zlib
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from io import FileIO
 from itertools import pairwise
 from pathlib import Path
@@ -35,30 +24,20 @@ from numpy.typing import NDArray
 
 from wsiparse.atomic import output_error, output_errors
 from wsiparse.coords import Frame
-from wsiparse.errors import OutputError
 from wsiparse.store.records import Sizes, pack, row_bytes, unpack
 from wsiparse.store.tables import raster_sorted, row_range
 from wsiparse.types import ObjectTable, PromptKind, PromptSet, RecognitionGrid
 
-__all__ = ["KINDS", "LOG_NAME", "ObjectSpool", "frames_to_json", "prompts_to_json"]
+__all__ = ["KINDS", "ObjectSorter", "frames_to_json", "prompts_to_json"]
 
 #: Row order of kinds wherever both are stored.
 KINDS: Final[tuple[PromptKind, PromptKind]] = ("cell", "region")
-
-LOG_NAME: Final = "objects.spool"
-_NAME: Final = b"WSPOOL"
-_VERSION: Final = b"2"
-_MAGIC: Final = _NAME + _VERSION + b"\n"
-_RECORD_MAGIC: Final = b"OBJS"
-# magic, kind, last record of its batch, first and last row of first pixels, CRC-32 of the columns, sizes
-_HEAD: Final = struct.Struct("<4sBBqqIqqqq")
-_CRC: Final = struct.Struct("<I")
-_HEAD_BYTES: Final = _HEAD.size + _CRC.size
 
 #: A record is cut at about this size, a band at about this size: the memory of an append and of a sort.
 _RECORD_BYTES: Final = 8 << 20
 _BAND_BYTES: Final = 10 << 20
 
+#: What is remembered of a record: where its columns begin, its kind, first and last row of first pixels, sizes.
 _INDEX_FIELDS: Final = ("start", "kind", "first", "last", *Sizes._fields)
 
 
@@ -75,116 +54,69 @@ def prompts_to_json(prompts: PromptSet) -> list[dict[str, object]]:
     return [{name: getattr(prompt, name) for name in names} for prompt in prompts]
 
 
-class ObjectSpool:
-    """An append-only store of finished objects, in any order.
+class ObjectSorter:
+    """Finished objects in, in any order; the same objects out, sorted.
+
+    Use as a context manager: leaving it deletes the file.
 
     Parameters
     ----------
-    folder : where the log lies; made when absent. An existing log is continued after its last committed batch
+    path : file to be made; its folder too when absent
     frames : for each kind, the frame of its objects' coordinates
     prompts : what class ids mean
-
-    Attributes
-    ----------
-    batches : committed batches so far (the number of calls of `append`, those before a resume included)
 
     Raises
     ------
     OutputError
-        If the folder cannot be written to, or holds the log of other frames or other prompts.
+        If the file cannot be made.
     """
 
-    def __init__(self, folder: Path, *, frames: Mapping[PromptKind, Frame], prompts: PromptSet) -> None:
-        self.path = folder / LOG_NAME
+    def __init__(self, path: Path, *, frames: Mapping[PromptKind, Frame], prompts: PromptSet) -> None:
+        self.path = path
         self.frames = {kind: frames[kind] for kind in KINDS}
         self.prompts = prompts
         self._is_region = np.array([False] + [prompt.kind == "region" for prompt in prompts])
         self._index = {name: array("q") for name in _INDEX_FIELDS}
-        self._batch_stops = array("q")  # file position after each batch
-        self._batch_records = array("q")  # records up to the end of each batch
         self._bytes_at = {
             kind: np.zeros(self.frames[kind].size[1], np.int64) for kind in KINDS
         }  # bytes by row of the first pixel
         self._shares: dict[PromptKind, int] = {}
-        header = json.dumps({"frames": frames_to_json(self.frames), "prompts": prompts_to_json(prompts)}).encode()
-        self._header = _MAGIC + _CRC.pack(len(header)) + header
-        with output_errors(self.path):
-            folder.mkdir(parents=True, exist_ok=True)
-            self.path.touch()
-            # Unbuffered: after a full disk no half-written buffer may wait for the next call.
-            self._file: FileIO = self.path.open("r+b", buffering=0)
-            try:
-                self._open()
-            except BaseException:
-                self._file.close()
-                raise
+        self._end = 0
+        with output_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file: FileIO = path.open("w+b", buffering=0)
 
-    @property
-    def batches(self) -> int:
-        """Committed batches."""
-        return len(self._batch_stops)
+    def __enter__(self) -> ObjectSorter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+        with output_errors(self.path):
+            self.path.unlink(missing_ok=True)
 
     def count(self, kind: PromptKind) -> int:
-        """Committed objects of one kind."""
+        """Objects of one kind taken so far."""
         return self._totals(kind)[0]
 
-    def append(self, table: ObjectTable) -> int:
-        """Commit the objects of `table` (cells and regions, any number, any order) as one batch.
-
-        Returns
-        -------
-        The number of committed batches.
+    def append(self, table: ObjectTable) -> None:
+        """Take the objects of `table` (cells and regions, any number, any order).
 
         Raises
         ------
         ValueError
             If a class id is not in the prompt set, a first pixel lies outside the frame, or the number of class
-            shares differs from that of earlier batches.
+            shares differs from that of earlier tables. Nothing of the table is taken then.
         OutputError
-            If the disk is full; the log then ends with the previous batch.
+            If the disk is full.
         """
         self._check(table)
         region = self._is_region[table.class_id]
-        parts: list[tuple[PromptKind, ObjectTable]] = []
-        for kind, chosen in zip(KINDS, (~region, region), strict=True):
-            if chosen.any():
-                part = table if chosen.all() else table.take(np.flatnonzero(chosen))
-                parts += [(kind, piece) for piece in _cut(raster_sorted(part))]
-        if not parts:
-            parts = [("cell", ObjectTable())]
-        try:
-            self._file.seek(self._stop())
-            for number, (kind, part) in enumerate(parts):
-                self._write_record(kind, part, last=number == len(parts) - 1)
-        except OSError as error:
-            self._forget_open_records()
-            with suppress(OSError):
-                self._file.truncate(self._stop())
-            raise output_error(self.path, error) from error
-        self._commit(self._file.tell(), parts)
-        return self.batches
-
-    def truncate(self, batches: int) -> None:
-        """Forget all but the first `batches` batches, to agree with a checkpoint taken then.
-
-        Raises
-        ------
-        ValueError
-            If there are fewer.
-        OutputError
-            If the log cannot be cut.
-        """
-        if not 0 <= batches <= self.batches:
-            raise ValueError(f"cannot keep {batches} of {self.batches} batches")
-        if batches < self.batches:
-            with output_errors(self.path):
-                self._file.truncate(self._batch_stops[batches - 1] if batches else len(self._header))
-                self._open()
-
-    def sync(self) -> None:
-        """Force committed batches to the disk (they survive a killed process without this, but not a power cut)."""
         with output_errors(self.path):
-            os.fsync(self._file.fileno())
+            for kind, chosen in zip(KINDS, (~region, region), strict=True):
+                if chosen.any():
+                    part = table if chosen.all() else table.take(np.flatnonzero(chosen))
+                    for piece in _cut(raster_sorted(part)):
+                        self._write(kind, piece)
 
     def sorted(self, kind: PromptKind) -> Iterator[ObjectTable]:
         """All objects of one kind in raster order of the first pixel, as tables of bounded size.
@@ -193,7 +125,7 @@ class ObjectSpool:
         """
         # Copies: a view would lock the index against `append`.
         index = {name: np.array(values, np.int64) for name, values in self._index.items()}
-        right = (index["kind"] == KINDS.index(kind)) & (index["rows"] > 0)
+        right = index["kind"] == KINDS.index(kind)
         for y0, y1 in _bands(self._bytes_at[kind]):
             meets = np.flatnonzero(right & (index["first"] < y1) & (index["last"] >= y0))
             yield raster_sorted(ObjectTable.concat([self._read(int(record), y0, y1) for record in meets]))
@@ -206,7 +138,7 @@ class ObjectSpool:
         slide: Mapping[str, object],
         recognition: Sequence[RecognitionGrid] = (),
     ) -> None:
-        """Write everything committed so far as the folder `path` (objects.zarr); the spool stays as it is.
+        """Write everything taken so far as the folder `path` (objects.zarr).
 
         See `wsiparse.store.write.write_objects`, whose arguments these are.
         """
@@ -222,26 +154,6 @@ class ObjectSpool:
             slide=slide,
             recognition=recognition,
         )
-
-    def close(self) -> None:
-        """Close the file; the log stays and can be opened again."""
-        self._file.close()
-
-    def remove(self) -> None:
-        """Close and delete the log, and its folder if that is now empty."""
-        self.close()
-        with output_errors(self.path):
-            self.path.unlink(missing_ok=True)
-            if not any(self.path.parent.iterdir()):
-                self.path.parent.rmdir()
-
-    def __enter__(self) -> ObjectSpool:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    # What follows is private.
 
     def _check(self, table: ObjectTable) -> None:
         if not len(table):
@@ -269,98 +181,20 @@ class ObjectSpool:
         )
         return rows, rings, vertices, self._shares.get(kind, 0)
 
-    def _stop(self) -> int:
-        return self._batch_stops[-1] if self._batch_stops else len(self._header)
-
-    def _commit(self, stop: int, records: list[tuple[PromptKind, ObjectTable]]) -> None:
-        """Count a batch whose records are in the file up to `stop`."""
-        self._batch_stops.append(stop)
-        self._batch_records.append(len(self._index["start"]))
-        for kind, table in records:
-            if len(table):
-                y = table.first_px[:, 0]
-                low, high = int(y.min()), int(y.max())
-                weights = np.bincount(y - low, row_bytes(table), high - low + 1).astype(np.int64)
-                self._bytes_at[kind][low : high + 1] += weights
-                self._shares[kind] = table.class_share.shape[1]
-
-    def _write_record(self, kind: PromptKind, table: ObjectTable, *, last: bool) -> None:
-        buffers = pack(table)
-        crc = 0
-        for buffer in buffers:
-            crc = zlib.crc32(buffer, crc)
-        sizes, number = Sizes.of(table), KINDS.index(kind)
-        first, end = (int(table.first_px[0, 0]), int(table.first_px[-1, 0])) if len(table) else (0, -1)
-        head = _HEAD.pack(_RECORD_MAGIC, number, int(last), first, end, crc, *sizes)
-        start = self._file.tell()
-        for buffer in (memoryview(head + _CRC.pack(zlib.crc32(head))), *buffers):
-            self._write(buffer)
-        self._note(start + _HEAD_BYTES, number, first, end, *sizes)
-
-    def _write(self, buffer: memoryview) -> None:
-        while buffer:
-            buffer = buffer[self._file.write(buffer) :]
-
-    def _note(self, *values: int) -> None:
-        for name, value in zip(_INDEX_FIELDS, values, strict=True):
+    def _write(self, kind: PromptKind, table: ObjectTable) -> None:
+        """Put one record behind the last; it counts once it is whole."""
+        start = self._file.seek(self._end)
+        for buffer in pack(table):
+            while buffer:
+                buffer = buffer[self._file.write(buffer) :]
+        self._end = self._file.tell()
+        y = table.first_px[:, 0]
+        low, high = int(y[0]), int(y[-1])
+        for name, value in zip(_INDEX_FIELDS, (start, KINDS.index(kind), low, high, *Sizes.of(table)), strict=True):
             self._index[name].append(value)
-
-    def _forget_open_records(self) -> None:
-        keep = self._batch_records[-1] if self._batch_records else 0
-        for values in self._index.values():
-            del values[keep:]
-
-    def _open(self) -> None:
-        """Read the index from the log and cut the log after the last committed batch."""
-        for values in (*self._index.values(), self._batch_stops, self._batch_records):
-            del values[:]
-        for kind in KINDS:
-            self._bytes_at[kind][:] = 0
-        self._shares.clear()
-        self._file.seek(0, 2)
-        size = self._file.tell()
-        self._file.seek(0)
-        found = self._file.read(len(self._header))
-        if found != self._header:
-            version = found[len(_NAME) : len(_MAGIC) - 1]
-            if found.startswith(_NAME) and version.isdigit() and version != _VERSION:
-                raise OutputError(
-                    f"{self.path}: a log of format version {version.decode()}, this program reads "
-                    f"{_VERSION.decode()}. Remove it and run again."
-                )
-            if not self._header.startswith(found):
-                raise OutputError(
-                    f"{self.path}: holds objects of another run (other prompts, scale or slide size). "
-                    "Remove it or choose another results folder."
-                )
-            self._file.seek(0)
-            self._write(memoryview(self._header))
-        self._scan(size)
-        self._forget_open_records()
-        self._file.truncate(self._stop())
-
-    def _scan(self, size: int) -> None:
-        position = len(self._header)
-        pending: list[tuple[PromptKind, ObjectTable]] = []
-        while position + _HEAD_BYTES <= size:
-            self._file.seek(position)
-            head = self._file.read(_HEAD_BYTES)
-            magic, number, last, first, end, crc, *counts = _HEAD.unpack_from(head)
-            if magic != _RECORD_MAGIC or zlib.crc32(head[: _HEAD.size]) != _CRC.unpack_from(head, _HEAD.size)[0]:
-                return
-            position += _HEAD_BYTES
-            sizes = Sizes(*counts)
-            if position + sizes.payload > size:
-                return
-            payload = self._file.read(sizes.payload)
-            if zlib.crc32(payload) != crc:
-                return
-            self._note(position, number, first, end, *sizes)
-            pending.append((KINDS[number], unpack(payload, sizes)))
-            position += sizes.payload
-            if last:
-                self._commit(position, pending)
-                pending.clear()
+        weights = np.bincount(y - low, row_bytes(table), high - low + 1).astype(np.int64)
+        self._bytes_at[kind][low : high + 1] += weights
+        self._shares[kind] = table.class_share.shape[1]
 
     def _read(self, record: int, y0: int, y1: int) -> ObjectTable:
         """The rows of one record whose first pixel lies in rows [y0, y1) of the frame."""

@@ -41,7 +41,7 @@ from zarr.codecs import ZstdCodec
 
 from wsiparse.atomic import publish_folder
 from wsiparse.coords import Frame
-from wsiparse.store.sort import KINDS, ObjectSpool, frames_to_json, prompts_to_json
+from wsiparse.store.sort import KINDS, ObjectSorter, frames_to_json, prompts_to_json
 from wsiparse.store.tables import raster_sorted
 from wsiparse.store.zarrfolder import filled_folder
 from wsiparse.types import ObjectTable, PromptKind, PromptSet, RecognitionGrid
@@ -52,7 +52,7 @@ __all__ = [
     "FORMAT",
     "GROUPS",
     "VERSION",
-    "ObjectSpool",
+    "ObjectSorter",
     "decode_coords",
     "encode_coords",
     "write_objects",
@@ -298,7 +298,7 @@ def write_table(
 ) -> None:
     """Write one table that fits in memory (cells and regions, any order) as objects.zarr.
 
-    The bytes are those that an `ObjectSpool` fed with the same rows would write.
+    The bytes are those that an `ObjectSorter` fed with the same rows would write.
 
     Raises
     ------
