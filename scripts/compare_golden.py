@@ -2,10 +2,10 @@
 """Compare the BiomedParse network with a file of reference outputs, array by array.
 
 The reference file names a seed of the synthetic weights and the prompts; the weights are made again from the seed
-(`wsiparse.recognize.biomedparse.recipe`), the network runs on the image, and for every stored array the largest
+(`tests.reference.recipe`), the network runs on the image, and for every stored array the largest
 absolute error is printed beside its tolerance. Exit code 0: all within tolerance; 1: some are not; 2: wrong usage.
 
-    python scripts/compare_golden.py golden_dev.npz golden_dev_image.png --mode both
+    python -m scripts.compare_golden golden_dev.npz golden_dev_image.png --mode both
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
+from tests.reference.recipe import recipe_array
 from wsiparse.errors import WsiparseError
 from wsiparse.parallel.dask import peak_rss_bytes
 from wsiparse.recognize.biomedparse.checkpoint import expected_shapes, network_from_state
 from wsiparse.recognize.biomedparse.config import NetworkConfig
 from wsiparse.recognize.biomedparse.decoder import ImageEncoding, QueryEmbeddings
 from wsiparse.recognize.biomedparse.network import BiomedParseNetwork, PromptMasks, to_probabilities
-from wsiparse.recognize.biomedparse.recipe import recipe_array
 from wsiparse.recognize.biomedparse.text import TextEncoding
 from wsiparse.recognize.biomedparse.tokenizer import END, ClipTokenizer
 
@@ -310,7 +310,7 @@ def compare_solo(
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description="Compare the BiomedParse network with stored reference outputs.",
-        epilog="example: python scripts/compare_golden.py golden_dev.npz golden_dev_image.png --mode both",
+        epilog="example: python -m scripts.compare_golden golden_dev.npz golden_dev_image.png --mode both",
     )
     parser.add_argument("golden", type=Path, help="reference outputs, .npz")
     parser.add_argument("image", type=Path, help="the image they were made from")

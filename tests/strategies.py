@@ -133,7 +133,7 @@ def cell_fields(draw: st.DrawFn, most: int = 24) -> CellField:
 def split_settings(draw: st.DrawFn) -> SplitPixels:
     """Every landscape, from splitting at the least dent to not at all, with and without filters and a size limit."""
     return SplitPixels(
-        landscape=draw(st.sampled_from(("distance", "stored", "both"))),
+        landscape=draw(st.sampled_from(("distance", "stored"))),
         smoothing_px=draw(st.sampled_from((0.0, 0.5, 0.8, 2.0))),
         persistence=draw(st.sampled_from((0.0, 0.3, 1.0, 20.0, 1e6))),
         relative_persistence=draw(st.sampled_from((0.0, 0.08, 0.3))),

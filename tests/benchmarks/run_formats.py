@@ -26,7 +26,7 @@ from wsiparse.coords import Frame
 from wsiparse.objects.split import SplitPixels
 from wsiparse.stitch import Stitcher
 from wsiparse.store.read import ObjectsReader
-from wsiparse.store.write import ObjectSorter
+from wsiparse.store.sort import ObjectSorter
 
 FORMATS = ("geojson", "centroids", "csv", "parquet", "geoparquet", "coco", "anndata")
 
@@ -65,13 +65,14 @@ def theirs(source: Path, name: str) -> dict[str, float]:
     from tests.benchmarks.test_geojson_speed import WRITERS, Case
     from wsiparse.store.ids import object_ids
     from wsiparse.store.measure import measure
+    from wsiparse.store.tables import checked
 
     reader = ObjectsReader(source)
     before, began = peak_mb(), time.process_time()
     path = source.with_name(f"{name}.geojson")
     with path.open("wb") as file:
         for k, table in enumerate(reader.batches("cell", 10_000)):
-            ids, numbers = object_ids(table, PROMPTS, "field"), measure(table, PROMPTS, 0.25)
+            ids, numbers = object_ids(checked(table, PROMPTS), PROMPTS, "field"), measure(table, PROMPTS, 0.25)
             text = WRITERS[name](Case(table, reader.frames["cell"], ids, numbers))
             # one collection of all batches: the head of the first, the features of all
             start = text.index(b"[") + 1

@@ -31,7 +31,7 @@ from wsiparse.objects.split import SplitPixels
 from wsiparse.parallel.dask import peak_rss_bytes
 from wsiparse.stitch import Stitcher
 from wsiparse.store.read import ObjectsReader
-from wsiparse.store.write import ObjectSorter
+from wsiparse.store.sort import ObjectSorter
 from wsiparse.types import Prompt, PromptSet
 
 PROMPTS = PromptSet((Prompt("nuclei", "Nucleus"), Prompt("inflammatory cells", "Inflammatory", "#00a050")))

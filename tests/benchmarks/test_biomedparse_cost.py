@@ -18,10 +18,10 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from tests.benchmarks.measuring import measuring
+from tests.reference.recipe import recipe_array
 from wsiparse.recognize.biomedparse.checkpoint import blank_network, expected_shapes, network_from_state
 from wsiparse.recognize.biomedparse.engine import operations_per_tile
 from wsiparse.recognize.biomedparse.network import BiomedParseNetwork, PromptMasks, PromptMode
-from wsiparse.recognize.biomedparse.recipe import recipe_array
 from wsiparse.recognize.biomedparse.resample import resize_like_pillow
 from wsiparse.recognize.biomedparse.tokenizer import END, START
 

@@ -35,8 +35,8 @@ from wsiparse.parallel.dask import peak_rss_bytes
 from wsiparse.store.ids import object_ids
 from wsiparse.store.measure import Measurements, measure
 from wsiparse.store.read import ObjectsReader
-from wsiparse.store.tables import row_range
-from wsiparse.store.write import ObjectSorter
+from wsiparse.store.sort import ObjectSorter
+from wsiparse.store.tables import checked, row_range
 from wsiparse.types import ObjectTable, Prompt, PromptSet
 
 orjson = pytest.importorskip("orjson")
@@ -103,7 +103,7 @@ class Case:
 def case(request: pytest.FixtureRequest) -> Case:
     count = 20_000 if measuring(request.config) else 200
     table, frame = ObjectTable.concat(list(tiles(count))), frame_of(count)
-    return Case(table, frame, object_ids(table, PROMPTS, "slide"), measure(table, PROMPTS, 0.25))
+    return Case(table, frame, object_ids(checked(table, PROMPTS), PROMPTS, "slide"), measure(table, PROMPTS, 0.25))
 
 
 def ours(case: Case) -> bytes:
@@ -198,7 +198,9 @@ def file_by_us(case: Case, path: Path) -> None:
 
 
 def file_by_orjson(case: Case, path: Path) -> None:
-    full = replace(case, ids=object_ids(case.table, PROMPTS, "slide"), numbers=measure(case.table, PROMPTS, 0.25))
+    full = replace(
+        case, ids=object_ids(checked(case.table, PROMPTS), PROMPTS, "slide"), numbers=measure(case.table, PROMPTS, 0.25)
+    )
     path.write_bytes(by_orjson(full))
 
 

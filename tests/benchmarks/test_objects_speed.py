@@ -24,8 +24,7 @@ from skimage.segmentation import watershed
 from tests.benchmarks import tile_merging
 from tests.benchmarks.measuring import measuring
 from tests.benchmarks.nuclei_field import NucleiField
-from wsiparse.objects import reference
-from wsiparse.objects.panoptic import combine_cells, combine_upstream
+from wsiparse.objects.panoptic import combine_cells
 from wsiparse.objects.runs import label_runs
 from wsiparse.objects.scores import Agreement, overlap_agreement
 from wsiparse.objects.split import SplitPixels, split_cells
@@ -203,23 +202,8 @@ def default_rule_pixel_by_pixel(maps: NDArray[np.float32]) -> NDArray[np.uint8]:
     return out
 
 
-def upstream_rule_by_us(maps: NDArray[np.float32]) -> NDArray[np.uint8]:
-    return combine_upstream(maps)[1]
-
-
-def upstream_rule_pixel_by_pixel(maps: NDArray[np.float32]) -> NDArray[np.uint8]:
-    return reference.combine_upstream(maps)[1]
-
-
 @pytest.mark.benchmark(group="panoptic, default rule", timer=time.process_time)
 @pytest.mark.parametrize("rule", [default_rule_by_us, default_rule_pixel_by_pixel])
 def test_default_rule(benchmark: BenchmarkFixture, maps: NDArray[np.float32], rule: Callable[[Any], Any]) -> None:
     found = benchmark.pedantic(rule, (maps,), rounds=5, warmup_rounds=1)
     np.testing.assert_array_equal(found, default_rule_by_us(maps))
-
-
-@pytest.mark.benchmark(group="panoptic, upstream's rule", timer=time.process_time)
-@pytest.mark.parametrize("rule", [upstream_rule_by_us, upstream_rule_pixel_by_pixel])
-def test_upstream_rule(benchmark: BenchmarkFixture, maps: NDArray[np.float32], rule: Callable[[Any], Any]) -> None:
-    found = benchmark.pedantic(rule, (maps,), rounds=5, warmup_rounds=1)
-    np.testing.assert_array_equal(found, upstream_rule_by_us(maps))

@@ -12,7 +12,7 @@ from tests.store.tables import ENGINE, FRAME, PROMPTS, blobs, regions
 from wsiparse.coords import Frame
 from wsiparse.results.folder import write_done
 from wsiparse.store.read import ObjectsReader
-from wsiparse.store.write import ObjectSorter
+from wsiparse.store.sort import ObjectSorter
 from wsiparse.types import ObjectTable, PromptSet, RecognitionGrid, SlideSummary, TileGrid
 
 CELLS = blobs()

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tests.export.results import CELLS, REGIONS, SLIDE, objects_at
+from tests.reference.writing import pixels_of
 from tests.store.tables import PROMPTS, masks, table_of
 from tests.test_atomic import files_up_to, names_in
 from wsiparse.coords import Frame
 from wsiparse.errors import OutputError
 from wsiparse.export.coco import run_lengths, write_coco
 from wsiparse.export.objectframe import ObjectFrame, joined, object_frames
-from wsiparse.export.reference import pixels_of
 from wsiparse.store.read import ObjectsReader
 from wsiparse.types import ObjectTable
 

@@ -18,12 +18,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tests.export.check import check
+from tests.reference import writing as reference
 from tests.store.tables import ENGINE, FRAME, PROMPTS, blobs, masks, regions, table_of
 from tests.test_atomic import files_up_to, names_in
 from wsiparse.atomic import sha256_file
 from wsiparse.coords import Frame, um2_per_px
 from wsiparse.errors import OutputError, RoiError
-from wsiparse.export import deflate, features, reference
+from wsiparse.export import deflate, features
 from wsiparse.export.geojson import GeojsonSummary, write_centroids, write_geojson
 from wsiparse.store.measure import measure
 from wsiparse.tiling import read_regions

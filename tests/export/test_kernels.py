@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from tests.reference import writing as reference
 from tests.store.tables import PROMPTS, blobs, masks, table_of
-from wsiparse.export import reference
 from wsiparse.export.text_kernels import _put_decimal, centi_texts
 from wsiparse.store.kernels import measure_shapes
 from wsiparse.store.measure import measure

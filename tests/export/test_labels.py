@@ -26,6 +26,7 @@ from ome_zarr_models.v05.image_label import ImageLabel
 from scipy import ndimage
 
 from tests.export.ngff_rules import problems
+from tests.reference import writing as reference
 from tests.store.tables import ENGINE, SLIDE
 from tests.strategies import blobs, diagonal_loop, planes_of, ring, spiral
 from wsiparse import atomic
@@ -33,7 +34,7 @@ from wsiparse.atomic import sha256_tree
 from wsiparse.coords import Frame, frame_at
 from wsiparse.errors import OutputError
 from wsiparse.export import labels as module
-from wsiparse.export import ngff, reference
+from wsiparse.export import ngff
 from wsiparse.export.geojson import write_geojson
 from wsiparse.export.labels import write_labels
 from wsiparse.export.ngff import NgffVersion
@@ -42,7 +43,7 @@ from wsiparse.objects.table import build_table
 from wsiparse.stitch import Stitcher
 from wsiparse.store import zarrfolder
 from wsiparse.store.read import ObjectsReader
-from wsiparse.store.write import ObjectSorter
+from wsiparse.store.sort import ObjectSorter
 from wsiparse.types import ObjectTable, Prompt, PromptKind, PromptSet
 
 PROMPTS = PromptSet(

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 import wsiparse
 from tests.export.results import CELLS, JUDGED, REGIONS, SLIDE, finished_slide, judged, objects_at
+from tests.reference import writing as reference
 from tests.store.tables import FRAME, PROMPTS, masks, table_of
 from wsiparse.coords import Frame, um2_per_px
 from wsiparse.errors import OutputError
-from wsiparse.export import reference
 from wsiparse.export.objectframe import ObjectFrame, column_name, id_texts, joined, object_frames, read_objects
 from wsiparse.store.measure import measure
 from wsiparse.store.tables import raster_sorted

@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from tests.reference import writing as reference
 from tests.store.tables import blobs, table_of
 from tests.strategies import comb, masks
-from wsiparse.export import raster_kernels, reference
+from wsiparse.export import raster_kernels
 from wsiparse.export.raster import OutlineSweep, RunQueue, level_size
 from wsiparse.store.tables import raster_sorted
 from wsiparse.types import ObjectTable

@@ -1,4 +1,4 @@
-"""One answer per pixel: the kernels against NumPy and against a dictionary per pixel."""
+"""One answer per pixel: the kernels against NumPy."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from wsiparse.objects import reference
-from wsiparse.objects.panoptic import combine_cells, combine_upstream, quantise
+from tests.reference import objects as reference
+from wsiparse.objects.panoptic import combine_cells, quantise
 
 pytestmark = pytest.mark.kernels
 
@@ -31,20 +31,11 @@ def test_the_default_rule_equals_numpys_argmax(maps: np.ndarray, data: st.DataOb
         assert got.dtype == np.uint8
 
 
-@given(probabilities())
-def test_upstreams_rule_equals_a_dictionary_per_pixel(maps: np.ndarray) -> None:
-    kept, winner = combine_upstream(maps)
-    wanted_kept, wanted_winner = reference.combine_upstream(maps)
-    np.testing.assert_array_equal(kept, wanted_kept)
-    np.testing.assert_array_equal(winner, wanted_winner)
-
-
 def test_long_images_are_handled_in_stretches() -> None:
     maps = np.random.default_rng(0).random((3, 7, 601), dtype=np.float32)
     thresholds = np.array([0.2, 0.5, 0.8], np.float32)
     for got, wanted in zip(combine_cells(maps, thresholds), reference.combine_cells(maps, thresholds), strict=True):
         np.testing.assert_array_equal(got, wanted)
-    np.testing.assert_array_equal(combine_upstream(maps)[1], reference.combine_upstream(maps)[1])
 
 
 def test_a_probability_at_its_threshold_does_not_count_and_ties_go_to_the_first() -> None:
@@ -59,22 +50,8 @@ def test_a_winner_never_has_confidence_0() -> None:
     assert (winner.item(), confidence.item()) == (1, 1)
 
 
-def test_a_target_that_loses_most_of_its_region_is_discarded_upstream() -> None:
-    """Target 2 wins one of its four pixels; its own pixel above 0.5 then goes to nobody."""
-    maps = np.array([[[0.9, 0.9, 0.9, 0.2]], [[0.3, 0.3, 0.3, 0.8]]], np.float32)
-    kept, winner = combine_upstream(maps)
-    assert kept.tolist() == [True, False]
-    assert winner.tolist() == [[1, 1, 1, 0]]
-
-
-def test_the_surest_target_is_kept_upstream_whatever_it_won() -> None:
-    maps = np.array([[[0.6, 0.2]], [[0.65, 0.0]], [[0.0, 0.25]]], np.float32)
-    assert combine_upstream(maps)[0].tolist() == [False, True, True]
-
-
 def test_nothing_above_the_levels_gives_background() -> None:
     maps = np.zeros((2, 3, 3), np.float32)
-    assert not combine_upstream(maps)[1].any()
     assert not combine_cells(maps, np.array([0.5, 0.5], np.float32))[0].any()
 
 
@@ -89,7 +66,6 @@ def test_what_is_no_probability_is_refused(value: float) -> None:
     maps[1, 2, 3] = value
     for call in (
         lambda: combine_cells(maps, np.zeros(2, np.float32)),
-        lambda: combine_upstream(maps),
         lambda: quantise(maps),
     ):
         with pytest.raises(ValueError, match=r"\[0, 1\]"):
@@ -103,8 +79,6 @@ def test_a_hair_above_1_counts_as_1() -> None:
 @pytest.mark.parametrize("maps", [np.zeros((2, 2), np.float32), np.zeros((1, 2, 2)), np.zeros((0, 2, 2), np.float32)])
 def test_other_shapes_and_dtypes_are_refused(maps: np.ndarray) -> None:
     with pytest.raises(ValueError, match="probabilities must be"):
-        combine_upstream(maps)
-    with pytest.raises(ValueError, match="probabilities must be"):
         combine_cells(maps, np.zeros(len(maps), np.float32))
 
 
@@ -115,7 +89,8 @@ def test_thresholds_must_be_one_a_prompt_and_finite() -> None:
 
 
 def test_any_memory_layout_gives_the_same_winners() -> None:
-    maps = np.random.default_rng(1).random((6, 8, 3), dtype=np.float32)
+    maps, half = np.random.default_rng(1).random((6, 8, 3), dtype=np.float32), np.full(6, 0.5, np.float32)
     moved = np.moveaxis(np.ascontiguousarray(np.moveaxis(maps, 2, 0)), 0, 2)
-    np.testing.assert_array_equal(combine_upstream(moved)[1], combine_upstream(maps)[1])
+    for got, wanted in zip(combine_cells(moved, half), combine_cells(maps, half), strict=True):
+        np.testing.assert_array_equal(got, wanted)
     np.testing.assert_array_equal(quantise(moved), quantise(maps))

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
+from tests.reference import objects as reference
 from tests.strategies import CellField, cell_fields, masks, split_settings, two_discs
 from wsiparse.coords import Frame
-from wsiparse.objects import kernels, reference
+from wsiparse.objects import kernels
 from wsiparse.objects.runs import Runs, components
 from wsiparse.objects.split import MIN_PERSISTENCE_PX, SplitPixels, smoothing_steps, split_cells, split_pixels
 from wsiparse.types import SplitSettings
@@ -167,7 +168,7 @@ def test_microns_become_pixels_of_the_frame() -> None:
 
 
 @pytest.mark.parametrize("shape", [(0, 0), (0, 5), (5, 0), (1, 1)])
-@pytest.mark.parametrize("landscape", ["distance", "stored", "both"])
+@pytest.mark.parametrize("landscape", ["distance", "stored"])
 def test_images_without_pixels_or_with_one_are_fine(shape: tuple[int, int], landscape: str) -> None:
     image = np.ones(shape, np.uint8)
     labels, n = split_cells(image, image, SplitPixels(landscape))  # type: ignore[arg-type]

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 
+from tests.reference import objects as reference
 from tests.strategies import CellField, cell_fields
-from wsiparse.objects import reference
 from wsiparse.objects.runs import components
 from wsiparse.objects.table import build_table, sum_classes, sum_od, table_of_runs
 from wsiparse.types import ObjectTable

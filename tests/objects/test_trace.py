@@ -7,8 +7,8 @@ import pytest
 import shapely
 from hypothesis import given
 
+from tests.reference import objects as reference
 from tests.strategies import SHAPES, diagonal_loop, masks, ring
-from wsiparse.objects import reference
 from wsiparse.objects.split import SplitPixels, split_cells
 from wsiparse.objects.trace import trace_labels
 

@@ -23,7 +23,7 @@ from wsiparse.report.stats.tissue import Tissue
 from wsiparse.results.folder import write_done
 from wsiparse.results.report_inputs import BASIS, Basis, PicturedSquare, png_bytes, write_basis
 from wsiparse.store.read import ObjectsReader
-from wsiparse.store.write import ObjectSorter
+from wsiparse.store.sort import ObjectSorter
 from wsiparse.types import Box, EngineLimits, ObjectTable, Prompt, PromptSet
 
 __all__ = ["MPP", "PROMPTS", "Content", "tumour_slide", "write_slide"]

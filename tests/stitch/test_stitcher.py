@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.benchmarks.nuclei_field import NucleiField
+from tests.reference.canonical import object_set_digest
+from tests.reference.stitch import whole_canvas
 from tests.strategies import SHAPES, CellField, cell_fields, comb, full, planes_of, ring, split_settings, two_discs
-from wsiparse.objects.canonical import object_set_digest
 from wsiparse.objects.split import SplitPixels
 from wsiparse.stitch import Stitcher
-from wsiparse.stitch.reference import whole_canvas
 from wsiparse.types import OD_STEPS, ObjectTable
 
 pytestmark = pytest.mark.kernels

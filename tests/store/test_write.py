@@ -20,8 +20,9 @@ from wsiparse.coords import Frame
 from wsiparse.errors import OutputError
 from wsiparse.store import write, zarrfolder
 from wsiparse.store.read import ObjectsReader
+from wsiparse.store.sort import ObjectSorter
 from wsiparse.store.tables import raster_sorted
-from wsiparse.store.write import ObjectSorter, decode_coords, encode_coords, write_table
+from wsiparse.store.write import decode_coords, encode_coords
 from wsiparse.types import ObjectTable, RecognitionGrid, TileGrid
 
 CELLS = blobs()
@@ -30,7 +31,9 @@ BOTH = ObjectTable.concat([CELLS, table_of(np.ones((3, 3), bool), origin=(200, 2
 
 
 def written(path: Path, table: ObjectTable = CELLS) -> Path:
-    write_table(path, table, frame=FRAME, prompts=PROMPTS, engine=ENGINE, slide=SLIDE)
+    with ObjectSorter(path.with_name("unsorted"), frames={"cell": FRAME, "region": FRAME}, prompts=PROMPTS) as sorter:
+        sorter.append(table)
+        sorter.finish(path, engine=ENGINE, slide=SLIDE)
     return path
 
 
@@ -78,7 +81,7 @@ def test_shapely_reads_the_ragged_columns_as_they_are(tmp_path: Path) -> None:
     np.testing.assert_array_equal(shapely.area(polygons), table.area_px * 4)
 
 
-def test_the_sorter_and_a_single_table_write_the_same_bytes(tmp_path: Path) -> None:
+def test_objects_in_one_piece_and_in_several_give_the_same_bytes(tmp_path: Path) -> None:
     mixed = CELLS.take(np.random.default_rng(1).permutation(len(CELLS)))
     with ObjectSorter(tmp_path / "unsorted", frames={"cell": FRAME, "region": FRAME}, prompts=PROMPTS) as sorter:
         for rows in np.array_split(np.arange(len(mixed)), 5):

@@ -23,7 +23,7 @@ from wsiparse.results.folder import write_done
 from wsiparse.results.report_inputs import BASIS, Basis, png_bytes, write_basis
 from wsiparse.slides import open_slide
 from wsiparse.store.read import ObjectsReader
-from wsiparse.store.write import ObjectSorter
+from wsiparse.store.sort import ObjectSorter
 from wsiparse.types import ObjectTable, Prompt, PromptKind, PromptSet
 
 Pixels = NDArray[np.uint8]

@@ -22,7 +22,7 @@ from wsiparse.atomic import output_errors
 from wsiparse.coords import Frame
 from wsiparse.export.deflate import TextFile
 from wsiparse.export.features import FeatureStyle, FeatureText, ObjectType, slices, to_json
-from wsiparse.store.ids import ids_of_checked
+from wsiparse.store.ids import object_ids
 from wsiparse.store.measure import Measurements, measure_checked
 from wsiparse.store.tables import checked, row_range
 from wsiparse.types import ObjectTable, PromptSet
@@ -207,7 +207,7 @@ def write_geojson(
     try:
         for table in batches:
             table = outlines = checked(table, prompts)
-            ids, numbers = ids_of_checked(table, prompts, fingerprint), measure_checked(table, prompts, um2_per_px)
+            ids, numbers = object_ids(table, prompts, fingerprint), measure_checked(table, prompts, um2_per_px)
             if simplify or min(frame.downsample) < _FINEST:
                 outlines, kept = _writable(table, frame, simplify=simplify)
                 dropped += len(table) - len(kept)
@@ -262,7 +262,7 @@ def write_centroids(
     try:
         for table in batches:
             table = checked(table, prompts)
-            ids = ids_of_checked(table, prompts, fingerprint)
+            ids = object_ids(table, prompts, fingerprint)
             for rows in slices(table, parts.room):
                 none = Measurements((), np.zeros(0, np.int64), np.zeros((rows.stop - rows.start, 0)))
                 parts.write(

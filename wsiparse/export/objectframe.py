@@ -30,7 +30,7 @@ from wsiparse.errors import OutputError
 from wsiparse.export.extras import optional
 from wsiparse.export.geojson import SIMPLIFY_PX
 from wsiparse.results.whole import check_beside
-from wsiparse.store.ids import ids_of_checked
+from wsiparse.store.ids import object_ids
 from wsiparse.store.measure import measure, measure_checked
 from wsiparse.store.read import ObjectsReader
 from wsiparse.store.sort import KINDS
@@ -399,7 +399,7 @@ def _frame_of(
     return ObjectFrame(
         facts=facts,
         prompts=prompts,
-        uuid=ids_of_checked(table, prompts, str(facts["slide"])),
+        uuid=object_ids(table, prompts, str(facts["slide"])),
         class_id=table.class_id,
         centroid=to_qupath(to_level0(table.centroid, field), offset),
         area_px=table.area_px.astype(np.float64) * (field.downsample[0] * field.downsample[1]),

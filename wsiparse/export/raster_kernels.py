@@ -1,4 +1,4 @@
-"""Compiled inner loops of rasterising outlines. Slow twins: `label_image` and `coarser` in `wsiparse.export.reference`.
+"""Compiled inner loops of rasterising outlines. Slow twins: `label_image` and `coarser` in `tests.reference.writing`.
 
 Compiled code has no bounds check: every function here trusts its arguments, and `wsiparse.export.raster` checks them
 once. Plain integers throughout, so that all of it also runs with NUMBA_DISABLE_JIT=1.

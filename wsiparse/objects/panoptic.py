@@ -1,10 +1,4 @@
-"""Several prompts, one answer per pixel: two rules.
-
-`combine_cells` is the default: each prompt has its threshold, and of those above it the most probable one gets the
-pixel. `combine_upstream` is what the ``combine_masks`` of BiomedParse (Zhao et al., Nature Methods 2024) does
-(inference_utils, upstream snapshot 750eb40): targets that win less than half of their own area against the others are
-discarded, once, then the rest share the pixels above 0.5.
-"""
+"""Several prompts, one answer per pixel: each has its threshold, and the most probable one above it gets the pixel."""
 
 from __future__ import annotations
 
@@ -16,11 +10,7 @@ from numpy.typing import NDArray
 from wsiparse.objects import kernels
 from wsiparse.types import MAX_PROMPTS
 
-__all__ = ["combine_cells", "combine_upstream", "quantise"]
-
-#: Upstream's two fixed levels: a target's region, and its final mask.
-_REGION: Final = np.float32(0.1)
-_MASK: Final = np.float32(0.5)
+__all__ = ["combine_cells", "quantise"]
 
 
 def combine_cells(
@@ -76,38 +66,6 @@ def quantise(probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:
     if kernels.quantise(np.ascontiguousarray(given).ravel(), out.ravel()):
         raise ValueError(_NOT_PROBABILITIES)
     return out
-
-
-def combine_upstream(probabilities: NDArray[np.float32]) -> tuple[NDArray[np.bool_], NDArray[np.uint8]]:
-    """BiomedParse's own combination of several targets.
-
-    Parameters
-    ----------
-    probabilities : (P, H, W) float32 in [0, 1], in upstream's dictionary order, P <= 255
-
-    Returns
-    -------
-    kept : (P,) bool. A target's region is p > 0.1; each pixel of any region is won by its most probable target there
-        (first on ties). Targets that win less than half of their region are discarded, except the one of the highest
-        mean probability over its region (first on ties).
-    winner : (H, W) uint8, position + 1 of the kept target of highest p > 0.5 (first on ties), 0 for none. Upstream's
-        mask of target t is ``winner == t + 1``.
-
-    Raises
-    ------
-    ValueError
-        On other shapes or dtypes, NaN, or values outside [0, 1] by more than 0.001.
-    """
-    flat, shape = _stack(probabilities)
-    area, won = np.zeros(len(flat), np.int64), np.zeros(len(flat), np.int64)
-    total = np.zeros(len(flat), np.float64)
-    if kernels.upstream_counts(flat, _REGION, area, won, total):
-        raise ValueError(_NOT_PROBABILITIES)
-    kept = won >= 0.5 * area
-    kept[int(np.argmax(total / np.maximum(area, 1)))] = True
-    winner = np.empty(flat.shape[1], np.uint8)
-    kernels.upstream_winner(flat, kept, _MASK, winner)
-    return kept, winner.reshape(shape)
 
 
 _NOT_PROBABILITIES: Final = "probabilities must lie in [0, 1]; found NaN or a value outside"

@@ -49,9 +49,9 @@ class SplitPixels:
 
     Parameters
     ----------
-    landscape : "stored", "distance", or "both": stored grey levels + 16 per px of distance
+    landscape : "stored" (the grey levels an engine gave) or "distance" (to the component's edge)
     smoothing_px : sigma of the component-local smoothing of the distance, px, 0-64
-    persistence : least rise of a peak above its saddle; px for "distance", grey levels for "stored" and "both"
+    persistence : least rise of a peak above its saddle; px for "distance", grey levels for "stored"
     relative_persistence : for "distance", least rise as a share of the peak's own height, 0-1: a saddle of .92 of the
         smaller radius is a neck at any size
     min_area_px : smaller instances are dropped
@@ -64,7 +64,7 @@ class SplitPixels:
         If `landscape` is another word, or a number is negative, not finite or outside the limits named here.
     """
 
-    landscape: Literal["stored", "distance", "both"] = "distance"
+    landscape: Literal["stored", "distance"] = "distance"
     smoothing_px: float = MIN_SMOOTHING_PX
     persistence: float = MIN_PERSISTENCE_PX
     relative_persistence: float = 0.08
@@ -73,8 +73,8 @@ class SplitPixels:
     max_component_px: int = MAX_COMPONENT_PX
 
     def __post_init__(self) -> None:
-        if self.landscape not in ("stored", "distance", "both"):
-            raise ValueError(f"landscape {self.landscape!r} is none of 'stored', 'distance', 'both'")
+        if self.landscape not in ("stored", "distance"):
+            raise ValueError(f"landscape {self.landscape!r} is neither 'stored' nor 'distance'")
         numbers = (self.smoothing_px, self.persistence, self.min_area_px, self.min_confidence)
         shares = (self.min_confidence, self.relative_persistence)
         if not all(math.isfinite(v) and v >= 0 for v in (*numbers, *shares)) or max(shares) > 1:
@@ -217,11 +217,7 @@ def _split_batch(runs: Runs, landscape: NDArray[np.uint8] | None, settings: Spli
         kernels.add_levels(runs.x0, runs.x1, runs.src, slot, landscape, level)
     else:
         _distance_levels(runs, slot, stretches, settings.smoothing_px, level)
-        if settings.landscape == "both":
-            assert landscape is not None
-            kernels.add_levels(runs.x0, runs.x1, runs.src, slot, landscape, level)
-        else:
-            unit, relative = kernels.LEVELS_PER_PX, round(settings.relative_persistence * 1024)
+        unit, relative = kernels.LEVELS_PER_PX, round(settings.relative_persistence * 1024)
     persistence = max(1, math.ceil(settings.persistence * unit - 1e-9))
     label, number = np.zeros(slots, np.int32), np.empty(len(runs), np.int64)
     kernels.split_components(runs.start, runs.x0, runs.x1, slot, up, down, level, persistence, relative, label, number)

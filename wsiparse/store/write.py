@@ -41,8 +41,7 @@ from zarr.codecs import ZstdCodec
 
 from wsiparse.atomic import publish_folder
 from wsiparse.coords import Frame
-from wsiparse.store.sort import KINDS, ObjectSorter, frames_to_json, prompts_to_json
-from wsiparse.store.tables import raster_sorted
+from wsiparse.store.sort import KINDS, frames_to_json, prompts_to_json
 from wsiparse.store.zarrfolder import filled_folder
 from wsiparse.types import ObjectTable, PromptKind, PromptSet, RecognitionGrid
 from wsiparse.version import own_version
@@ -52,11 +51,9 @@ __all__ = [
     "FORMAT",
     "GROUPS",
     "VERSION",
-    "ObjectSorter",
     "decode_coords",
     "encode_coords",
     "write_objects",
-    "write_table",
 ]
 
 FORMAT: Final = "wsiparse objects"
@@ -291,32 +288,3 @@ def write_objects(
             "recognition": judged,
         }
         root.update_attributes(attributes)
-
-
-def write_table(
-    path: Path, table: ObjectTable, *, frame: Frame, prompts: PromptSet, engine: str, slide: Mapping[str, object]
-) -> None:
-    """Write one table that fits in memory (cells and regions, any order) as objects.zarr.
-
-    The bytes are those that an `ObjectSorter` fed with the same rows would write.
-
-    Raises
-    ------
-    ValueError
-        If a class id is not in `prompts`.
-    OutputError
-        If the folder cannot be written or the disk is full.
-    """
-    if len(table) and not 1 <= int(table.class_id.min()) <= int(table.class_id.max()) <= len(prompts):
-        raise ValueError(f"class ids must be 1..{len(prompts)}")
-    region = np.array([False, *(prompt.kind == "region" for prompt in prompts)])[table.class_id]
-    tables = {
-        kind: raster_sorted(table.take(np.flatnonzero(chosen)))
-        for kind, chosen in zip(KINDS, (~region, region), strict=True)
-    }
-    totals = {
-        kind: (len(t), len(t.ring_offsets) - 1, len(t.coords), t.class_share.shape[1] if len(t) else 0)
-        for kind, t in tables.items()
-    }
-    each = {kind: [t] for kind, t in tables.items()}
-    write_objects(path, each, totals, frames=dict.fromkeys(KINDS, frame), prompts=prompts, engine=engine, slide=slide)

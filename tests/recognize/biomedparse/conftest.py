@@ -6,9 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.reference.recipe import miniature, recipe_weights
 from wsiparse.recognize.biomedparse.checkpoint import expected_shapes
-from wsiparse.recognize.biomedparse.config import miniature
-from wsiparse.recognize.biomedparse.recipe import recipe_weights
 from wsiparse.recognize.biomedparse.tokenizer import ClipTokenizer
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import Tensor
 
+from tests.reference.recipe import miniature
 from wsiparse.errors import WeightsError
 from wsiparse.recognize.biomedparse.checkpoint import (
     expected_shapes,
@@ -22,7 +23,6 @@ from wsiparse.recognize.biomedparse.checkpoint import (
     network_from_state,
     read_state,
 )
-from wsiparse.recognize.biomedparse.config import miniature
 
 State = dict[str, Tensor]
 FC2 = "backbone.layers.0.blocks.0.mlp.fc2.weight"

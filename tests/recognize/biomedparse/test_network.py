@@ -13,13 +13,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from tests.recognize.biomedparse import reference
+from tests.reference.recipe import miniature, recipe_weights
 from wsiparse.recognize.biomedparse.checkpoint import expected_shapes, network_from_state
-from wsiparse.recognize.biomedparse.config import NetworkConfig, miniature
+from wsiparse.recognize.biomedparse.config import NetworkConfig
 from wsiparse.recognize.biomedparse.decoder import reduce_plane
 from wsiparse.recognize.biomedparse.layers import sine_position
 from wsiparse.recognize.biomedparse.matching import best_queries, similarity
 from wsiparse.recognize.biomedparse.network import BiomedParseNetwork, PromptMode, to_probabilities
-from wsiparse.recognize.biomedparse.recipe import recipe_weights
 from wsiparse.recognize.biomedparse.text import TextEncoding
 from wsiparse.recognize.biomedparse.tokenizer import END, START
 
@@ -232,4 +232,3 @@ def test_sizes_that_do_not_fit_together_are_refused(change: dict[str, int]) -> N
 def test_the_published_sizes_follow_from_the_defaults() -> None:
     config = NetworkConfig()
     assert config.stage_dims == (192, 384, 768, 1536)
-    assert config.mask_px == 256

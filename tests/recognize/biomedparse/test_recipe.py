@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from wsiparse.recognize.biomedparse import recipe
-from wsiparse.recognize.biomedparse.recipe import recipe_array, recipe_weights
+from tests.reference import recipe
+from tests.reference.recipe import recipe_array, recipe_weights
 
 
 def test_recipe_equals_the_published_check_values(published: Path) -> None:

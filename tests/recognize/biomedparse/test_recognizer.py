@@ -11,14 +11,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tests.reference.recipe import miniature, recipe_array
 from wsiparse.errors import ConfigError, PromptError, WeightsError, WsiparseError
 from wsiparse.recognize.biomedparse import recognizer as module
 from wsiparse.recognize.biomedparse.checkpoint import expected_shapes, load_network, network_from_state
-from wsiparse.recognize.biomedparse.config import NetworkConfig, miniature
+from wsiparse.recognize.biomedparse.config import NetworkConfig
 from wsiparse.recognize.biomedparse.decoder import ImageEncoding
 from wsiparse.recognize.biomedparse.engine import engine_info, find_checkpoint, sha256_of
 from wsiparse.recognize.biomedparse.network import BiomedParseNetwork, PromptMode
-from wsiparse.recognize.biomedparse.recipe import recipe_array
 from wsiparse.recognize.biomedparse.recognizer import BiomedParseRecognizer, backbone_dtype, load_recognizer
 from wsiparse.recognize.biomedparse.tokenizer import ClipTokenizer
 from wsiparse.recognize.score import mask_statistics

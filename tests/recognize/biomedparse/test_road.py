@@ -12,12 +12,12 @@ import torch
 import zarr
 from safetensors.torch import save_file
 
+from tests.reference.recipe import recipe_array
 from wsiparse.config import RunConfig
 from wsiparse.coords import frame_at
 from wsiparse.parallel.dask import Here
 from wsiparse.parallel.progress import Quiet
 from wsiparse.recognize.biomedparse.checkpoint import expected_shapes
-from wsiparse.recognize.biomedparse.recipe import recipe_array
 from wsiparse.run.engine import Engine
 from wsiparse.run.slide import Job, run_slide
 from wsiparse.slides import open_slide

@@ -23,7 +23,7 @@ live together; the one exception is `union_find`.
 
 from wsiparse.objects.kernels.distance import FINE, SHORT_RUN, diffuse, distance_levels, squared_distances
 from wsiparse.objects.kernels.measure import measure_classes, measure_shape, sum_bytes
-from wsiparse.objects.kernels.panoptic import combine_cells, quantise, upstream_counts, upstream_winner
+from wsiparse.objects.kernels.panoptic import combine_cells, quantise
 from wsiparse.objects.kernels.runs import (
     connect_runs,
     count_runs,
@@ -72,6 +72,4 @@ __all__ = [
     "squared_distances",
     "sum_bytes",
     "trace_runs",
-    "upstream_counts",
-    "upstream_winner",
 ]

@@ -1,7 +1,6 @@
 """Which prompt a pixel belongs to, from the probabilities of all of them.
 
-The rules, and BiomedParse's ``combine_masks`` (Zhao et al., Nature Methods 2024), are told in
-`wsiparse.objects.panoptic`.
+The rule is told in `wsiparse.objects.panoptic`.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from wsiparse.objects.kernels.types import Bytes, Longs
+from wsiparse.objects.kernels.types import Bytes
 
 #: Pixels handled at a time, so that a stretch of every prompt's map stays in the first-level cache.
 _STRETCH = 2048
@@ -76,81 +75,3 @@ def quantise(probabilities: NDArray[np.float32], out: Bytes) -> int:
         wrong += not good
         out[i] = min(255, max(0, int(255.0 * float(p) + 0.5))) if good else 0
     return wrong
-
-
-@njit(cache=True, nogil=True)
-def upstream_counts(
-    probabilities: NDArray[np.float32], low: np.float32, area: Longs, won: Longs, total: NDArray[np.float64]
-) -> int:
-    """Per target: pixels above `low`, pixels won among those, summed probability.
-
-    Parameters
-    ----------
-    probabilities : (P, N) float32
-    low : probability a target's region lies above
-    area, won : (P,) int64, come zeroed: px
-    total : (P,) float64, comes zeroed: probability summed over the region
-
-    Returns
-    -------
-    How many values are no probabilities (NaN included)
-    """
-    targets, n = probabilities.shape
-    best = np.empty(_STRETCH, np.float32)
-    who = np.empty(_STRETCH, np.int32)
-    wrong = 0
-    for begin in range(0, n, _STRETCH):
-        m = min(_STRETCH, n - begin)
-        best[:] = low
-        who[:] = 0
-        for c in range(targets):
-            row = probabilities[c, begin : begin + m]
-            count = 0
-            summed = 0.0
-            for i in range(m):
-                p = row[i]
-                wrong += not ((p >= np.float32(-0.001)) & (p <= np.float32(1.001)))
-                count += p > low
-                summed += float(p) if p > low else 0.0
-                take = p > best[i]
-                best[i] = p if take else best[i]
-                who[i] = c + 1 if take else who[i]
-            area[c] += count
-            total[c] += summed
-        for i in range(m):
-            if who[i] > 0:
-                won[who[i] - 1] += 1
-    return wrong
-
-
-@njit(cache=True, nogil=True)
-def upstream_winner(
-    probabilities: NDArray[np.float32], kept: NDArray[np.bool_], high: np.float32, winner: Bytes
-) -> None:
-    """Position + 1 of the kept target of highest probability above `high`, first on ties; 0 for none.
-
-    Parameters
-    ----------
-    probabilities : (P, N) float32
-    kept : (P,) bool
-    high : probability a target's mask lies above
-    winner : (N,) uint8, written
-    """
-    targets, n = probabilities.shape
-    best = np.empty(_STRETCH, np.float32)
-    who = np.empty(_STRETCH, np.int32)
-    for begin in range(0, n, _STRETCH):
-        m = min(_STRETCH, n - begin)
-        best[:] = high
-        who[:] = 0
-        for c in range(targets):
-            if not kept[c]:
-                continue
-            row = probabilities[c, begin : begin + m]
-            for i in range(m):
-                p = row[i]
-                take = p > best[i]
-                best[i] = p if take else best[i]
-                who[i] = c + 1 if take else who[i]
-        for i in range(m):
-            winner[begin + i] = who[i]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["DECODER_LEVELS", "NetworkConfig", "miniature"]
+__all__ = ["DECODER_LEVELS", "NetworkConfig"]
 
 #: Feature scales the mask decoder looks at: strides 32, 16 and 8 of the network input.
 DECODER_LEVELS: Final = 3
@@ -84,34 +84,3 @@ class NetworkConfig:
         """Channels of the four backbone stages (strides 4, 8, 16, 32)."""
         c = self.embed_dim
         return c, 2 * c, 4 * c, 8 * c
-
-    @property
-    def mask_px(self) -> int:
-        """Edge of the mask logits: a quarter of the input."""
-        return self.input_px // 4
-
-
-def miniature() -> NetworkConfig:
-    """A network of the same build with 80 thousand weights and a full vocabulary, for tests that finish in seconds.
-
-    No two widths agree, so that a swapped dimension cannot pass unseen.
-    """
-    return NetworkConfig(
-        input_px=64,
-        embed_dim=6,
-        depths=(1, 1, 2, 1),
-        focal_levels=2,
-        mlp_ratio=2,
-        hidden_dim=16,
-        heads=2,
-        ffn_dim=20,
-        encoder_layers=2,
-        decoder_layers=4,
-        queries=11,
-        norm_groups=4,
-        vocabulary=49408,
-        context=77,
-        text_dim=15,
-        text_heads=3,
-        text_layers=2,
-    )

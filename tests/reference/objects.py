@@ -17,7 +17,6 @@ from wsiparse.objects.split import SplitPixels, smoothing_steps
 
 __all__ = [
     "combine_cells",
-    "combine_upstream",
     "components",
     "distance_levels",
     "flood",
@@ -247,10 +246,10 @@ def split_cells(
     relative = round(settings.relative_persistence * 1024)
     unit = 16
     level = np.zeros(labels.shape, np.int64)
-    if settings.landscape != "stored":
+    if settings.landscape == "distance":
         values = distance_levels(squared_distances_at_once(mask))
         level += (smoothed(values, np.where(mask, labels, 0).astype(np.int32), settings.smoothing_px) + 8) // 16
-    if settings.landscape != "distance":
+    else:
         assert landscape is not None
         level += landscape
         unit, relative = 1, 0
@@ -353,38 +352,3 @@ def combine_cells(
     confidence = np.clip(np.floor(best * 255 + 0.5), 1, 255)
     hit = best >= 0
     return np.where(hit, winner + 1, 0).astype(np.uint8), np.where(hit, confidence, 0).astype(np.uint8)
-
-
-def combine_upstream(probabilities: NDArray[np.float32]) -> tuple[NDArray[np.bool_], NDArray[np.uint8]]:
-    """`wsiparse.objects.panoptic.combine_upstream`, pixel by pixel with dictionaries, as upstream works.
-
-    Parameters
-    ----------
-    probabilities : (P, H, W) float32 in [0, 1]
-
-    Returns
-    -------
-    kept : (P,) bool
-    winner : (H, W) uint8
-    """
-    targets = range(len(probabilities))
-    region = {t: probabilities[t] > np.float32(0.1) for t in targets}
-    mean = {
-        t: float(probabilities[t][region[t]].astype(np.float64).mean()) if region[t].any() else 0.0 for t in targets
-    }
-    won = dict.fromkeys(targets, 0)
-    height, width = probabilities.shape[1:]
-    for y in range(height):
-        for x in range(width):
-            here = {t: probabilities[t, y, x] for t in targets if region[t][y, x]}
-            if here:
-                won[max(here, key=lambda t: here[t])] += 1
-    best = max(targets, key=lambda t: mean[t])
-    kept = [t for t in targets if t == best or won[t] >= 0.5 * region[t].sum()]
-    winner = np.zeros((height, width), np.uint8)
-    for y in range(height):
-        for x in range(width):
-            here = {t: probabilities[t, y, x] for t in kept if probabilities[t, y, x] > np.float32(0.5)}
-            if here:
-                winner[y, x] = max(here, key=lambda t: here[t]) + 1
-    return np.isin(np.arange(len(probabilities)), kept), winner

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from wsiparse.objects import reference
+from tests.reference import objects as reference
 from wsiparse.objects.split import SplitPixels
 from wsiparse.types import OD_STEPS, ObjectTable
 

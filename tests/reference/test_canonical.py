@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.reference import objects as reference
+from tests.reference.canonical import object_set_digest
 from tests.strategies import CellField, cell_fields
-from wsiparse.objects import reference
-from wsiparse.objects.canonical import object_set_digest
 from wsiparse.objects.table import build_table
 from wsiparse.types import ObjectTable
 

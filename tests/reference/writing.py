@@ -38,7 +38,7 @@ def rings_of(table: ObjectTable, row: int) -> list[NDArray[np.int32]]:
 
 
 def canonical_ring(ring: NDArray[np.integer]) -> NDArray[np.int32]:
-    """As `wsiparse.store.ids.canonical_ring`, by trying every rotation in both directions.
+    """As `wsiparse.store.kernels.canonical_shells` of one ring, by trying every rotation in both directions.
 
     Parameters
     ----------

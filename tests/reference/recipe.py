@@ -3,7 +3,7 @@
 They let the arithmetic of the network be compared between implementations without any published weights. Each
 parameter has its own generator, seeded by the CRC-32 of "seed|name" and read as raw 64-bit words: the raw stream of
 NumPy's PCG64 is covered by its compatibility guarantee, its normal deviates are not. Values are uniform with the mean
-and the deviation of the first rule that fits the name.
+and the deviation of the first rule that fits the name. `miniature` is a small network to go with them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["recipe_array", "recipe_weights"]
+from wsiparse.recognize.biomedparse.config import NetworkConfig
+
+__all__ = ["miniature", "recipe_array", "recipe_weights"]
 
 #: Values made at a time: keeps the float64 steps of a 25-million-entry table out of memory.
 _CHUNK: Final = 1 << 20
@@ -102,3 +104,29 @@ def recipe_array(seed: str, key: str, shape: tuple[int, ...]) -> NDArray[np.floa
 def recipe_weights(seed: str, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, NDArray[np.float32]]:
     """All parameters under `seed`, name to (...) float32, from `shapes`, name to shape."""
     return {key: recipe_array(seed, key, shape) for key, shape in shapes.items()}
+
+
+def miniature() -> NetworkConfig:
+    """A network of the same build with 80 thousand weights and a full vocabulary, for tests that finish in seconds.
+
+    No two widths agree, so that a swapped dimension cannot pass unseen.
+    """
+    return NetworkConfig(
+        input_px=64,
+        embed_dim=6,
+        depths=(1, 1, 2, 1),
+        focal_levels=2,
+        mlp_ratio=2,
+        hidden_dim=16,
+        heads=2,
+        ffn_dim=20,
+        encoder_layers=2,
+        decoder_layers=4,
+        queries=11,
+        norm_groups=4,
+        vocabulary=49408,
+        context=77,
+        text_dim=15,
+        text_heads=3,
+        text_layers=2,
+    )
