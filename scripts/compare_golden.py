@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from tests.reference.recipe import recipe_array
 from wsiparse.errors import WsiparseError
-from wsiparse.parallel.dask import peak_rss_bytes
+from wsiparse.machine import peak_rss_bytes
 from wsiparse.recognize.biomedparse.checkpoint import expected_shapes, network_from_state
 from wsiparse.recognize.biomedparse.config import NetworkConfig
 from wsiparse.recognize.biomedparse.decoder import ImageEncoding, QueryEmbeddings

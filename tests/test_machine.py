@@ -192,3 +192,13 @@ def test_much_idle_memory_is_returned_and_little_is_kept(megabytes: int, least: 
     command = [sys.executable, "-c", _RETURNED, str(megabytes)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     assert least << 20 <= int(done.stdout) <= most << 20
+
+
+@pytest.mark.parametrize(("text", "cores"), [("150000 100000\n", 1.5), ("max 100000\n", None), ("", None)])
+def test_a_container_quota_is_read(tmp_path: Path, text: str, cores: float | None) -> None:
+    (tmp_path / "cpu.max").write_text(text, encoding="ascii")
+    assert machine._cgroup_cores(tmp_path) == cores
+
+
+def test_there_is_always_a_core() -> None:
+    assert machine.available_cores() >= 1

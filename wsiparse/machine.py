@@ -1,9 +1,10 @@
-"""What this machine lets the process have: memory, and room on a disk."""
+"""What this machine lets the process have: cores, memory, room on a disk; which processes live."""
 
 from __future__ import annotations
 
 import ctypes
 import os
+import re
 import secrets
 import shutil
 import sys
@@ -14,12 +15,14 @@ from pathlib import Path
 from typing import Final
 
 __all__ = [
+    "available_cores",
     "available_memory_bytes",
     "bound_idle_memory",
     "compile_cache_folders",
     "free_disk_bytes",
     "may_write",
     "memory_limit_bytes",
+    "peak_rss_bytes",
     "process_is_alive",
     "publishing_fault",
     "return_idle_memory",
@@ -34,6 +37,23 @@ _M_MMAP_THRESHOLD: Final = -3
 _MAPPED_FROM_BYTES: Final = 32 << 20
 _IDLE_TOP_BYTES: Final = 64 << 20
 _WORTH_RETURNING_BYTES: Final = 128 << 20
+
+
+def _cgroup_cores(root: Path = _CGROUPS) -> float | None:
+    """The CPU quota of this process's container, cores, or None without one (cgroup v2 `cpu.max`)."""
+    try:
+        quota, period = (root / "cpu.max").read_text(encoding="ascii").split()
+    except (OSError, ValueError):
+        return None
+    return int(quota) / int(period) if quota.isdigit() and int(period) > 0 else None
+
+
+def available_cores() -> int:
+    """Cores this process may use: its CPU affinity, cut to the container's quota; at least 1."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity is not None else (os.cpu_count() or 1)
+    quota = _cgroup_cores()
+    return max(1, cores if quota is None else min(cores, int(quota + 0.5)))
 
 
 def available_memory_bytes(cgroups: Path = _CGROUPS, membership: Path = _MEMBERSHIP) -> int | None:
@@ -99,6 +119,24 @@ def _limits(mount: Path, group: str, name: str) -> Iterator[int]:
             limit = int(mount.joinpath(*own[:depth], name).read_text(encoding="ascii"))
             if limit > 0:
                 yield limit
+
+
+def peak_rss_bytes() -> int | None:
+    """Most memory this process has had resident since it was started; None where the system does not tell.
+
+    Linux: VmHWM. The rusage figure survives fork and exec there, so that a small child of a large process reports its
+    parent's size.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text(encoding="ascii"))
+        if found is not None:
+            return int(found.group(1)) * 1024
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def _existing(folder: Path) -> Path:

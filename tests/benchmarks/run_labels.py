@@ -27,8 +27,8 @@ from zarr.codecs import ZstdCodec
 from tests.benchmarks.nuclei_field import NUCLEI_PER_PATCH, PATCH_PX, NucleiField
 from wsiparse.coords import Frame
 from wsiparse.export.labels import write_labels
+from wsiparse.machine import peak_rss_bytes
 from wsiparse.objects.split import SplitPixels
-from wsiparse.parallel.dask import peak_rss_bytes
 from wsiparse.stitch import Stitcher
 from wsiparse.store.read import ObjectsReader
 from wsiparse.store.sort import ObjectSorter

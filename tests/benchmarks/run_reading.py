@@ -30,7 +30,8 @@ import tifffile
 
 from tests.benchmarks.big_slide import TILE, tissue_tiles
 from wsiparse.coords import Frame, frame_at
-from wsiparse.parallel.dask import map_ordered, peak_rss_bytes
+from wsiparse.machine import peak_rss_bytes
+from wsiparse.parallel.threads import map_ordered
 from wsiparse.slides import open_slide, require_mpp
 from wsiparse.types import Box
 

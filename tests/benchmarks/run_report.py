@@ -18,7 +18,7 @@ import numpy as np
 
 from tests.report.patterns import irregular_tissue
 from tests.report.slides_made import CONNECTIVE, INFLAMMATORY, NEOPLASTIC, Content, tumour_slide, write_slide
-from wsiparse.parallel.dask import peak_rss_bytes
+from wsiparse.machine import peak_rss_bytes
 from wsiparse.report.cohort import read_metadata, write_cohort_report
 from wsiparse.report.slide import redo_slide_report
 

@@ -20,8 +20,8 @@ import numpy as np
 from tests.benchmarks.nuclei_field import NUCLEI_PER_PATCH, PATCH_PX, NucleiField
 from wsiparse.coords import Frame
 from wsiparse.export.geojson import write_geojson
+from wsiparse.machine import peak_rss_bytes
 from wsiparse.objects.split import SplitPixels
-from wsiparse.parallel.dask import peak_rss_bytes
 from wsiparse.stitch import Stitcher
 from wsiparse.store.read import ObjectsReader
 from wsiparse.store.sort import ObjectSorter

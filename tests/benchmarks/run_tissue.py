@@ -20,7 +20,7 @@ import numpy as np
 import scipy.ndimage  # noqa: F401  (its import is not what is measured)
 
 from tests.tiling import whole_picture
-from wsiparse.parallel.dask import peak_rss_bytes
+from wsiparse.machine import peak_rss_bytes
 from wsiparse.run.plan import OVERVIEW_MPP
 from wsiparse.slides import open_slide, overview
 from wsiparse.tiling import find_tissue

@@ -30,8 +30,8 @@ from tests.benchmarks.measuring import measuring
 from wsiparse.coords import Frame
 from wsiparse.export.features import FeatureStyle, FeatureText, slices
 from wsiparse.export.geojson import write_geojson
+from wsiparse.machine import peak_rss_bytes
 from wsiparse.objects.table import build_table
-from wsiparse.parallel.dask import peak_rss_bytes
 from wsiparse.store.ids import object_ids
 from wsiparse.store.measure import Measurements, measure
 from wsiparse.store.read import ObjectsReader

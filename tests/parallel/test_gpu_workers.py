@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from distributed import LocalCluster
 
-from wsiparse.parallel.dask import RESOURCE, Cluster, available_cores, open_crew
+from wsiparse.machine import available_cores
+from wsiparse.parallel.dask import RESOURCE, Cluster, open_crew
 
 
 class _CudaCluster(LocalCluster):  # type: ignore[misc]

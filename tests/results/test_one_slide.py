@@ -15,8 +15,7 @@ from typing import Any
 import pytest
 
 from wsiparse.errors import OutputError, SlideError
-from wsiparse.parallel.dask import map_ordered, side_by_side
-from wsiparse.parallel.prefetch import read_ahead
+from wsiparse.parallel.threads import map_ordered, read_ahead, side_by_side
 from wsiparse.results.one_slide import guarded, slide_log
 from wsiparse.slides.synthetic import paint_he, write_svs
 

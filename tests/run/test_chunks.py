@@ -13,8 +13,8 @@ from wsiparse.config import RunConfig
 from wsiparse.coords import Frame
 from wsiparse.errors import TileReadError
 from wsiparse.field.store import PartReader
-from wsiparse.parallel.prefetch import Waits
 from wsiparse.parallel.progress import Quiet
+from wsiparse.parallel.threads import Waits
 from wsiparse.recognize.base import Recognizer
 from wsiparse.run import chunks, pipeline
 from wsiparse.run.engine import Engine

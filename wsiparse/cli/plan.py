@@ -137,7 +137,7 @@ def _sharing(slides: list[Path | str], tiles: list[int], shards: int) -> str:
 
 
 def _facts(one: Listed, source: Path, config: RunConfig, engine: Engine, roi: Path | None) -> dict[str, Any]:
-    from wsiparse.parallel.dask import available_cores
+    from wsiparse.machine import available_cores
     from wsiparse.recognize.base import operations_per_tile
     from wsiparse.run.plan import prepare
     from wsiparse.slides import open_slide

@@ -72,7 +72,7 @@ def command(
     Example: wsiparse report results
     """
     from wsiparse.cli.progress import TerminalProgress
-    from wsiparse.parallel.dask import available_cores
+    from wsiparse.machine import available_cores
     from wsiparse.report.cohort import cohort_slides, joined_slides, read_metadata, write_cohort_report
     from wsiparse.report.pdf import find_browser, print_pdf
     from wsiparse.report.redo import redo_reports

@@ -24,7 +24,7 @@ def command(results: Path, num_workers: int | None) -> int:
     Example: wsiparse verify results
     """
     from wsiparse.cli.progress import TerminalProgress
-    from wsiparse.parallel.dask import available_cores
+    from wsiparse.machine import available_cores
     from wsiparse.results.verify import slide_folders, verify, verify_beside
 
     folders = slide_folders(results)

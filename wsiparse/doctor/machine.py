@@ -10,8 +10,7 @@ from typing import Final
 
 from wsiparse.doctor.check import Check, good, note, problem, size_text
 from wsiparse.errors import ConfigError
-from wsiparse.machine import available_memory_bytes, memory_limit_bytes
-from wsiparse.parallel.dask import available_cores
+from wsiparse.machine import available_cores, available_memory_bytes, memory_limit_bytes
 from wsiparse.recognize.hardware import TorchFacts, torch_facts
 from wsiparse.run.shards import array_variables, shard_from_environment
 

@@ -1,35 +1,26 @@
-"""Where work runs: the one place that knows threads and Dask.
+"""Who recognises tiles: threads of this process, or worker processes of a Dask cluster; the only place that knows Dask.
 
-`map_ordered` keeps threads of this process busy: results come back in the order of the items whatever the number of
-workers, and only a bounded number of items is under way, so memory does not grow with the length of the list.
-
-`open_crew` answers who recognises tiles: this process (`Here`: serial or threads), or worker processes on this machine,
-of a batch system, or of any running Dask cluster (`Cluster`). To a cluster go chunks of tile indices, back come facts
-about published files; pixels never travel.
+`open_crew` answers with this process (`Here`: serial or threads), or with worker processes on this machine, of a batch
+system, or of any running Dask cluster (`Cluster`). To a cluster go chunks of tile indices, back come facts about
+published files; pixels never travel.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import queue
-import re
 import secrets
-import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
-from contextvars import copy_context
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from wsiparse.errors import ConfigError, SchedulerError
-from wsiparse.machine import available_memory_bytes, bound_idle_memory
+from wsiparse.machine import available_cores, available_memory_bytes, bound_idle_memory
 from wsiparse.version import own_version
 
 __all__ = [
@@ -37,123 +28,11 @@ __all__ = [
     "Cluster",
     "Crew",
     "Here",
-    "available_cores",
-    "map_ordered",
     "open_crew",
-    "peak_rss_bytes",
-    "side_by_side",
 ]
 
 T = TypeVar("T")
 R = TypeVar("R")
-
-
-def _cgroup_cores(root: Path = Path("/sys/fs/cgroup")) -> float | None:
-    """The CPU quota of this process's container, cores, or None without one (cgroup v2 `cpu.max`)."""
-    try:
-        quota, period = (root / "cpu.max").read_text(encoding="ascii").split()
-    except (OSError, ValueError):
-        return None
-    return int(quota) / int(period) if quota.isdigit() and int(period) > 0 else None
-
-
-def available_cores() -> int:
-    """Cores this process may use: its CPU affinity, cut to the container's quota; at least 1."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    cores = len(affinity(0)) if affinity is not None else (os.cpu_count() or 1)
-    quota = _cgroup_cores()
-    return max(1, cores if quota is None else min(cores, int(quota + 0.5)))
-
-
-def side_by_side(
-    function: Callable[[T], R], items: Iterable[T], at_once: int, *, on_error: Callable[[], None] = lambda: None
-) -> Iterator[R]:
-    """`function` of every item on `at_once` threads, yielded as they finish; 1 runs in the calling thread.
-
-    Threads have the context variables of the caller.
-
-    An exception of `function`, or in the calling thread, is raised once; items not begun are then dropped, those under
-    way are waited for, after `on_error` has told them to hurry.
-    """
-    if at_once == 1:
-        yield from map(function, items)
-        return
-    with ThreadPoolExecutor(at_once, thread_name_prefix="wsiparse-slide") as pool:
-        under_way: set[Future[R]] = set()
-        try:
-            for item in items:
-                under_way.add(pool.submit(copy_context().run, function, item))
-                if len(under_way) >= at_once:
-                    finished, under_way = wait(under_way, return_when=FIRST_COMPLETED)
-                    yield from [future.result() for future in finished]
-            while under_way:
-                finished, under_way = wait(under_way, return_when=FIRST_COMPLETED)
-                yield from [future.result() for future in finished]
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            on_error()
-            raise
-
-
-def peak_rss_bytes() -> int | None:
-    """Most memory this process has had resident since it was started; None where the system does not tell.
-
-    Linux: VmHWM. The rusage figure survives fork and exec there, so that a small child of a large process reports its
-    parent's size.
-    """
-    status = Path("/proc/self/status")
-    if status.exists():
-        found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text(encoding="ascii"))
-        if found is not None:
-            return int(found.group(1)) * 1024
-    if sys.platform == "win32":
-        return None
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-
-
-def map_ordered(
-    function: Callable[[T], R],
-    items: Iterable[T],
-    *,
-    workers: int = 1,
-    initializer: Callable[[], None] | None = None,
-) -> Generator[R]:
-    """`function` of every item, in item order, on `workers` threads with at most 2 * workers items under way.
-
-    Threads have the context variables of the caller.
-
-    Parameters
-    ----------
-    function : called with one item; heavy parts must release the GIL to gain from threads
-    items : consumed lazily
-    workers : 1 runs in the calling thread
-    initializer : called once in every thread that runs `function`, the calling one included when workers is 1
-
-    Raises
-    ------
-    ValueError
-        If `workers` < 1. An exception of `function` is raised at its item's place; items not begun are dropped.
-    """
-    if workers < 1:
-        raise ValueError(f"workers must be >= 1, got {workers}")
-    if workers == 1:
-        if initializer is not None:
-            initializer()
-        yield from map(function, items)
-        return
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="wsiparse", initializer=initializer)
-    try:
-        under_way: deque[Future[R]] = deque()
-        for item in items:
-            under_way.append(pool.submit(copy_context().run, function, item))
-            if len(under_way) >= 2 * workers:
-                yield under_way.popleft().result()
-        while under_way:
-            yield under_way.popleft().result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
 
 
 @dataclass(frozen=True, slots=True)

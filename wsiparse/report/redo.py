@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wsiparse.parallel.dask import side_by_side
+from wsiparse.parallel.threads import side_by_side
 from wsiparse.report.slide import RegionsFile, read_regions_file, redo_slide_report
 from wsiparse.report.stats.analysis import Ask
 from wsiparse.results.one_slide import guarded

@@ -11,8 +11,9 @@ from pathlib import Path
 from wsiparse.atomic import output_error, remove_dead
 from wsiparse.config import RunConfig
 from wsiparse.errors import SlideError, SlideNotFoundError
-from wsiparse.parallel.dask import Cluster, Crew, side_by_side
+from wsiparse.parallel.dask import Cluster, Crew
 from wsiparse.parallel.progress import Progress
+from wsiparse.parallel.threads import side_by_side
 from wsiparse.report.cohort import kept_lines, write_cohort_report
 from wsiparse.results.folder import done_record, file_name, slide_folder
 from wsiparse.results.one_slide import guarded

@@ -19,8 +19,8 @@ from wsiparse.errors import OutputError
 from wsiparse.field.store import PartMaker, PartReader
 from wsiparse.field.tiles import FieldTile
 from wsiparse.machine import return_idle_memory
-from wsiparse.parallel.prefetch import Waits
 from wsiparse.parallel.progress import Progress
+from wsiparse.parallel.threads import Waits
 from wsiparse.recognize.base import Recognizer
 from wsiparse.results.folder import CHUNK_TILES, write_text
 from wsiparse.run.pipeline import recognise

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from wsiparse.config import RunConfig
 from wsiparse.errors import OutputError
-from wsiparse.parallel.dask import Here, available_cores
+from wsiparse.machine import available_cores
+from wsiparse.parallel.dask import Here
 from wsiparse.parallel.progress import Progress
 from wsiparse.report.cohort import kept_lines, write_cohort_report
 from wsiparse.results.folder import JOB_FILE, file_name

@@ -22,9 +22,8 @@ from wsiparse.export.objectframe import ObjectFrame, tables_frame
 from wsiparse.field.store import Field, memory_field
 from wsiparse.field.tiles import FieldTile, core_field
 from wsiparse.objects.split import split_pixels
-from wsiparse.parallel.dask import map_ordered
-from wsiparse.parallel.prefetch import Waits, read_ahead, timed
 from wsiparse.parallel.progress import Progress, Quiet
+from wsiparse.parallel.threads import Waits, map_ordered, read_ahead, timed
 from wsiparse.recognize.base import (
     Recognizer,
     mirror_outside,

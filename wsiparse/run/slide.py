@@ -23,10 +23,10 @@ from typing import Any, Literal
 from wsiparse.atomic import output_error, remove_dead
 from wsiparse.config import RunConfig
 from wsiparse.errors import FieldError, OutputError, SlideError
-from wsiparse.machine import return_idle_memory
-from wsiparse.parallel.dask import Cluster, Crew, Here, peak_rss_bytes
-from wsiparse.parallel.prefetch import Waits
+from wsiparse.machine import peak_rss_bytes, return_idle_memory
+from wsiparse.parallel.dask import Cluster, Crew, Here
 from wsiparse.parallel.progress import OfSlide, Progress
+from wsiparse.parallel.threads import Waits
 from wsiparse.report.slide import redo_slide_report
 from wsiparse.results.folder import (
     JOB_FILE,

@@ -23,8 +23,8 @@ from typing import Final
 
 from wsiparse.atomic import output_error
 from wsiparse.errors import OutputError, SlideError
-from wsiparse.parallel.prefetch import Waits
 from wsiparse.parallel.progress import Quiet
+from wsiparse.parallel.threads import Waits
 from wsiparse.run.chunks import Chunk, fill_chunks, give_up_chunk
 from wsiparse.run.engine import Recognizers, Scale
 from wsiparse.run.plan import Pass

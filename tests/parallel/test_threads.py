@@ -4,6 +4,7 @@ import logging
 import re
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -14,8 +15,7 @@ from hypothesis import strategies as st
 
 from wsiparse.config import RunConfig
 from wsiparse.errors import TileReadError
-from wsiparse.parallel.dask import map_ordered
-from wsiparse.parallel.prefetch import Waits, read_ahead, timed
+from wsiparse.parallel.threads import Waits, map_ordered, read_ahead, timed
 from wsiparse.run.pipeline import analyse
 from wsiparse.slides.memory import MemorySlide
 from wsiparse.slides.synthetic import paint_he
@@ -148,3 +148,58 @@ def test_the_slides_log_tells_how_long_tiles_were_waited_for_and_what_the_stages
     [whole] = re.findall(r"done in ([\d.]+) s", text.read_text())
     assert sum(map(float, stages)) <= float(whole) + 0.2
     assert logging.getLogger("wsiparse").level == level
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+def test_results_come_in_item_order_whatever_finishes_first(workers: int) -> None:
+    def slow_first(k: int) -> int:
+        time.sleep(0.002 * (k % 3))
+        return k
+
+    assert list(map_ordered(slow_first, range(20), workers=workers)) == list(range(20))
+
+
+def test_only_a_bounded_number_of_items_is_under_way() -> None:
+    taken = 0
+
+    def items() -> Iterator[int]:
+        nonlocal taken
+        for k in range(100):
+            taken = k + 1
+            yield k
+
+    results = map_ordered(lambda k: k, items(), workers=2)
+    next(results)
+    assert taken <= 4
+    results.close()  # type: ignore[attr-defined]
+
+
+def test_an_error_is_raised_at_its_place_and_later_items_are_dropped() -> None:
+    begun = []
+
+    def fails_at_three(k: int) -> int:
+        begun.append(k)
+        if k == 3:
+            raise KeyError("three")
+        return k
+
+    results = map_ordered(fails_at_three, range(1000), workers=2)
+    assert [next(results) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(KeyError, match="three"):
+        next(results)
+    assert len(begun) < 20
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_the_initializer_runs_in_every_thread_that_works(workers: int) -> None:
+    ready = threading.local()
+
+    def initialise() -> None:
+        ready.yes = True
+
+    assert all(map_ordered(lambda _: ready.yes, range(9), workers=workers, initializer=initialise))
+
+
+def test_no_workers_is_a_callers_error() -> None:
+    with pytest.raises(ValueError, match="workers must be >= 1"):
+        list(map_ordered(str, [1], workers=0))
