@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +17,13 @@ from numpy.typing import NDArray
 from wsiparse.coords import Frame, to_level0
 
 __all__ = [
+    "COLUMNS",
     "MAX_PROMPTS",
+    "OBJECT_COLUMNS",
     "OD_STEPS",
     "Box",
     "ClassCount",
+    "Column",
     "EngineInfo",
     "EngineLimits",
     "ObjectTable",
@@ -416,6 +419,47 @@ class Recognition:
             )
 
 
+class Column(NamedTuple):
+    """A column of `ObjectTable`.
+
+    Parameters
+    ----------
+    name : of the field
+    dtype : of its values
+    per : what it has a row for: an object, a vertex, or (offsets, one row more) a ring or an object
+    width : values a row; 0 for a plain number, -1 for as many as there are class shares
+    """
+
+    name: str
+    dtype: str
+    per: Literal["object", "vertex", "ring offset", "object offset"] = "object"
+    width: int = 0
+
+    def shape(self, rows: int, rings: int, vertices: int, shares: int) -> tuple[int, ...]:
+        """Shape of the column in a table of so many objects, rings, vertices, and class shares an object."""
+        length = {"object": rows, "vertex": vertices, "ring offset": rings + 1, "object offset": rows + 1}[self.per]
+        return (length,) if self.width == 0 else (length, shares if self.width < 0 else self.width)
+
+
+#: Every column, once: whatever reads, writes, cuts or joins tables goes by this list.
+COLUMNS: Final = (
+    Column("coords", "<i4", "vertex", 2),
+    Column("ring_offsets", "<i8", "ring offset"),
+    Column("polygon_offsets", "<i8", "object offset"),
+    Column("class_id", "u1"),
+    Column("score", "<f4"),
+    Column("area_px", "<i8"),
+    Column("centroid", "<f8", width=2),
+    Column("first_px", "<i4", width=2),
+    Column("class_share", "<f4", width=-1),
+    Column("mean_od", "<f4"),
+    Column("recognition", "<f4"),
+)
+
+#: Those with a row an object.
+OBJECT_COLUMNS: Final = tuple(column.name for column in COLUMNS if column.per == "object")
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class ObjectTable:
     """Objects as flat columns, one row an object, polygons as a ragged array (GeoArrow layout).
@@ -471,19 +515,10 @@ class ObjectTable:
         for name in ("mean_od", "recognition"):
             if len(getattr(self, name)) == 0 < n:
                 object.__setattr__(self, name, np.full(n, np.nan, np.float32))
-        rows = (
-            len(self.polygon_offsets) - 1,
-            len(self.score),
-            len(self.area_px),
-            len(self.centroid),
-            len(self.first_px),
-            len(self.mean_od),
-            len(self.recognition),
-        )
-        if any(r != n for r in rows) or (len(self.class_share) != n):
-            raise ValueError(
-                f"columns disagree on the number of objects: {n} classes, {rows}, {len(self.class_share)} shares"
-            )
+        rows = {name: len(getattr(self, name)) for name in OBJECT_COLUMNS}
+        rows["polygon_offsets"] = len(self.polygon_offsets) - 1
+        if any(r != n for r in rows.values()):
+            raise ValueError(f"columns disagree on the number of objects: {rows}")
         if int(self.polygon_offsets[-1]) != len(self.ring_offsets) - 1 or int(self.ring_offsets[-1]) != len(
             self.coords
         ):
@@ -514,14 +549,20 @@ class ObjectTable:
             coords=self.coords[coord_index],
             ring_offsets=ring_offsets,
             polygon_offsets=polygon_offsets,
-            class_id=self.class_id[rows],
-            score=self.score[rows],
-            area_px=self.area_px[rows],
-            centroid=self.centroid[rows],
-            first_px=self.first_px[rows],
-            class_share=self.class_share[rows],
-            mean_od=self.mean_od[rows],
-            recognition=self.recognition[rows],
+            **{name: getattr(self, name)[rows] for name in OBJECT_COLUMNS},
+        )
+
+    def rows(self, start: int, stop: int) -> ObjectTable:
+        """Rows [start, stop) as a table; every column but the offsets is a view."""
+        if (start, stop) == (0, len(self)):
+            return self
+        rings = self.polygon_offsets[start : stop + 1]
+        vertices = self.ring_offsets[rings[0] : rings[-1] + 1]
+        return ObjectTable(
+            coords=self.coords[vertices[0] : vertices[-1]],
+            ring_offsets=vertices - vertices[0],
+            polygon_offsets=rings - rings[0],
+            **{name: getattr(self, name)[start:stop] for name in OBJECT_COLUMNS},
         )
 
     @staticmethod
@@ -536,14 +577,7 @@ class ObjectTable:
             coords=np.concatenate([t.coords for t in tables]),
             ring_offsets=_join_offsets([t.ring_offsets for t in tables]),
             polygon_offsets=_join_offsets([t.polygon_offsets for t in tables]),
-            class_id=np.concatenate([t.class_id for t in tables]),
-            score=np.concatenate([t.score for t in tables]),
-            area_px=np.concatenate([t.area_px for t in tables]),
-            centroid=np.concatenate([t.centroid for t in tables]),
-            first_px=np.concatenate([t.first_px for t in tables]),
-            class_share=np.concatenate([t.class_share for t in tables]),
-            mean_od=np.concatenate([t.mean_od for t in tables]),
-            recognition=np.concatenate([t.recognition for t in tables]),
+            **{name: np.concatenate([getattr(t, name) for t in tables]) for name in OBJECT_COLUMNS},
         )
 
     def raster_order(self) -> NDArray[np.int64]:

@@ -36,7 +36,7 @@ from wsiparse.store.ids import object_ids
 from wsiparse.store.measure import Measurements, measure
 from wsiparse.store.read import ObjectsReader
 from wsiparse.store.sort import ObjectSorter
-from wsiparse.store.tables import checked, row_range
+from wsiparse.store.tables import checked
 from wsiparse.types import ObjectTable, Prompt, PromptSet
 
 orjson = pytest.importorskip("orjson")
@@ -109,7 +109,7 @@ def case(request: pytest.FixtureRequest) -> Case:
 def ours(case: Case) -> bytes:
     formatter, text = case.formatter(), bytearray(b'{"type":"FeatureCollection","features":[')
     for rows in slices(case.table, lambda: 1 << 62):
-        table = row_range(case.table, rows.start, rows.stop)
+        table = case.table.rows(rows.start, rows.stop)
         numbers = replace(case.numbers, values=case.numbers.values[rows])
         text += formatter.polygons(table, case.ids[rows], numbers)[0 if rows.start else 1 :]
     return bytes(text + b"\n]}")

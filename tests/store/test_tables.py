@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.store.tables import PROMPTS, blobs, same
-from wsiparse.store.tables import checked, row_range
+from wsiparse.store.tables import checked
 from wsiparse.types import ObjectTable
 
 TABLE = blobs()
@@ -75,4 +75,4 @@ def test_coordinates_further_apart_than_a_slide_are_refused() -> None:
 def test_a_run_of_rows_equals_taking_them(data: st.DataObject) -> None:
     start = data.draw(st.integers(0, len(TABLE)))
     stop = data.draw(st.integers(start, len(TABLE)))
-    assert same(row_range(TABLE, start, stop), TABLE.take(np.arange(start, stop)))
+    assert same(TABLE.rows(start, stop), TABLE.take(np.arange(start, stop)))

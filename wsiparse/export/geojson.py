@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -24,7 +24,7 @@ from wsiparse.export.deflate import TextFile
 from wsiparse.export.features import FeatureStyle, FeatureText, ObjectType, slices, to_json
 from wsiparse.store.ids import object_ids
 from wsiparse.store.measure import Measurements, measure_checked
-from wsiparse.store.tables import checked, row_range
+from wsiparse.store.tables import checked
 from wsiparse.types import ObjectTable, PromptSet
 from wsiparse.version import own_version
 
@@ -214,7 +214,7 @@ def write_geojson(
                 ids, numbers = ids[kept], Measurements(numbers.names, numbers.decimals, numbers.values[kept])
             for rows in slices(outlines, parts.room):
                 values = Measurements(numbers.names, numbers.decimals, numbers.values[rows])
-                text = formatter.polygons(row_range(outlines, rows.start, rows.stop), ids[rows], values)
+                text = formatter.polygons(outlines.rows(rows.start, rows.stop), ids[rows], values)
                 parts.write(text, rows.stop - rows.start)
             objects += len(outlines)
         parts.finish()
@@ -266,7 +266,7 @@ def write_centroids(
             for rows in slices(table, parts.room):
                 none = Measurements((), np.zeros(0, np.int64), np.zeros((rows.stop - rows.start, 0)))
                 parts.write(
-                    formatter.points(row_range(table, rows.start, rows.stop), ids[rows], none), rows.stop - rows.start
+                    formatter.points(table.rows(rows.start, rows.stop), ids[rows], none), rows.stop - rows.start
                 )
             objects += len(table)
         parts.finish()
@@ -292,16 +292,11 @@ def _writable(table: ObjectTable, frame: Frame, *, simplify: bool) -> tuple[Obje
     _, coords, (rings, outlines) = shapely.to_ragged_array(chosen[kept])
     rest = table.take(kept)
     return (
-        ObjectTable(
+        replace(
+            rest,
             coords=np.rint(coords).astype(np.int32),
             ring_offsets=rings.astype(np.int64),
             polygon_offsets=outlines.astype(np.int64),
-            class_id=rest.class_id,
-            score=rest.score,
-            area_px=rest.area_px,
-            centroid=rest.centroid,
-            first_px=rest.first_px,
-            class_share=rest.class_share,
         ),
         kept,
     )

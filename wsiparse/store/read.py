@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from wsiparse.coords import Frame
 from wsiparse.errors import OutputError
 from wsiparse.store.sort import KINDS
-from wsiparse.store.write import DTYPES, FORMAT, GROUPS, VERSION, decode_coords
+from wsiparse.store.write import FORMAT, GROUPS, STORED, VERSION, decode_coords
 from wsiparse.types import ObjectTable, Prompt, PromptKind, PromptSet, RecognitionGrid, TileGrid
 
 __all__ = ["ObjectsReader"]
@@ -167,14 +167,14 @@ class ObjectsReader:
     def _open_columns(self, kind: PromptKind) -> dict[str, zarr.Array[Any]]:
         arrays: dict[str, zarr.Array[Any]] = {}
         rows = self._sums[kind].get("class_id", (0, ""))[0]
-        for name, dtype in DTYPES.items():
+        for name, dtype, per, _ in STORED:
             column = f"{GROUPS[kind]}/{name}"
             try:
                 array = self._root[column]
             except (OSError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
                 raise _damaged(self.path, f"column {column} is missing or unreadable") from error
             length = self._sums[kind].get(name, (-1, ""))[0]
-            expected = {"polygon_offsets": rows + 1, "ring_offsets": length, "coords": length}.get(name, rows)
+            expected = {"object": rows, "object offset": rows + 1}.get(per, length)
             if not isinstance(array, zarr.Array) or array.dtype != dtype or not array.shape[0] == length == expected:
                 raise _damaged(self.path, f"column {column} is not {expected} rows of {dtype}")
             if array.nchunks_initialized < array.nchunks:
@@ -287,10 +287,7 @@ class ObjectsReader:
             ring_offsets=ring_offsets,
             polygon_offsets=polygon_offsets,
             first_px=first_px,
-            **{
-                name: readers[name].read(start, stop)
-                for name in ("class_id", "score", "area_px", "centroid", "class_share", "mean_od")
-            },
+            **{c.name: readers[c.name].read(start, stop) for c in STORED if c.per == "object" and c.name != "first_px"},
         )
         return self._judged(table)
 

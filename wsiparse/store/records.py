@@ -10,22 +10,13 @@ from typing import Final, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from wsiparse.types import ObjectTable
+from wsiparse.types import COLUMNS, ObjectTable
 
 __all__ = ["Sizes", "pack", "row_bytes", "unpack"]
 
-# Columns in their order in a record: those of eight bytes first, so that all of them lie at multiples of their width.
-_COLUMNS: Final = (
-    ("polygon_offsets", "<i8"),
-    ("ring_offsets", "<i8"),
-    ("area_px", "<i8"),
-    ("centroid", "<f8"),
-    ("first_px", "<i4"),
-    ("coords", "<i4"),
-    ("score", "<f4"),
-    ("mean_od", "<f4"),
-    ("class_share", "<f4"),
-    ("class_id", "u1"),
+# Columns of the widest values first, so that all of them lie at multiples of their width.
+_COLUMNS: Final = tuple(
+    sorted((c for c in COLUMNS if c.name != "recognition"), key=lambda c: np.dtype(c.dtype).itemsize, reverse=True)
 )
 
 
@@ -49,20 +40,12 @@ class Sizes(NamedTuple):
 
     def columns(self) -> list[tuple[str, str, tuple[int, ...]]]:
         """Name, type and shape of every column in order."""
-        shapes: dict[str, tuple[int, ...]] = {
-            "polygon_offsets": (self.rows + 1,),
-            "ring_offsets": (self.rings + 1,),
-            "centroid": (self.rows, 2),
-            "first_px": (self.rows, 2),
-            "coords": (self.vertices, 2),
-            "class_share": (self.rows, self.shares),
-        }
-        return [(name, dtype, shapes.get(name, (self.rows,))) for name, dtype in _COLUMNS]
+        return [(c.name, c.dtype, c.shape(*self)) for c in _COLUMNS]
 
 
 def pack(table: ObjectTable) -> list[memoryview]:
     """The bytes of a table's columns, in order."""
-    columns = (np.ascontiguousarray(getattr(table, name), dtype) for name, dtype in _COLUMNS)
+    columns = (np.ascontiguousarray(getattr(table, c.name), c.dtype) for c in _COLUMNS)
     return [column.data.cast("B") for column in columns if column.size]
 
 

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from wsiparse.atomic import output_error, output_errors
 from wsiparse.coords import Frame
 from wsiparse.store.records import Sizes, pack, row_bytes, unpack
-from wsiparse.store.tables import raster_sorted, row_range
+from wsiparse.store.tables import raster_sorted
 from wsiparse.types import ObjectTable, PromptKind, PromptSet, RecognitionGrid
 
 __all__ = ["KINDS", "ObjectSorter", "frames_to_json", "prompts_to_json"]
@@ -205,7 +205,7 @@ class ObjectSorter:
         except OSError as error:
             raise output_error(self.path, error, "read") from error
         a, b = (int(row) for row in np.searchsorted(table.first_px[:, 0], [y0, y1]))
-        return row_range(table, a, b)
+        return table.rows(a, b)
 
 
 def _cut(table: ObjectTable) -> Iterator[ObjectTable]:
@@ -218,7 +218,7 @@ def _cut(table: ObjectTable) -> Iterator[ObjectTable]:
         return
     cuts = [0, *(np.flatnonzero(np.diff(piece)) + 1).tolist(), len(table)]
     for start, stop in pairwise(cuts):
-        yield row_range(table, start, stop)
+        yield table.rows(start, stop)
 
 
 def _bands(weights: NDArray[np.int64]) -> Iterator[tuple[int, int]]:

@@ -1,16 +1,15 @@
-"""Object tables on their way into a file: checked once, sorted, cut into runs of rows."""
+"""Object tables on their way into a file: checked once, sorted."""
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from wsiparse.types import ObjectTable, PromptSet
+from wsiparse.types import COLUMNS, ObjectTable, PromptSet
 
-__all__ = ["checked", "raster_sorted", "row_range"]
+__all__ = ["checked", "raster_sorted"]
 
 
 def _plain(array: NDArray[Any], dtype: DTypeLike, shape: tuple[int, ...]) -> NDArray[Any]:
@@ -34,18 +33,14 @@ def checked(table: ObjectTable, prompts: PromptSet) -> ObjectTable:
         in `prompts`.
     """
     n, rings, vertices = len(table), len(table.ring_offsets) - 1, len(table.coords)
+    if table.class_share.ndim != 2:
+        raise ValueError(f"class shares of shape {table.class_share.shape} should be ({n}, P)")
+    sizes = (n, rings, vertices, table.class_share.shape[1])
     result = ObjectTable(
-        coords=_plain(table.coords, np.int32, (vertices, 2)),
-        ring_offsets=_plain(table.ring_offsets, np.int64, (rings + 1,)),
-        polygon_offsets=_plain(table.polygon_offsets, np.int64, (n + 1,)),
-        class_id=_plain(table.class_id, np.uint8, (n,)),
-        score=_plain(table.score, np.float32, (n,)),
-        area_px=_plain(table.area_px, np.int64, (n,)),
-        centroid=_plain(table.centroid, np.float64, (n, 2)),
-        first_px=_plain(table.first_px, np.int32, (n, 2)),
-        class_share=_plain(table.class_share, np.float32, (n, *table.class_share.shape[1:2])),
-        mean_od=_plain(table.mean_od, np.float32, (n,)),
-        recognition=_plain(table.recognition, np.float32, (n,)),
+        **{
+            c.name: _plain(getattr(table, c.name), np.dtype(c.dtype).newbyteorder("="), c.shape(*sizes))
+            for c in COLUMNS
+        }
     )
     if result.polygon_offsets[0] != 0 or result.ring_offsets[0] != 0:
         raise ValueError("offsets must start at 0")
@@ -62,28 +57,6 @@ def checked(table: ObjectTable, prompts: PromptSet) -> ObjectTable:
     if not 1 <= int(result.class_id.min()) <= int(result.class_id.max()) <= len(prompts):
         raise ValueError(f"class ids must be 1..{len(prompts)}")
     return result
-
-
-def row_range(table: ObjectTable, start: int, stop: int) -> ObjectTable:
-    """Rows [start, stop) as a table; every column but the offsets is a view."""
-    if (start, stop) == (0, len(table)):
-        return table
-    rings = table.polygon_offsets[start : stop + 1]
-    vertices = table.ring_offsets[rings[0] : rings[-1] + 1]
-    rows = slice(start, stop)
-    return ObjectTable(
-        coords=table.coords[vertices[0] : vertices[-1]],
-        ring_offsets=vertices - vertices[0],
-        polygon_offsets=rings - rings[0],
-        class_id=table.class_id[rows],
-        score=table.score[rows],
-        area_px=table.area_px[rows],
-        centroid=table.centroid[rows],
-        first_px=table.first_px[rows],
-        class_share=table.class_share[rows],
-        mean_od=table.mean_od[rows],
-        recognition=table.recognition[rows],
-    )
 
 
 def raster_sorted(table: ObjectTable) -> ObjectTable:
@@ -111,4 +84,4 @@ def raster_sorted(table: ObjectTable) -> ObjectTable:
 
 def _row_bytes(table: ObjectTable, row: int) -> bytes:
     one = table.take(np.array([row], np.int64))
-    return b"".join(getattr(one, column.name).tobytes() for column in fields(one))
+    return b"".join(getattr(one, column.name).tobytes() for column in COLUMNS)

@@ -43,13 +43,13 @@ from wsiparse.atomic import publish_folder
 from wsiparse.coords import Frame
 from wsiparse.store.sort import KINDS, frames_to_json, prompts_to_json
 from wsiparse.store.zarrfolder import filled_folder
-from wsiparse.types import ObjectTable, PromptKind, PromptSet, RecognitionGrid
+from wsiparse.types import COLUMNS, Column, ObjectTable, PromptKind, PromptSet, RecognitionGrid
 from wsiparse.version import own_version
 
 __all__ = [
-    "DTYPES",
     "FORMAT",
     "GROUPS",
+    "STORED",
     "VERSION",
     "decode_coords",
     "encode_coords",
@@ -67,34 +67,8 @@ _ROW_CHUNK: Final = 1 << 18
 _VERTEX_CHUNK: Final = 1 << 20
 _LEVEL: Final = 3
 
-#: Columns of a kind, as stored.
-DTYPES: Final[dict[str, np.dtype[Any]]] = {
-    "coords": np.dtype("<i4"),
-    "ring_offsets": np.dtype("<i8"),
-    "polygon_offsets": np.dtype("<i8"),
-    "class_id": np.dtype("u1"),
-    "score": np.dtype("<f4"),
-    "area_px": np.dtype("<i8"),
-    "centroid": np.dtype("<f8"),
-    "first_px": np.dtype("<i4"),
-    "class_share": np.dtype("<f4"),
-    "mean_od": np.dtype("<f4"),
-}
-
-
-def _shapes(rows: int, rings: int, vertices: int, shares: int) -> dict[str, tuple[int, ...]]:
-    return {
-        "coords": (vertices, 2),
-        "ring_offsets": (rings + 1,),
-        "polygon_offsets": (rows + 1,),
-        "class_id": (rows,),
-        "score": (rows,),
-        "area_px": (rows,),
-        "centroid": (rows, 2),
-        "first_px": (rows, 2),
-        "class_share": (rows, shares),
-        "mean_od": (rows,),
-    }
+#: Columns of a kind, as stored: all but recognition scores, which are those of the grids.
+STORED: Final = tuple(column for column in COLUMNS if column.name != "recognition")
 
 
 def encode_coords(table: ObjectTable) -> NDArray[np.int32]:
@@ -152,17 +126,17 @@ def _ring_starts(
 class _ColumnWriter:
     """Fills one array chunk by chunk and keeps its SHA-256."""
 
-    def __init__(self, group: zarr.Group, name: str, shape: tuple[int, ...]) -> None:
-        rows = max(1, min(shape[0], _VERTEX_CHUNK if name == "coords" else _ROW_CHUNK))
+    def __init__(self, group: zarr.Group, column: Column, shape: tuple[int, ...]) -> None:
+        rows = max(1, min(shape[0], _VERTEX_CHUNK if column.per == "vertex" else _ROW_CHUNK))
         chunks = (rows, *(max(1, n) for n in shape[1:]))
         self.shape = shape
         self.digest = hashlib.sha256()
         self._done = self._fill = 0
-        self._buffer = np.empty((rows, *shape[1:]), DTYPES[name])
+        self._buffer = np.empty((rows, *shape[1:]), column.dtype)
         self._array = group.create_array(
-            name,
+            column.name,
             shape=shape,
-            dtype=DTYPES[name],
+            dtype=np.dtype(column.dtype),
             chunks=chunks,
             compressors=ZstdCodec(level=_LEVEL, checksum=True),
             fill_value=0,
@@ -198,7 +172,7 @@ class _ColumnWriter:
 def _write_group(
     group: zarr.Group, tables: Iterable[ObjectTable], totals: tuple[int, int, int, int]
 ) -> dict[str, object]:
-    columns = {name: _ColumnWriter(group, name, shape) for name, shape in _shapes(*totals).items()}
+    columns = {c.name: _ColumnWriter(group, c, c.shape(*totals)) for c in STORED}
     ring_base = vertex_base = 0
     columns["polygon_offsets"].add(np.zeros(1, np.int64))
     columns["ring_offsets"].add(np.zeros(1, np.int64))
@@ -208,8 +182,9 @@ def _write_group(
         columns["coords"].add(encode_coords(table))
         columns["ring_offsets"].add(table.ring_offsets[1:] + vertex_base)
         columns["polygon_offsets"].add(table.polygon_offsets[1:] + ring_base)
-        for name in ("class_id", "score", "area_px", "centroid", "first_px", "class_share", "mean_od"):
-            columns[name].add(getattr(table, name))
+        for column in STORED:
+            if column.per == "object":
+                columns[column.name].add(getattr(table, column.name))
         ring_base += len(table.ring_offsets) - 1
         vertex_base += len(table.coords)
     return {name: writer.close() for name, writer in columns.items()}
@@ -267,9 +242,7 @@ def write_objects(
     ValueError
         If the tables do not add up to `totals`.
     """
-    value_bytes = sum(
-        DTYPES[name].itemsize * math.prod(shape) for kind in KINDS for name, shape in _shapes(*totals[kind]).items()
-    )
+    value_bytes = sum(np.dtype(c.dtype).itemsize * math.prod(c.shape(*totals[kind])) for kind in KINDS for c in STORED)
     with publish_folder(path) as folder, filled_folder(folder, value_bytes) as root:
         columns = {
             GROUPS[kind]: _write_group(root.create_group(GROUPS[kind]), tables[kind], totals[kind]) for kind in KINDS
