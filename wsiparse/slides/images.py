@@ -69,8 +69,10 @@ def choose_image(images: Sequence[ImageFact], wanted: str | None) -> int:
         return named[0]
     if not named and wanted.strip().isdecimal() and int(wanted) < len(images):
         return int(wanted)
-    found = "has several images" if named else "has no image"
-    raise UnsupportedSlideError(f"it {found} {wanted!r}, but {_listed(images, range(len(images)))}; name one by number")
+    listed = _listed(images, range(len(images)))
+    if named:
+        raise UnsupportedSlideError(f"it has several images {wanted!r}, but {listed}; name one by number")
+    raise UnsupportedSlideError(f"it has no image {wanted!r}, but {listed}")
 
 
 def image_note(images: Sequence[ImageFact], taken: int) -> str:

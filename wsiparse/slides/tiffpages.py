@@ -81,7 +81,7 @@ class PageLevel:
 
         Returns
         -------
-        pixels : (h, w, samples) as stored; 0 where there is no data
+        pixels : (h, w, samples) uint8 or uint16, as stored; 0 where there is no data
         holes : parts of the level, px, that the file does not have
 
         Raises

@@ -69,7 +69,13 @@ class Claim:
     index_first: bool = False
 
     def check(self, data: bytes) -> None:
-        """`ValueError` if an encoded chunk claims, or would become, more than a chunk."""
+        """See that an encoded chunk neither claims to be nor would become more than a chunk.
+
+        Raises
+        ------
+        ValueError
+            If it does.
+        """
         data = data[: len(data) - self.trailer]
         size = _claimed(self.packing, data)
         if size is None and self.packing and self._may_grow(len(data)):
