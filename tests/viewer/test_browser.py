@@ -121,14 +121,14 @@ def test_a_real_slide_is_shown_and_worked_with(browser: Browser, serving: Servin
     browser.click("#whole")
     assert zoom_of(browser) == pytest.approx(before, rel=0.01)
 
-    # a hot-spot: 250 um fill the height of the stage, less its margin
+    # a square of the report: 200 um fill the height of the stage, less its margin
     browser.click("#spots li:first-child button")
     browser.picture("hot-spot")
     height = browser.js("return document.getElementById('stage').getBoundingClientRect().height")
     assert zoom_of(browser) * height == pytest.approx(200 * 1.3, rel=0.05)
     assert browser.js("return document.querySelectorAll('#spots [aria-current]').length") == 1
     frame = browser.js("const b = document.querySelector('.spot').getBoundingClientRect(); return [b.width, b.height]")
-    assert frame == pytest.approx([250 / zoom_of(browser)] * 2, rel=0.03)
+    assert frame == pytest.approx([200 / zoom_of(browser)] * 2, rel=0.03)
 
     browser.click("#closer")
     browser.click("#closer")
