@@ -20,7 +20,7 @@ from PIL import Image, ImageDraw, ImageFont
 from wsiparse.report.pages.maps import RAMP, Ground, density_map, top_of
 from wsiparse.report.pages.picture import bar_length_um
 from wsiparse.report.slide import load
-from wsiparse.report.stats.analysis import analyse
+from wsiparse.report.stats.numbers import analyse
 from wsiparse.results.report_inputs import BASIS, read_basis
 from wsiparse.store.read import ObjectsReader
 from wsiparse.types import Box

@@ -13,17 +13,17 @@ import time
 from pathlib import Path
 
 from wsiparse.config import RunConfig
-from wsiparse.parallel.dask import Cluster, open_crew
+from wsiparse.parallel.dask import DaskExecutor, open_executor
 from wsiparse.results.folder import CHUNK_TILES
 from wsiparse.run.chunks import chunks_of
 from wsiparse.run.engine import Engine
-from wsiparse.run.worker import Filled, FillTask
+from wsiparse.run.worker import FilledChunk, FillTask
 
 
-def nothing(_: object, task: FillTask, __: int) -> Filled:
+def nothing(_: object, task: FillTask, __: int) -> FilledChunk:
     """What a worker gives back of a chunk without unreadable tiles."""
     del task
-    return Filled([])
+    return FilledChunk([])
 
 
 def main() -> None:
@@ -37,12 +37,12 @@ def main() -> None:
         FillTask(Path("slide.svs"), None, None, "auto", scale, folder / "plan.json", "0" * 64, chunk, 1, "run")
         for chunk in chunks_of(folder, range(given.chunks * CHUNK_TILES))
     ]
-    with open_crew("local", given.workers, dict) as crew:
-        assert isinstance(crew, Cluster)
-        for _ in crew.unordered(nothing, tasks[:50]):  # connections and imports
+    with open_executor("local", given.workers, dict) as executor:
+        assert isinstance(executor, DaskExecutor)
+        for _ in executor.unordered(nothing, tasks[:50]):  # connections and imports
             pass
         wall, cpu = time.perf_counter(), time.process_time()
-        done = sum(1 for _ in crew.unordered(nothing, tasks))
+        done = sum(1 for _ in executor.unordered(nothing, tasks))
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     tiles = done * CHUNK_TILES
     print(

@@ -11,7 +11,7 @@ from zarr.storage import ZipStore
 
 from wsiparse.errors import FieldError
 from wsiparse.field import store
-from wsiparse.field.store import Field, PartMaker, PartReader, PartShelf, memory_field, parts_field
+from wsiparse.field.store import Field, PartCache, PartReader, PartWriter, memory_field, parts_field
 from wsiparse.field.tiles import FieldTile
 from wsiparse.types import Box, TileGrid
 
@@ -32,7 +32,7 @@ def painted(grid: TileGrid, n_regions: int, skip: set[int], seed: int) -> tuple[
 
 
 def write_part(path: Path, tiles: list[FieldTile], grid: TileGrid, n_regions: int, room: int | None = None) -> None:
-    part = PartMaker(grid, n_regions, len(tiles) if room is None else room)
+    part = PartWriter(grid, n_regions, len(tiles) if room is None else room)
     for tile in tiles:
         part.add(tile)
     part.write(path)
@@ -71,7 +71,7 @@ def test_published_parts_read_back_exactly(tmp_path: Path, n_regions: int) -> No
     write_part(tmp_path / "a.zip", tiles[:3], grid, n_regions)
     write_part(tmp_path / "b.zip", tiles[3:], grid, n_regions, room=30)  # some did not come
     first = {tile.index for tile in tiles[:3]}
-    shelf = PartShelf(grid)
+    shelf = PartCache(grid)
     field = parts_field(grid, n_regions, shelf, lambda i: tmp_path / ("a.zip" if i in first else "b.zip"))
     np.testing.assert_array_equal(planes(field, Box(0, 0, 70, 45)), canvas)
     shelf.close()
@@ -82,7 +82,7 @@ def test_a_shelf_keeps_few_parts_open_and_reads_them_all(tmp_path: Path) -> None
     canvas, tiles = painted(grid, 0, set(), 3)
     for tile in tiles:
         write_part(tmp_path / f"{tile.index}.zip", [tile], grid, 0)
-    shelf = PartShelf(grid)
+    shelf = PartCache(grid)
     before = len(list(Path("/proc/self/fd").iterdir())) if Path("/proc/self/fd").is_dir() else 0
     cells, _, _ = parts_field(grid, 0, shelf, lambda i: tmp_path / f"{i}.zip").read(Box(0, 0, 24 * 40, 24))
     np.testing.assert_array_equal(cells, canvas[:3])

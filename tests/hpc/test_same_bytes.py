@@ -22,9 +22,9 @@ from tests.hpc.runs import SETTINGS, command, digests, environment, run, start
 
 @pytest.mark.parametrize("crew", [["threads", "-n", "1"], ["threads", "-n", "3"], ["local", "-n", "2"]])
 def test_threads_and_local_processes_give_the_bytes_of_a_serial_run(
-    crew: list[str], slide: Path, undisturbed: dict[str, str], tmp_path: Path
+    executor: list[str], slide: Path, undisturbed: dict[str, str], tmp_path: Path
 ) -> None:
-    done = run(slide, "-o", tmp_path / "r", "--scheduler", *crew, *SETTINGS)
+    done = run(slide, "-o", tmp_path / "r", "--scheduler", *executor, *SETTINGS)
     assert done.returncode == 0, done.stderr
     assert digests(tmp_path / "r") == undisturbed
     [text] = (tmp_path / "r").glob("slides/*/log.txt")

@@ -15,7 +15,7 @@ import pytest
 from distributed import LocalCluster
 
 from wsiparse.machine import available_cores
-from wsiparse.parallel.dask import RESOURCE, Cluster, open_crew
+from wsiparse.parallel.dask import RESOURCE, DaskExecutor, open_executor
 
 
 class _CudaCluster(LocalCluster):  # type: ignore[misc]
@@ -53,9 +53,9 @@ def _told() -> list[str]:
 
 def _workers(gpus: Sequence[str], workers: int | None) -> list[list[str]]:
     """What the workers are told: GPUs they see, threads of two libraries."""
-    with open_crew("local", workers, dict, gpus=gpus) as crew:
-        assert isinstance(crew, Cluster)
-        client = crew._client
+    with open_executor("local", workers, dict, gpus=gpus) as executor:
+        assert isinstance(executor, DaskExecutor)
+        client = executor._client
         resources = client.run(lambda dask_worker: dict(dask_worker.state.total_resources))
         assert all(held == {RESOURCE: 1} for held in resources.values())
         return sorted(client.run(_told).values())

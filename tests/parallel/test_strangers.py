@@ -13,7 +13,7 @@ import pytest
 from distributed import LocalCluster
 
 from wsiparse.errors import ConfigError
-from wsiparse.parallel.dask import Cluster, open_crew
+from wsiparse.parallel.dask import DaskExecutor, open_executor
 
 #: Another process of the machine: sends code to addresses, as Dask's own client does, and says what came of each.
 STRANGER = """
@@ -77,9 +77,9 @@ def test_an_open_cluster_runs_what_a_stranger_sends(tmp_path: Path) -> None:
 
 def test_a_local_crew_takes_nothing_from_strangers(tmp_path: Path) -> None:
     before = listeners()
-    with open_crew("local", 1, dict) as crew:
-        assert isinstance(crew, Cluster)
-        assert crew.ask(abs, -3) == 3
+    with open_executor("local", 1, dict) as executor:
+        assert isinstance(executor, DaskExecutor)
+        assert executor.ask(abs, -3) == 3
         opened = listeners() - before
         assert len(opened) >= 3  # scheduler, nanny, worker
         assert {host for host, _ in opened} == {"127.0.0.1"}
@@ -90,7 +90,7 @@ def test_a_local_crew_takes_nothing_from_strangers(tmp_path: Path) -> None:
                 with pytest.raises(OSError) as refused:  # noqa: PT011
                     urllib.request.urlopen(f"http://{host}:{port}/{page}", timeout=3)
                 assert getattr(refused.value, "code", 404) == 404
-        assert crew.ask(abs, -4) == 4
+        assert executor.ask(abs, -4) == 4
     assert not (tmp_path / "trace").exists()
     assert listeners() == before
 
@@ -98,15 +98,18 @@ def test_a_local_crew_takes_nothing_from_strangers(tmp_path: Path) -> None:
 def test_an_open_cluster_is_used_and_its_danger_told() -> None:
     told: list[str] = []
     open_to_all = LocalCluster(n_workers=1, processes=False, protocol="tcp://", dashboard_address=None)
-    with open_to_all as cluster, open_crew(cluster.scheduler_address, None, dict, say=told.append) as crew:
-        assert isinstance(crew, Cluster)
-        assert crew.ask(abs, -3) == 3
+    with open_to_all as cluster, open_executor(cluster.scheduler_address, None, dict, say=told.append) as executor:
+        assert isinstance(executor, DaskExecutor)
+        assert executor.ask(abs, -3) == 3
     assert len(told) == 1
     assert "takes code from everybody who reaches its ports" in told[0]
 
 
 def test_an_address_that_wants_keys_needs_them_configured() -> None:
-    with pytest.raises(ConfigError, match=r"tls://127\.0\.0\.1:9: no key"), open_crew("tls://127.0.0.1:9", None, dict):
+    with (
+        pytest.raises(ConfigError, match=r"tls://127\.0\.0\.1:9: no key"),
+        open_executor("tls://127.0.0.1:9", None, dict),
+    ):
         pass
 
 
@@ -126,7 +129,7 @@ def test_a_cluster_with_keys_is_used_by_who_has_them(tmp_path: Path) -> None:
     with LocalCluster(n_workers=1, processes=False, security=keys, dashboard_address=None) as cluster:
         address = cluster.scheduler_address
         assert address.startswith("tls://")
-        with dask.config.set(settings), open_crew(address, None, dict, say=told.append) as crew:
-            assert isinstance(crew, Cluster)
-            assert crew.ask(abs, -3) == 3
+        with dask.config.set(settings), open_executor(address, None, dict, say=told.append) as executor:
+            assert isinstance(executor, DaskExecutor)
+            assert executor.ask(abs, -3) == 3
     assert told == []

@@ -16,7 +16,7 @@ from tests.report.patterns import irregular_tissue, tumour_truth, two_densities
 from wsiparse.coords import Frame
 from wsiparse.recognize.targets import TARGETS
 from wsiparse.report.slide import load, redo_slide_report, square_images
-from wsiparse.report.stats.analysis import spots_of
+from wsiparse.report.stats.numbers import spots_of
 from wsiparse.report.stats.objects import KINDS
 from wsiparse.report.stats.summary import summarise
 from wsiparse.report.stats.tissue import Tissue

@@ -9,7 +9,15 @@ from scipy import ndimage
 
 from tests.report.patterns import irregular_tissue
 from wsiparse.coords import Frame
-from wsiparse.report.pages.maps import RAMP, Ground, compartment_map, density_map, density_sheet, overview_map, top_of
+from wsiparse.report.pages.maps import (
+    RAMP,
+    MapBackground,
+    compartment_map,
+    density_map,
+    density_sheet,
+    overview_map,
+    top_of,
+)
 from wsiparse.report.pages.picture import Picture
 from wsiparse.report.stats.density import density_grid
 from wsiparse.report.stats.tissue import Tissue
@@ -18,9 +26,9 @@ TISSUE = irregular_tissue(2.0, 1.6, 4)
 FRAME = Frame((TISSUE.mask.shape[1], TISSUE.mask.shape[0]), (16.0, 16.0), (8.0, 8.0))
 
 
-def ground(tissue: Tissue = TISSUE) -> Ground:
+def ground(tissue: Tissue = TISSUE) -> MapBackground:
     picture = np.full((*tissue.mask.shape, 3), 200, np.uint8)
-    return Ground.of(picture, tissue.mask, Frame(tissue.mask.shape[::-1], (16.0, 16.0), (8.0, 8.0)))
+    return MapBackground.of(picture, tissue.mask, Frame(tissue.mask.shape[::-1], (16.0, 16.0), (8.0, 8.0)))
 
 
 def pixels(picture: Picture) -> np.ndarray:

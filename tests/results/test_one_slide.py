@@ -49,7 +49,7 @@ PLACES = {
     "read": "wsiparse.run.pipeline._pixels",
     "field": "wsiparse.run.pipeline.core_field",
     "objects": "wsiparse.run.objects.objects_of",
-    "publish": "wsiparse.run.slide.publish_desk",
+    "publish": "wsiparse.run.slide.publish_staged",
 }
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from wsiparse.atomic import temporary_name
 from wsiparse.results.folder import done_record, write_done
-from wsiparse.results.publish import desk, publish_desk
+from wsiparse.results.publish import publish_staged, staging
 from wsiparse.types import ClassCount, SlideSummary
 
 SUMMARY = SlideSummary("s", "engine", 1.0, 0.0, (ClassCount("A", "cell", 1, 2.0, "found"),))
@@ -30,30 +30,30 @@ def fill(own: Path, digest: str, text: str, *more: str) -> None:
 
 
 def test_results_move_from_the_desk_and_the_desk_goes(tmp_path: Path) -> None:
-    with desk(tmp_path / "slide") as own:
+    with staging(tmp_path / "slide") as own:
         fill(own, "d", "one")
         assert done_record(tmp_path / "slide") is None
-        publish_desk(own, tmp_path / "slide", "d")
+        publish_staged(own, tmp_path / "slide", "d")
     assert sorted(p.name for p in (tmp_path / "slide").iterdir()) == ["DONE.json", "counts.csv", "objects.zarr"]
     assert done_record(tmp_path / "slide", "d") is not None
 
 
 def test_new_results_replace_old_ones_and_what_only_those_had_goes(tmp_path: Path) -> None:
     for digest, text, more in (("d", "one", ["cells.part002.geojson.gz"]), ("e", "two", [])):
-        with desk(tmp_path) as own:
+        with staging(tmp_path) as own:
             fill(own, digest, text, *more)
             (tmp_path / "exports").mkdir()
-            publish_desk(own, tmp_path, digest)
+            publish_staged(own, tmp_path, digest)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["DONE.json", "counts.csv", "objects.zarr"]
     assert (tmp_path / "objects.zarr" / "zarr.json").read_text(encoding="ascii") == "two"
     assert done_record(tmp_path, "d") is None
 
 
 def test_a_desk_that_is_not_published_leaves_the_old_results_alone(tmp_path: Path) -> None:
-    with desk(tmp_path) as own:
+    with staging(tmp_path) as own:
         fill(own, "d", "one")
-        publish_desk(own, tmp_path, "d")
-    with desk(tmp_path) as own:
+        publish_staged(own, tmp_path, "d")
+    with staging(tmp_path) as own:
         (own / "counts.csv").write_text("half", encoding="ascii")
     assert done_record(tmp_path, "d") is not None
     assert sorted(p.name for p in tmp_path.iterdir()) == ["DONE.json", "counts.csv", "objects.zarr"]
@@ -62,10 +62,10 @@ def test_a_desk_that_is_not_published_leaves_the_old_results_alone(tmp_path: Pat
 def test_many_publishing_the_same_results_at_once_leave_them_whole(tmp_path: Path) -> None:
 
     def one(start: threading.Barrier) -> None:
-        with desk(tmp_path) as own:
+        with staging(tmp_path) as own:
             fill(own, "d", "same")
             start.wait()
-            publish_desk(own, tmp_path, "d")
+            publish_staged(own, tmp_path, "d")
 
     for _ in range(10):
         start = threading.Barrier(4)
@@ -85,7 +85,7 @@ def test_what_dead_processes_of_this_machine_left_is_cleared_and_nothing_else(tm
         (tmp_path / entry).mkdir()
     for entry in (left[1], *kept[2:]):
         (tmp_path / entry).touch()
-    with desk(tmp_path) as own:
+    with staging(tmp_path) as own:
         assert {path.name for path in tmp_path.iterdir()} == {*kept, own.name}
 
 
@@ -117,16 +117,16 @@ def test_a_killed_export_or_report_is_cleaned_up_by_the_next_one(
 def test_what_a_record_from_elsewhere_names_outside_its_folder_stays(tmp_path: Path, name: str) -> None:
     slide, keep = tmp_path / "slide", tmp_path / "keep"
     keep.mkdir()
-    with desk(slide) as own:
+    with staging(slide) as own:
         fill(own, "d", "one")
-        publish_desk(own, slide, "d")
+        publish_staged(own, slide, "d")
     record = json.loads((slide / "DONE.json").read_text(encoding="utf-8"))
     record["files"][name] = {"bytes": 0}
     (slide / "DONE.json").write_text(json.dumps(record), encoding="utf-8")
     (slide / "mine.txt").touch()
-    with desk(slide) as own:
+    with staging(slide) as own:
         fill(own, "e", "two")
-        publish_desk(own, slide, "e")
+        publish_staged(own, slide, "e")
     assert keep.is_dir()
     assert (slide / "mine.txt").exists()
     assert done_record(slide, "e") is not None

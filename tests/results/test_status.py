@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from wsiparse.config import RunConfig
-from wsiparse.results.runlog import Ledger, read_entries
+from wsiparse.results.runlog import RunLog, read_entries
 from wsiparse.results.status import slide_statuses, tally, write_status
 
 CLASSICAL = ("--engine", "classical", "--whole-slide", "--tile-size", "128", "--overlap", "64")
@@ -53,7 +53,7 @@ def test_slides_nobody_began_are_missing_and_parts_wait_for_the_merge(wsiparse: 
     assert begun.detail.startswith("0/1 parts") or begun.detail.startswith("1/2 parts")
     wsiparse("run", folder / "slides" / "a.svs", "-o", results, "--shard", "2/2", "--shard-by", "tiles", *CLASSICAL)
     assert states(results) == {"a": "parts done"}
-    Ledger(results, [folder / "slides" / "b.svs"], RunConfig(), {}).close("stopped")
+    RunLog(results, [folder / "slides" / "b.svs"], RunConfig(), {}).close("stopped")
     assert states(results) == {"a": "parts done", "b": "missing"}
     said = wsiparse("merge", results)
     assert said.code == 3, "b is missing"
@@ -65,16 +65,16 @@ def test_slides_nobody_began_are_missing_and_parts_wait_for_the_merge(wsiparse: 
 def test_a_run_that_lives_is_running_and_a_dead_one_is_stopped(wsiparse: Callable, folder: Path) -> None:
     results, slide = folder / "r", folder / "slides" / "a.svs"
     wsiparse("run", slide, "-o", results, "--shard", "1/2", "--shard-by", "tiles", *CLASSICAL)
-    ledger = Ledger(results, [slide], RunConfig(), {})
+    run_log = RunLog(results, [slide], RunConfig(), {})
     [status] = slide_statuses(results)
     assert status.state == "running"
     assert "last sign of life" in status.detail
-    record = json.loads(ledger.path.read_text(encoding="utf-8"))
+    record = json.loads(run_log.path.read_text(encoding="utf-8"))
     record["pid"] = 2**22 + 1  # no such process
-    ledger.path.write_text(json.dumps(record), encoding="utf-8")
+    run_log.path.write_text(json.dumps(record), encoding="utf-8")
     assert states(results) == {"a": "stopped"}
     record["host"] = "elsewhere"  # cannot be asked: silence tells
-    ledger.path.write_text(json.dumps(record), encoding="utf-8")
+    run_log.path.write_text(json.dumps(record), encoding="utf-8")
     assert states(results) == {"a": "running"}
     [work] = results.glob("slides/*/work-*")
     long_ago = time.time() - 7200
@@ -98,9 +98,9 @@ def test_no_results_folder_is_one_line(verb: str, wsiparse: Callable, tmp_path: 
 
 
 def test_cells_of_the_table_are_safe_for_spreadsheets(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path, ["http://x/=1+1.svs"], RunConfig(), {})
-    ledger.note("http://x/=1+1.svs", "failed", error="=cmd()")
-    ledger.close("finished")
+    run_log = RunLog(tmp_path, ["http://x/=1+1.svs"], RunConfig(), {})
+    run_log.note("http://x/=1+1.svs", "failed", error="=cmd()")
+    run_log.close("finished")
     write_status(tmp_path)
     assert ",'=cmd()" in (tmp_path / "status.csv").read_text(encoding="utf-8")
     assert tally(slide_statuses(tmp_path)) == {"failed": 1}

@@ -49,22 +49,22 @@ def work_and_slide(demo_slide: Path) -> Iterator[tuple[Pass, Slide, Recognizer]]
     config = RunConfig(engine="classical", tile_size=128, overlap=64, whole_slide=True)
     engine = Engine(config)
     with open_slide(demo_slide) as slide:
-        [work] = prepare(slide, config, engine).passes
-        yield work, slide, engine.recognizers.of(work.scale.spec)
+        [scale_pass] = prepare(slide, config, engine).passes
+        yield scale_pass, slide, engine.recognizers.of(scale_pass.scale.spec)
 
 
 def fill(
     setup: tuple[Pass, Slide, Recognizer], folder: Path, *, stop_after: int | None = None, workers: int = 2
 ) -> list[int]:
     """Fill the missing chunks, or stop when that many batches have been asked about; the tiles that were recognised."""
-    work, slide, recognizer = setup
+    scale_pass, slide, recognizer = setup
     folder.mkdir(exist_ok=True)
-    own = [chunk for chunk in chunks.chunks_of(folder, work.plan.kept.tolist()) if chunk.unreadable() is None]
+    own = [chunk for chunk in chunks.chunks_of(folder, scale_pass.plan.kept.tolist()) if chunk.unreadable() is None]
     seen: list[int] = []
     real = chunks.recognise
 
-    def told(slide: Slide, work: Pass, recognizer: Recognizer, indices: list[int], **more: Any) -> Any:
-        for cores, lost in real(slide, work, recognizer, indices, **more):
+    def told(slide: Slide, scale_pass: Pass, recognizer: Recognizer, indices: list[int], **more: Any) -> Any:
+        for cores, lost in real(slide, scale_pass, recognizer, indices, **more):
             seen.extend(tile.index for tile in cores)
             yield cores, lost
 
@@ -81,7 +81,7 @@ def fill(
     try:
         for _ in chunks.fill_chunks(
             slide,
-            work,
+            scale_pass,
             recognizer,
             own,
             workers=workers,
@@ -101,10 +101,10 @@ def tiles_of(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
-def field_of(folder: Path, work: Pass) -> list[tuple[int, bytes]]:
+def field_of(folder: Path, scale_pass: Pass) -> list[tuple[int, bytes]]:
     out = []
     for path in sorted(folder.glob("part-*.zip")):
-        reader = PartReader(path, work.plan.grid)
+        reader = PartReader(path, scale_pass.plan.grid)
         for index in reader.tiles:
             tile = reader.tile(index)
             assert tile is not None
@@ -117,14 +117,14 @@ def field_of(folder: Path, work: Pass) -> list[tuple[int, bytes]]:
 def test_a_run_that_is_stopped_loses_no_tile_and_ends_with_the_same_field(
     stop_after: int, work_and_slide: Any, tmp_path: Path
 ) -> None:
-    work = work_and_slide[0]
-    assert len(work.plan) == 80, "a chunk and a piece"
+    scale_pass = work_and_slide[0]
+    assert len(scale_pass.plan) == 80, "a chunk and a piece"
     fill(work_and_slide, tmp_path / "whole")
     first = fill(work_and_slide, tmp_path / "twice", stop_after=stop_after)
     second = fill(work_and_slide, tmp_path / "twice")
     assert len(first) >= stop_after - 1 > -1
     assert sorted(first + second) == list(range(80)), "no tile twice"
-    assert field_of(tmp_path / "twice", work) == field_of(tmp_path / "whole", work)
+    assert field_of(tmp_path / "twice", scale_pass) == field_of(tmp_path / "whole", scale_pass)
     assert sorted(tiles_of(tmp_path / "twice")) == sorted(tiles_of(tmp_path / "whole")), "nothing else is left"
 
 

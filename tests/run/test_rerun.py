@@ -154,7 +154,7 @@ def test_results_published_meanwhile_by_another_run_are_not_replaced(
     """Nothing was there when the run began."""
     from wsiparse.run import slide
 
-    real = slide.publish_desk
+    real = slide.publish_staged
     shutil.copytree(only(place / "r"), place / "kept")
 
     def late(own: Path, folder: Path, *args: Any, **more: Any) -> list[str]:

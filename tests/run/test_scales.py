@@ -17,7 +17,7 @@ from tests.exact_engine import COLOURS, INFO, STROMA, ExactRecognizer
 from wsiparse.config import RunConfig
 from wsiparse.coords import Frame
 from wsiparse.errors import ConfigError
-from wsiparse.parallel.dask import Here
+from wsiparse.parallel.dask import LocalExecutor
 from wsiparse.parallel.progress import Quiet
 from wsiparse.recognize import base
 from wsiparse.recognize.stain import od_bytes
@@ -85,7 +85,7 @@ def two_scales(monkeypatch: pytest.MonkeyPatch) -> None:
             parts.append(((k,), own, replace(INFO, mpp=at, tile_px=128)))
         return tuple(parts)
 
-    def judge(spec, positions, grid, tiles):
+    def recognition_scores(spec, positions, grid, tiles):
         shape = (len(positions), grid.rows, grid.columns)
         statistics = np.full((*shape, 4), np.nan, np.float32)
         for index, values in tiles:
@@ -96,7 +96,7 @@ def two_scales(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(engine_module, "check_prompts", lambda spec: None)
     monkeypatch.setattr(engine_module, "scales_of", scales)
-    monkeypatch.setattr(pipeline, "recognition_grid", judge)
+    monkeypatch.setattr(pipeline, "recognition_grid", recognition_scores)
     monkeypatch.setattr(engine_module, "load_recognizer", lambda spec: Judged(spec.prompts))
 
 
@@ -124,7 +124,9 @@ def test_the_network_is_loaded_once_and_shared_by_scales(monkeypatch: pytest.Mon
 
 def test_a_run_writes_both_kinds_and_the_scores(tmp_path: Path) -> None:
     write_svs(tmp_path / "s.svs", picture(), compression=None)
-    outcome = run_slide(Job(tmp_path / "s.svs"), tmp_path / "r", CONFIG, Engine(CONFIG), Here(2), progress=Quiet())
+    outcome = run_slide(
+        Job(tmp_path / "s.svs"), tmp_path / "r", CONFIG, Engine(CONFIG), LocalExecutor(2), progress=Quiet()
+    )
     assert outcome.summary is not None
     assert [(c.class_name, c.n, c.area_um2) for c in outcome.summary.counts] == [
         ("Cells", 9, 9 * 16.0),

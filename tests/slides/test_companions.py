@@ -13,7 +13,7 @@ from tests.slides.zarrs import write_ome_zarr
 from wsiparse.slides import find_slides, open_slide
 from wsiparse.slides.files import file_fingerprint
 from wsiparse.slides.size import slide_bytes
-from wsiparse.slides.staging import Stager
+from wsiparse.slides.slide_cache import SlideCache
 
 
 def test_a_mirax_slide_travels_with_its_folder(tmp_path: Path) -> None:
@@ -23,7 +23,7 @@ def test_a_mirax_slide_travels_with_its_folder(tmp_path: Path) -> None:
     for name in ("Slidedat.ini", "Index.dat", "Data0000.dat", "deeper/more.dat"):
         (far / "case 1" / name).write_text(name, encoding="ascii")
     (far / "case 2.mrxs").write_bytes(b"another slide")
-    with Stager(tmp_path / "stage", [far / "case 1.mrxs"]) as stager, stager.slide(0) as local:
+    with SlideCache(tmp_path / "stage", [far / "case 1.mrxs"]) as cache, cache.slide(0) as local:
         assert contents(local.parent) == [
             "case 1.mrxs",
             "case 1/Data0000.dat",
@@ -37,7 +37,7 @@ def test_a_mirax_slide_travels_with_its_folder(tmp_path: Path) -> None:
 def test_a_mirax_slide_without_its_folder_is_read_in_place(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "a.mrxs"
     path.write_bytes(b"mrxs")
-    with Stager(tmp_path / "stage", [path]) as stager, stager.slide(0) as local:
+    with SlideCache(tmp_path / "stage", [path]) as cache, cache.slide(0) as local:
         assert local == path
     assert "the folder a " in caplog.text
 
@@ -49,7 +49,7 @@ def test_a_hamamatsu_slide_travels_with_the_files_it_names(suffix: str, tmp_path
     (far / f"a.{suffix}").write_text(VMS, encoding="ascii")
     for name in ("scan.jpg", "scan with space.jpg", "map.jpg", "scan.opt", "commented.jpg", "other.jpg"):
         (far / name).write_text(name, encoding="ascii")
-    with Stager(tmp_path / "stage", [far / f"a.{suffix}"]) as stager, stager.slide(0) as local:
+    with SlideCache(tmp_path / "stage", [far / f"a.{suffix}"]) as cache, cache.slide(0) as local:
         assert contents(local.parent) == sorted(
             [f"a.{suffix}", "map.jpg", "scan with space.jpg", "scan.jpg", "scan.opt"]
         )
@@ -60,7 +60,7 @@ def test_a_slide_that_names_files_elsewhere_is_read_in_place(tmp_path: Path, cap
     path = tmp_path / "far" / "a.vms"
     path.parent.mkdir()
     path.write_text("[Virtual Microscope Specimen]\nImageFile=../elsewhere.jpg\n", encoding="ascii")
-    with Stager(tmp_path / "stage", [path]) as stager, stager.slide(0) as local:
+    with SlideCache(tmp_path / "stage", [path]) as cache, cache.slide(0) as local:
         assert local == path
     assert "not in its own folder" in caplog.text
 
@@ -73,7 +73,7 @@ def test_a_dicom_slide_travels_with_the_files_of_its_series(explicit: bool, tmp_
         (far / name).write_bytes(dicom(series, explicit=explicit))
     (far / "notes.txt").write_text("no DICOM", encoding="ascii")
     (far / "folder").mkdir()
-    with Stager(tmp_path / "stage", [far / "a.dcm"]) as stager, stager.slide(0) as local:
+    with SlideCache(tmp_path / "stage", [far / "a.dcm"]) as cache, cache.slide(0) as local:
         assert contents(local.parent) == ["a.dcm", "b.dcm", "c"]
 
 
@@ -83,14 +83,14 @@ def test_a_dicom_slide_of_unknown_series_is_read_in_place(
 ) -> None:
     path = tmp_path / "a.dcm"
     path.write_bytes(data)
-    with Stager(tmp_path / "stage", [path]) as stager, stager.slide(0) as local:
+    with SlideCache(tmp_path / "stage", [path]) as cache, cache.slide(0) as local:
         assert local == path
     assert "does not tell its series" in caplog.text
 
 
 def test_an_ome_zarr_slide_travels_with_everything_in_its_folder(tmp_path: Path) -> None:
     far = write_ome_zarr(tmp_path / "far" / "a.ome.zarr", textured(70, 90), chunk=64)
-    with Stager(tmp_path / "stage", [far]) as stager, stager.slide(0) as local:
+    with SlideCache(tmp_path / "stage", [far]) as cache, cache.slide(0) as local:
         assert local.is_relative_to(tmp_path / "stage")
         assert contents(local) == contents(far)
         with open_slide(local) as copy, open_slide(far) as slide:
@@ -105,7 +105,7 @@ def test_an_ome_zarr_slide_at_an_address_is_fetched(tmp_path: Path) -> None:
     store = fsspec.filesystem("memory")
     store.pipe({f"/case/a.zarr/{name}": (far / name).read_bytes() for name in contents(far)})
     try:
-        with Stager(tmp_path / "stage", ["memory://case/a.zarr"]) as stager, stager.slide(0) as local:
+        with SlideCache(tmp_path / "stage", ["memory://case/a.zarr"]) as cache, cache.slide(0) as local:
             assert contents(local) == contents(far)
     finally:
         store.rm("/case", recursive=True)
@@ -127,5 +127,5 @@ def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(name: str, tmp_path: Pa
         os.mkfifo(path)
     assert slide_bytes(path) == (path.stat().st_size if name == "a.dcm" else 0)
     assert find_slides([path, tmp_path] if path.suffix else [path])
-    with Stager(tmp_path / "stage", [path]) as stager, stager.slide(0) as local:
+    with SlideCache(tmp_path / "stage", [path]) as cache, cache.slide(0) as local:
         assert (local == path) == (name != "a.dcm")

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsiparse.errors import ConfigError, MissingMppError, SlideNotFoundError, WsiparseError
-from wsiparse.slides.sheet import Listed, find_listed, read_sheet
+from wsiparse.slides.sheet import SheetSlide, find_listed, read_sheet
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def sheet(folder: Path, content: str | bytes, name: str = "slides.csv") -> Path:
     return path
 
 
-def rows(folder: Path, content: str | bytes, name: str = "slides.csv") -> list[Listed]:
+def rows(folder: Path, content: str | bytes, name: str = "slides.csv") -> list[SheetSlide]:
     return [row for _, row in read_sheet(sheet(folder, content, name))]
 
 
@@ -51,9 +51,9 @@ def test_the_three_columns_are_taken_whatever_separates_them(
     text = io.StringIO()
     csv.writer(text, delimiter=delimiter, lineterminator=newline).writerows(table)
     assert rows(folder, mark + text.getvalue()) == [
-        Listed(folder / "a.svs", 0.25, folder / "roi.geojson"),
-        Listed(folder / "deep" / "c, d.svs"),
-        Listed("s3://bucket/e.svs?key=1", 0.5),
+        SheetSlide(folder / "a.svs", 0.25, folder / "roi.geojson"),
+        SheetSlide(folder / "deep" / "c, d.svs"),
+        SheetSlide("s3://bucket/e.svs?key=1", 0.5),
     ]
 
 
@@ -76,7 +76,7 @@ def test_paths_as_other_systems_write_them_are_found(folder: Path) -> None:
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig"])
 def test_a_sheet_as_excel_saves_it_is_read(folder: Path, encoding: str) -> None:
     found = rows(folder, "sep=;\r\nslide;mpp\r\na.svs ;0.25\r\n".encode(encoding))
-    assert found == [Listed(folder / "a.svs", 0.25)]
+    assert found == [SheetSlide(folder / "a.svs", 0.25)]
 
 
 @pytest.mark.parametrize(
@@ -140,11 +140,11 @@ def test_sheets_mix_with_folders_and_addresses_and_tell_more(folder: Path) -> No
     second = sheet(folder, "slide\tmpp\ndeep/c, d.svs\t0.5\n", "more.TSV")
     given_ = [str(folder), str(first), "http://host/f.svs", str(second), str(first), "s3://bucket/e.svs"]
     assert find_listed(given_, recursive=True) == [
-        Listed(folder / "a.svs"),
-        Listed(folder / "b.svs", 0.25),
-        Listed("s3://bucket/e.svs", 0.5),
-        Listed(folder / "deep" / "c, d.svs", 0.5),
-        Listed("http://host/f.svs"),
+        SheetSlide(folder / "a.svs"),
+        SheetSlide(folder / "b.svs", 0.25),
+        SheetSlide("s3://bucket/e.svs", 0.5),
+        SheetSlide(folder / "deep" / "c, d.svs", 0.5),
+        SheetSlide("http://host/f.svs"),
     ]
 
 

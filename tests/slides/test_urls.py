@@ -16,15 +16,15 @@ from hypothesis import strategies as st
 
 from tests.slides.stage import VMS, contents, copied, dicom, slides_in
 from wsiparse.errors import SlideError, SlideNotFoundError
-from wsiparse.slides import open_slide, staging
-from wsiparse.slides.staging import Stager
+from wsiparse.slides import open_slide, slide_cache
+from wsiparse.slides.slide_cache import SlideCache
 from wsiparse.slides.urls import is_url, shown_url, url_name
 
 
 def error_of(stage: Path, url: str) -> SlideError:
     """The error of a slide that cannot be had."""
-    with Stager(stage, [url]) as stager:
-        with pytest.raises(SlideError) as told, stager.slide(0):
+    with SlideCache(stage, [url]) as cache:
+        with pytest.raises(SlideError) as told, cache.slide(0):
             pass
         return told.value
 
@@ -58,8 +58,8 @@ def test_a_slide_on_the_web_is_fetched_and_gone_afterwards(
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
     address, folder = server
     shutil.copy(demo_slide, folder / "my slide.svs")
-    with Stager(None, [f"{address}/my%20slide.svs?token=0"]) as stager:
-        with stager.slide(0) as local:
+    with SlideCache(None, [f"{address}/my%20slide.svs?token=0"]) as cache:
+        with cache.slide(0) as local:
             assert local.name == "my slide.svs"
             assert local.read_bytes() == demo_slide.read_bytes()
             with open_slide(local) as slide:
@@ -86,9 +86,9 @@ def test_companions_on_the_web_travel_too(server: tuple[str, Path], tmp_path: Pa
         ["scan with space.jpg", "scan.jpg", "v.vms"],
         ["1.dcm", "2.dcm"],
     ]
-    with Stager(tmp_path / "stage", slides) as stager:
+    with SlideCache(tmp_path / "stage", slides) as cache:
         for k, names in enumerate(expected):
-            with stager.slide(k) as local:
+            with cache.slide(k) as local:
                 assert contents(local.parent) == names
 
 
@@ -140,7 +140,7 @@ def test_a_server_that_refuses_or_breaks_off_is_one_line(
 def test_a_server_that_does_not_say_how_long_a_slide_is_still_gives_it(
     awkward: tuple[str, Path], tmp_path: Path
 ) -> None:
-    with Stager(tmp_path / "stage", [f"{awkward[0]}/a.svs"]) as stager, stager.slide(0) as local:
+    with SlideCache(tmp_path / "stage", [f"{awkward[0]}/a.svs"]) as cache, cache.slide(0) as local:
         assert local.read_bytes() == b"x" * 600
 
 
@@ -184,10 +184,10 @@ def remembered() -> Iterator[str]:
 
 
 def test_any_fsspec_address_will_do(remembered: str, tmp_path: Path) -> None:
-    with Stager(tmp_path / "stage", [f"{remembered}/a.svs", f"{remembered}/b.mrxs"]) as stager:
-        with stager.slide(0) as local:
+    with SlideCache(tmp_path / "stage", [f"{remembered}/a.svs", f"{remembered}/b.mrxs"]) as cache:
+        with cache.slide(0) as local:
             assert local.read_bytes() == b"slide"
-        with stager.slide(1) as local:
+        with cache.slide(1) as local:
             assert contents(local.parent) == ["b.mrxs", "b/Slidedat.ini"]
 
 
@@ -202,7 +202,7 @@ def test_an_address_that_fails_once_ahead_is_tried_again(
     remembered: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tries: list[str] = []
-    real = staging.download
+    real = slide_cache.download
 
     def flaky(filesystem: object, path: str, target: Path, stop: threading.Event) -> None:
         tries.append(target.name)
@@ -210,18 +210,18 @@ def test_an_address_that_fails_once_ahead_is_tried_again(
             raise ConnectionResetError("reset")
         real(filesystem, path, target, stop)
 
-    monkeypatch.setattr(staging, "download", flaky)
-    with Stager(tmp_path / "stage", [f"{remembered}/a.svs", f"{remembered}/b.mrxs"]) as stager:
-        with stager.slide(0):
+    monkeypatch.setattr(slide_cache, "download", flaky)
+    with SlideCache(tmp_path / "stage", [f"{remembered}/a.svs", f"{remembered}/b.mrxs"]) as cache:
+        with cache.slide(0):
             pass
-        with stager.slide(1) as local:
+        with cache.slide(1) as local:
             assert local.read_bytes() == b"mrxs"
     assert tries == ["a.svs", "b.mrxs", "b.mrxs", "Slidedat.ini"]
 
 
 def test_a_file_address_is_a_path(tmp_path: Path) -> None:
     [path] = slides_in(tmp_path / "far", 1)
-    with Stager(tmp_path / "stage", [path.as_uri()]) as stager, stager.slide(0) as local:
+    with SlideCache(tmp_path / "stage", [path.as_uri()]) as cache, cache.slide(0) as local:
         assert local.is_relative_to(tmp_path / "stage")
         assert local.read_bytes() == path.read_bytes()
 

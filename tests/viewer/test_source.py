@@ -70,8 +70,8 @@ def test_a_slide_that_is_named_and_not_there_is_refused(of_slide: Path, tmp_path
 
 
 def test_a_slide_at_an_address_is_not_fetched(of_slide: Path) -> None:
-    ledger = next(of_slide.parent.parent.glob("run-*.json"))
-    ledger.write_text(ledger.read_text().replace(f'"path": "{Path(ledger).parent.parent}', '"path": "https://host'))
+    run_log = next(of_slide.parent.parent.glob("run-*.json"))
+    run_log.write_text(run_log.read_text().replace(f'"path": "{Path(run_log).parent.parent}', '"path": "https://host'))
     shown = find_shown(of_slide)
     assert shown.slide is None
     assert "https://host/demo.svs" in shown.missing

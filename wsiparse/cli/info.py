@@ -35,16 +35,16 @@ def command(
     """
     from wsiparse.slides import find_listed
     from wsiparse.slides.scale import given_mpp
-    from wsiparse.slides.staging import Stager
+    from wsiparse.slides.slide_cache import SlideCache
 
     given_mpp(slide_mpp, override_mpp)  # a wrong one is told once, not for every slide
 
     listed = find_listed(slides, recursive=recursive, extensions=ext or None, say=say_notice)
     facts, failed = [], 0
-    with Stager(None, [one.slide for one in listed]) as stager:
+    with SlideCache(None, [one.slide for one in listed]) as cache:
         for k, one in enumerate(listed):
             try:
-                with stager.slide(k) as source:
+                with cache.slide(k) as source:
                     sizes = (one.mpp or slide_mpp, one.override_mpp or override_mpp)
                     fact = {"slide": one.shown, **_facts(source, *sizes, reader or "auto", one.image or image)}
             except WsiparseError as err:

@@ -14,7 +14,7 @@ from wsiparse.errors import WsiparseError
 if TYPE_CHECKING:
     from wsiparse.config import RunConfig
     from wsiparse.run.engine import Engine
-    from wsiparse.slides import Listed
+    from wsiparse.slides import SheetSlide
 
 __all__ = ["command"]
 
@@ -53,7 +53,7 @@ def command(
     from wsiparse.results.region_files import match_regions, named
     from wsiparse.run.engine import Engine
     from wsiparse.slides import find_listed
-    from wsiparse.slides.staging import Stager
+    from wsiparse.slides.slide_cache import SlideCache
 
     config = config_from(config_file, prompts, values)
     engine = Engine(config)
@@ -65,10 +65,10 @@ def command(
     facts: list[dict[str, Any]] = []
     planned: list[Path | str] = []
     failed = 0
-    with Stager(None, [one.slide for one in listed]) as stager:
+    with SlideCache(None, [one.slide for one in listed]) as cache:
         for k, one in enumerate(listed):
             try:
-                with stager.slide(k) as source:
+                with cache.slide(k) as source:
                     fact = _facts(one, source, config, engine, regions.files[k] if regions is not None else one.roi)
             except WsiparseError as err:
                 failed += 1
@@ -136,7 +136,7 @@ def _sharing(slides: list[Path | str], tiles: list[int], shards: int) -> str:
     )
 
 
-def _facts(one: Listed, source: Path, config: RunConfig, engine: Engine, roi: Path | None) -> dict[str, Any]:
+def _facts(one: SheetSlide, source: Path, config: RunConfig, engine: Engine, roi: Path | None) -> dict[str, Any]:
     from wsiparse.machine import available_cores
     from wsiparse.recognize.base import operations_per_tile
     from wsiparse.run.plan import prepare

@@ -10,7 +10,7 @@ import click
 from wsiparse.cli.options import class_options
 
 if TYPE_CHECKING:
-    from wsiparse.report.redo import Redone
+    from wsiparse.report.redo import RemadeReport
 
 __all__ = ["command"]
 
@@ -124,7 +124,7 @@ def command(
     return 3 if failed else 0
 
 
-def _tell(redone: Redone, called: str) -> None:
+def _tell(redone: RemadeReport, called: str) -> None:
     if redone.numbers is None:
         click.echo(f"error: {redone.error}", err=True)
         return

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from wsiparse.results.region_files import Matched
     from wsiparse.run.shards import Shard
     from wsiparse.run.slide import Job, Outcome
-    from wsiparse.slides import Listed
+    from wsiparse.slides import SheetSlide
 
 __all__ = ["command"]
 
@@ -92,7 +92,7 @@ def command(
     from wsiparse.cli.compiled import telling_compilation
     from wsiparse.cli.progress import TerminalProgress
     from wsiparse.cli.signals import stopping
-    from wsiparse.parallel.dask import Cluster, open_crew
+    from wsiparse.parallel.dask import DaskExecutor, open_executor
     from wsiparse.results.folder import slide_folder
     from wsiparse.run.batch import check_results_folder, run_slides
     from wsiparse.run.engine import Engine
@@ -150,20 +150,20 @@ def command(
     with (
         stopping(),
         telling_compilation(progress.say),
-        open_crew(
+        open_executor(
             scheduler,
             config.num_workers,
             Workplace,
             gpus=gpus,
             slurm=config.slurm.model_dump(),
             say=lambda text: click.echo(text, err=True),
-        ) as crew,
+        ) as executor,
         ExitStack() as stack,
     ):
-        if elsewhere and isinstance(crew, Cluster):
+        if elsewhere and isinstance(executor, DaskExecutor):
             from wsiparse.recognize.base import on_this_machine
 
-            worker = crew
+            worker = executor
             engine = Engine(config, resolve=lambda spec: worker.ask(on_this_machine, spec))
         everything = stack.enter_context(progress.stage("slides", len(jobs), "slides")) if len(jobs) > 1 else None
         for outcome in run_slides(
@@ -171,7 +171,7 @@ def command(
             results_dir,
             config,
             engine,
-            crew,
+            executor,
             overwrite=overwrite,
             fail_fast=fail_fast,
             shard=share if shard_by == "tiles" else None,
@@ -190,7 +190,7 @@ def command(
     return tally.code
 
 
-def _regions(listed: Sequence[Listed], roi: Path | None) -> Matched:
+def _regions(listed: Sequence[SheetSlide], roi: Path | None) -> Matched:
     """The region file of each slide: a sheet's own, or that of --roi."""
     from wsiparse.results.region_files import Matched, match_regions, named
 

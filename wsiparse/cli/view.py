@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from wsiparse.viewer.source import Shown
+    from wsiparse.viewer.source import ViewedSlide
 
 __all__ = ["command"]
 
@@ -64,7 +64,7 @@ def command(
     return 0
 
 
-def _serve(shown: Shown, port: int, *, browse: bool) -> None:
+def _serve(shown: ViewedSlide, port: int, *, browse: bool) -> None:
     from wsiparse.cli.signals import stopping
     from wsiparse.viewer.server import Routes, ViewServer
     from wsiparse.viewer.view import View
@@ -80,7 +80,7 @@ def _serve(shown: Shown, port: int, *, browse: bool) -> None:
         server.serve_forever()
 
 
-def _export(shown: Shown, folder: Path, max_px: int | None) -> None:
+def _export(shown: ViewedSlide, folder: Path, max_px: int | None) -> None:
     from tqdm import tqdm
 
     from wsiparse.viewer.export import MAX_PX, export_view, open_view, tile_counts

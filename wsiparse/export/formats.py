@@ -32,8 +32,8 @@ __all__ = [
     "FORMATS",
     "ExportOptions",
     "Exported",
+    "FinishedSlide",
     "Format",
-    "Found",
     "check_installed",
     "export",
     "export_folder",
@@ -303,7 +303,7 @@ def check_installed(name: str) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FinishedSlide:
     """Slides of a results folder.
 
     Parameters
@@ -318,7 +318,7 @@ class Found:
     damaged: tuple[Path, ...] = ()
 
 
-def find_objects(results: Path) -> Found:
+def find_objects(results: Path) -> FinishedSlide:
     """The objects of a results folder (all finished slides), of one slide's folder, or objects.zarr itself.
 
     Raises
@@ -327,7 +327,7 @@ def find_objects(results: Path) -> Found:
         If there is nothing finished.
     """
     if results.name == "objects.zarr" and results.is_dir():
-        return Found((results,), ())
+        return FinishedSlide((results,), ())
     if (results / "slides").is_dir():
         folders = sorted(folder for folder in (results / "slides").iterdir() if folder.is_dir())
     elif (results / "objects.zarr").is_dir():
@@ -343,7 +343,7 @@ def find_objects(results: Path) -> Found:
     if not ready and not damaged:
         raise OutputError(f"{results}: no finished slide here. Run the same `wsiparse run` again to finish.")
     rest = tuple(folder for folder in folders if folder not in (*ready, *damaged))
-    return Found(tuple(folder / "objects.zarr" for folder in ready), rest, damaged)
+    return FinishedSlide(tuple(folder / "objects.zarr" for folder in ready), rest, damaged)
 
 
 def export_folder(source: Path, out: Path | None = None) -> Path:

@@ -25,7 +25,7 @@ from wsiparse.errors import FieldError
 from wsiparse.field.tiles import FieldTile
 from wsiparse.types import Box, TileGrid
 
-__all__ = ["VERSION", "Field", "PartMaker", "PartReader", "PartShelf", "memory_field", "parts_field"]
+__all__ = ["VERSION", "Field", "PartCache", "PartReader", "PartWriter", "memory_field", "parts_field"]
 
 #: Of the layout of a part; parts of version 1 told none and had no optical density.
 VERSION: Final = 2
@@ -37,7 +37,7 @@ _KEEP = 16
 _OPEN_PARTS = 16
 
 
-class PartMaker:
+class PartWriter:
     """A part under way: tiles are compressed as they come, so that a whole chunk of them takes little memory.
 
     Parameters
@@ -78,9 +78,9 @@ class PartMaker:
         self._tiles.append(tile.index)
         self._statistics.append(tile.statistics)
 
-    def so_far(self) -> PartMaker:
+    def so_far(self) -> PartWriter:
         """A copy that can be written while more tiles come to this one; compressed tiles are shared."""
-        other: PartMaker = object.__new__(PartMaker)
+        other: PartWriter = object.__new__(PartWriter)
         other._files = dict(self._files)
         other._root = zarr.open_group(MemoryStore(other._files), mode="r+")
         other._planes = {name: _array(other._root, name) for name in self._planes}
@@ -243,7 +243,7 @@ def memory_field(grid: TileGrid, n_regions: int, tiles: Iterable[FieldTile]) -> 
     return Field(grid, n_regions, held.get)
 
 
-class PartShelf:
+class PartCache:
     """Readers of many published parts, a few of them open at a time. Safe to use from several threads.
 
     Parameters
@@ -272,7 +272,7 @@ class PartShelf:
                 self._open.popitem()[1].close()
 
 
-def parts_field(grid: TileGrid, n_regions: int, shelf: PartShelf, part_of: Callable[[int], Path | None]) -> Field:
+def parts_field(grid: TileGrid, n_regions: int, shelf: PartCache, part_of: Callable[[int], Path | None]) -> Field:
     """A field over published parts.
 
     Parameters

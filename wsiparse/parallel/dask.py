@@ -1,8 +1,8 @@
 """Who recognises tiles: threads of this process, or worker processes of a Dask cluster; the only place that knows Dask.
 
-`open_crew` answers with this process (`Here`: serial or threads), or with worker processes on this machine, of a batch
-system, or of any running Dask cluster (`Cluster`). To a cluster go chunks of tile indices, back come facts about
-published files; pixels never travel.
+`open_executor` answers with this process (`LocalExecutor`: serial or threads), or with worker processes on this
+machine, of a batch system, or of any running Dask cluster (`DaskExecutor`). To a cluster go chunks of tile indices, back
+come facts about published files; pixels never travel.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from wsiparse.version import own_version
 
 __all__ = [
     "RESOURCE",
-    "Cluster",
-    "Crew",
-    "Here",
-    "open_crew",
+    "DaskExecutor",
+    "Executor",
+    "LocalExecutor",
+    "open_executor",
 ]
 
 T = TypeVar("T")
@@ -36,7 +36,7 @@ R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
-class Here:
+class LocalExecutor:
     """This process recognises.
 
     Parameters
@@ -54,10 +54,10 @@ class Here:
         return 1
 
 
-class Cluster:
+class DaskExecutor:
     """Worker processes recognise; this process plans, makes objects and writes.
 
-    Use `open_crew`. Safe to use from several threads.
+    Use `open_executor`. Safe to use from several threads.
 
     Parameters
     ----------
@@ -213,7 +213,7 @@ class Cluster:
         return result
 
 
-Crew = Here | Cluster
+Executor = LocalExecutor | DaskExecutor
 
 #: What a worker may declare (``dask worker --resources recognise=1``) to get one chunk at a time, and all of them.
 RESOURCE: Final = "recognise"
@@ -224,7 +224,7 @@ _COUNT_EVERY_S: Final = 2.0
 
 
 @contextmanager
-def open_crew(
+def open_executor(
     scheduler: str,
     workers: int | None,
     make_state: Callable[[], Any],
@@ -232,7 +232,7 @@ def open_crew(
     gpus: Sequence[str] = (),
     slurm: Mapping[str, Any] | None = None,
     say: Callable[[str], None] = lambda _: None,
-) -> Iterator[Crew]:
+) -> Iterator[Executor]:
     """Who recognises tiles in this run.
 
     Parameters
@@ -240,7 +240,7 @@ def open_crew(
     scheduler : "serial" (one thread, step by step), "threads" (this process), "local" (a process for each GPU, or for
         each group of cores), "slurm" (jobs of a batch system), or the address of a running Dask scheduler
     workers : threads, processes or jobs; None for what the machine has
-    make_state : for `Cluster`
+    make_state : for `DaskExecutor`
     gpus : names of the GPUs of this machine as CUDA_VISIBLE_DEVICES takes them; empty for work on the CPU
     slurm : settings of the batch system (see `wsiparse.config.SlurmConfig`)
     say : told what was started
@@ -254,16 +254,16 @@ def open_crew(
     """
     bound_idle_memory()
     if scheduler in ("serial", "threads"):
-        yield Here(1 if scheduler == "serial" else workers or available_cores(), overlap=scheduler != "serial")
+        yield LocalExecutor(1 if scheduler == "serial" else workers or available_cores(), overlap=scheduler != "serial")
         return
     with _dask_cluster(scheduler, workers, gpus, slurm, say) as client:
         name = f"wsiparse-{secrets.token_hex(4)}"
         _check_versions(client)
-        crew = Cluster(client, make_state, name)
+        executor = DaskExecutor(client, make_state, name)
         try:
-            yield crew
+            yield executor
         finally:
-            crew.stop()
+            executor.stop()
             if client.status == "running":
                 client.unregister_worker_plugin(name)
 

@@ -9,16 +9,16 @@ from typing import Any
 
 from wsiparse.parallel.threads import side_by_side
 from wsiparse.report.slide import RegionsFile, read_regions_file, redo_slide_report
-from wsiparse.report.stats.analysis import Ask
+from wsiparse.report.stats.numbers import Ask
 from wsiparse.results.one_slide import guarded
 from wsiparse.results.report_inputs import BASIS, read_frame
 from wsiparse.tiling import RegionClasses
 
-__all__ = ["Redone", "redo_reports"]
+__all__ = ["RemadeReport", "redo_reports"]
 
 
 @dataclass(frozen=True, slots=True)
-class Redone:
+class RemadeReport:
     """What became of one slide's report.
 
     Parameters
@@ -40,7 +40,7 @@ def redo_reports(
     seed: int,
     workers: int,
     classes: RegionClasses | None = None,
-) -> Iterator[Redone]:
+) -> Iterator[RemadeReport]:
     """Make the reports of finished slides anew, yielding each as it is done.
 
     Parameters
@@ -53,16 +53,16 @@ def redo_reports(
     classes : of regions that are tumour and stroma; None for what each run was told
     """
 
-    def one(k: int) -> Redone:
+    def one(k: int) -> RemadeReport:
         folder, file = folders[k], regions[k] if regions is not None else None
 
-        def work() -> Redone:
+        def work() -> RemadeReport:
             drawn: RegionsFile | None = None
             if file is not None:
                 drawn = read_regions_file(file, *read_frame(folder / BASIS))
             asked = compartments or ("roi" if regions is not None else None)
-            return Redone(folder, redo_slide_report(folder, asked, drawn, seed=seed, classes=classes))
+            return RemadeReport(folder, redo_slide_report(folder, asked, drawn, seed=seed, classes=classes))
 
-        return guarded(folder.name, folder, folder, work, lambda reason, _: Redone(folder, None, reason))
+        return guarded(folder.name, folder, folder, work, lambda reason, _: RemadeReport(folder, None, reason))
 
     yield from side_by_side(one, range(len(folders)), workers)

@@ -30,7 +30,7 @@ from wsiparse.recognize.vocabulary import trained_target
 from wsiparse.report.pages.limits import limits
 from wsiparse.report.pages.maps import (
     RAMP,
-    Ground,
+    MapBackground,
     compartment_map,
     density_map,
     density_sheet,
@@ -40,8 +40,8 @@ from wsiparse.report.pages.maps import (
 )
 from wsiparse.report.pages.page import slide_page
 from wsiparse.report.pages.picture import Picture
-from wsiparse.report.stats.analysis import REST, Analysis, Ask, ReportSettings, Role, Source, analyse
 from wsiparse.report.stats.methods import METHODS
+from wsiparse.report.stats.numbers import REST, Ask, ReportNumbers, ReportSettings, Role, Source, compute_report
 from wsiparse.report.stats.objects import KINDS, objects_in
 from wsiparse.report.stats.qc import SlideQuality, slide_quality
 from wsiparse.report.stats.regions_drawn import DrawnRegion, drawn_regions
@@ -49,7 +49,7 @@ from wsiparse.report.stats.rows import CsvSlide, IntervalSettings, counts_csv
 from wsiparse.report.stats.spots import Spot
 from wsiparse.report.stats.tissue import Tissue, analysed_tissue, polygonal
 from wsiparse.results.folder import made_of, report_record, write_report_record, write_text
-from wsiparse.results.publish import desk, publish_report
+from wsiparse.results.publish import publish_report, staging
 from wsiparse.results.report_inputs import BASIS, Basis, jpeg_bytes, read_basis
 from wsiparse.results.whole import check_whole
 from wsiparse.store.read import ObjectsReader
@@ -65,8 +65,8 @@ from wsiparse.types import Box, ObjectTable, PromptSet
 from wsiparse.version import own_version
 
 __all__ = [
-    "Loaded",
     "RegionsFile",
+    "ReportInputs",
     "load",
     "read_regions_file",
     "redo_slide_report",
@@ -112,7 +112,7 @@ def roles_of(prompts: PromptSet) -> tuple[Role, ...]:
 
 
 @dataclass(frozen=True, eq=False)
-class Loaded:
+class ReportInputs:
     """Everything a report is made of, read and sorted out.
 
     Parameters
@@ -149,7 +149,7 @@ def load(
     *,
     seed: int = 0,
     classes: RegionClasses | None = None,
-) -> Loaded:
+) -> ReportInputs:
     """Sort out what counts and where.
 
     Parameters
@@ -213,11 +213,11 @@ def load(
     drawn = drawn_regions(((n, shapely.transform(shape, lambda xy: xy * mpp)) for n, shape in given), is_left_out)
     file = (regions.name, regions.sha256) if regions is not None else basis.region_file
     notes = regions.notes if regions is not None else basis.region_notes
-    return Loaded(reader, basis, source, area, quality, settings, regions, drawn, file, notes)
+    return ReportInputs(reader, basis, source, area, quality, settings, regions, drawn, file, notes)
 
 
 def write_slide_report(
-    folder: Path, slide_id: str, loaded: Loaded, squares: Mapping[str, bytes], *, analysed: str | None = None
+    folder: Path, slide_id: str, loaded: ReportInputs, squares: Mapping[str, bytes], *, analysed: str | None = None
 ) -> dict[str, Any]:
     """Write a slide's report, report.json last; its numbers.
 
@@ -233,7 +233,7 @@ def write_slide_report(
     OutputError
         If a file cannot be written.
     """
-    analysis = analyse(loaded.source, loaded.settings, loaded.area, loaded.quality)
+    analysis = compute_report(loaded.source, loaded.settings, loaded.area, loaded.quality)
     today = _day(time.time())
     pictures, maps, tops = _maps(loaded, analysis)
     spots = _spot_pictures(loaded, analysis.spots, squares)
@@ -299,7 +299,7 @@ def redo_slide_report(
         except OSError as error:
             raise output_error(folder / BASIS / square.file, error, "read") from error
     loaded = load(ObjectsReader(folder / "objects.zarr"), basis, asked, regions, seed=seed, classes=classes)
-    with desk(folder) as own:
+    with staging(folder) as own:
         numbers = write_slide_report(own, folder.absolute().name, loaded, squares, analysed=_analysed(folder))
         publish_report(own, folder)
     return numbers
@@ -379,12 +379,12 @@ def _named(drawn: Sequence[DrawnRegion]) -> list[dict[str, Any]]:
     return [{"class": name, "left_out": out, "n": n} for (name, out), n in sorted(counted.items())]
 
 
-def _ground(loaded: Loaded) -> Ground:
+def _ground(loaded: ReportInputs) -> MapBackground:
     basis = loaded.basis
     if basis.view is None:
-        return Ground.of(basis.picture, loaded.source.tissue.cells, basis.overview)
+        return MapBackground.of(basis.picture, loaded.source.tissue.cells, basis.overview)
     size, mpp = basis.size, basis.mpp
-    return Ground.of(
+    return MapBackground.of(
         _jpeg_pixels(basis.view),
         loaded.source.tissue.cells,
         basis.overview,
@@ -392,7 +392,9 @@ def _ground(loaded: Loaded) -> Ground:
     )
 
 
-def _maps(loaded: Loaded, analysis: Analysis) -> tuple[dict[str, Picture], list[dict[str, Any]], list[float]]:
+def _maps(
+    loaded: ReportInputs, analysis: ReportNumbers
+) -> tuple[dict[str, Picture], list[dict[str, Any]], list[float]]:
     """Maps by key, what the page says of density maps, and the tops of their ramps."""
     ground, basis = _ground(loaded), loaded.basis
     described = analysis.numbers["compartments"]
@@ -422,7 +424,7 @@ def _maps(loaded: Loaded, analysis: Analysis) -> tuple[dict[str, Picture], list[
     return pictures, maps, tops
 
 
-def _spot_pictures(loaded: Loaded, spots: Sequence[Spot], squares: Mapping[str, bytes]) -> dict[str, Picture]:
+def _spot_pictures(loaded: ReportInputs, spots: Sequence[Spot], squares: Mapping[str, bytes]) -> dict[str, Picture]:
     """Pictured squares among the spots, with outlines, by key."""
     file_of = {square.box: square.file for square in loaded.basis.squares}
     out = {}

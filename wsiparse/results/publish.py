@@ -20,7 +20,7 @@ from wsiparse.atomic import TEMPORARY, output_errors, remove_dead, sync_folder, 
 from wsiparse.errors import OutputError
 from wsiparse.results.folder import DONE, REPORT, REPORT_FILES, done_record, drop_done, own_record
 
-__all__ = ["EXPORTS", "desk", "is_own", "publish_desk", "publish_report"]
+__all__ = ["EXPORTS", "is_own", "publish_report", "publish_staged", "staging"]
 
 log = logging.getLogger("wsiparse")
 
@@ -45,7 +45,7 @@ _OWN: Final = re.compile(
 
 
 @contextmanager
-def desk(folder: Path) -> Iterator[Path]:
+def staging(folder: Path) -> Iterator[Path]:
     """A folder of this process alone inside a slide's results folder, gone at the end.
 
     What dead processes of this machine left behind there is removed.
@@ -65,7 +65,7 @@ def desk(folder: Path) -> Iterator[Path]:
         shutil.rmtree(own, ignore_errors=True)
 
 
-def publish_desk(own: Path, folder: Path, digest: str, *, replace: bool = True) -> list[str]:
+def publish_staged(own: Path, folder: Path, digest: str, *, replace: bool = True) -> list[str]:
     """Move finished results from the desk into the results folder, in place of all that a run ever put there.
 
     What is not of these results goes (see `is_own`), even if a run that was killed while it published left it; files

@@ -23,13 +23,13 @@ from wsiparse.machine import process_is_alive
 from wsiparse.results.folder import full_name, own_hash, slide_folder, write_text
 from wsiparse.version import own_version
 
-__all__ = ["Entry", "Ledger", "check_folders", "read_entries"]
+__all__ = ["Entry", "RunLog", "check_folders", "read_entries"]
 
 #: Seconds between writes while outcomes come: a failed slide is told soon, and many small slides cost little.
 _EVERY_S: Final = 5.0
 
 
-class Ledger:
+class RunLog:
     """The file of one run.
 
     Parameters

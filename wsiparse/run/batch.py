@@ -11,17 +11,17 @@ from pathlib import Path
 from wsiparse.atomic import output_error, remove_dead
 from wsiparse.config import RunConfig
 from wsiparse.errors import SlideError, SlideNotFoundError
-from wsiparse.parallel.dask import Cluster, Crew
+from wsiparse.parallel.dask import DaskExecutor, Executor
 from wsiparse.parallel.progress import Progress
 from wsiparse.parallel.threads import side_by_side
 from wsiparse.report.cohort import kept_lines, write_cohort_report
 from wsiparse.results.folder import done_record, file_name, slide_folder
 from wsiparse.results.one_slide import guarded
-from wsiparse.results.runlog import Ledger, check_folders
+from wsiparse.results.runlog import RunLog, check_folders
 from wsiparse.run.engine import Engine
 from wsiparse.run.shards import Shard
 from wsiparse.run.slide import Job, Outcome, run_slide
-from wsiparse.slides.staging import Stager
+from wsiparse.slides.slide_cache import SlideCache
 
 __all__ = ["check_results_folder", "run_slides"]
 
@@ -51,7 +51,7 @@ def run_slides(
     results: Path,
     config: RunConfig,
     engine: Engine,
-    crew: Crew,
+    executor: Executor,
     *,
     overwrite: bool = False,
     fail_fast: bool = False,
@@ -68,7 +68,7 @@ def run_slides(
 
     Parameters
     ----------
-    crew : who recognises tiles
+    executor : who recognises tiles
     overwrite : do again what is done
     fail_fast : stop at the first slide that fails
     jobs : slides of this process
@@ -93,15 +93,15 @@ def run_slides(
     remove_dead(results)
     facts = {"shard": str(shard) if shard is not None else None}
     taken = check_folders(results, [job.path for job in jobs])
-    ledger = Ledger(results, [job.path for job in jobs], config, facts)
+    run_log = RunLog(results, [job.path for job in jobs], config, facts)
     state = "stopped"
     with ExitStack() as stack:
         waiting = [
             rank for rank, job in enumerate(jobs) if not job.fault and (overwrite or not _looks_done(results, job))
         ]
         place = {rank: k for k, rank in enumerate(waiting)}
-        stager = stack.enter_context(
-            Stager(stage_dir, [jobs[rank].path for rank in waiting], ahead=crew.slides_at_once)
+        cache = stack.enter_context(
+            SlideCache(stage_dir, [jobs[rank].path for rank in waiting], ahead=executor.slides_at_once)
         )
 
         def one(rank: int) -> Outcome:
@@ -114,14 +114,14 @@ def run_slides(
                 if job.path in taken:
                     raise SlideError(taken[job.path])
                 with ExitStack() as own:
-                    source = own.enter_context(stager.slide(place[rank])) if rank in place else None
+                    source = own.enter_context(cache.slide(place[rank])) if rank in place else None
                     return run_slide(
                         job,
                         results,
                         config,
                         engine,
-                        crew,
-                        run=ledger.run,
+                        executor,
+                        run=run_log.run,
                         rank=rank,
                         source=source,
                         overwrite=overwrite,
@@ -135,15 +135,15 @@ def run_slides(
             return guarded(file_name(job.path), folder, results, work, failed)
 
         try:
-            stop = crew.stop if isinstance(crew, Cluster) else lambda: None
-            for outcome in side_by_side(one, range(len(jobs)), crew.slides_at_once, on_error=stop):
-                ledger.note(outcome.path, outcome.status, unreadable=outcome.unreadable, error=outcome.error)
+            stop = executor.stop if isinstance(executor, DaskExecutor) else lambda: None
+            for outcome in side_by_side(one, range(len(jobs)), executor.slides_at_once, on_error=stop):
+                run_log.note(outcome.path, outcome.status, unreadable=outcome.unreadable, error=outcome.error)
                 yield outcome
                 if fail_fast and outcome.status == "failed":
                     break
             state = "finished"
         finally:
-            ledger.close(state)
+            run_log.close(state)
     if not merge_later and results.is_dir():
         cohort = write_cohort_report(results)
         if say is not None:

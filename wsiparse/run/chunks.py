@@ -16,7 +16,7 @@ from typing import Final
 
 from wsiparse.atomic import publish, sha256_file
 from wsiparse.errors import OutputError
-from wsiparse.field.store import PartMaker, PartReader
+from wsiparse.field.store import PartReader, PartWriter
 from wsiparse.field.tiles import FieldTile
 from wsiparse.machine import return_idle_memory
 from wsiparse.parallel.progress import Progress
@@ -87,7 +87,7 @@ def chunks_of(folder: Path, kept: Sequence[int]) -> list[Chunk]:
 
 def fill_chunks(
     slide: Slide,
-    work: Pass,
+    scale_pass: Pass,
     recognizer: Recognizer,
     chunks: Sequence[Chunk],
     *,
@@ -111,12 +111,12 @@ def fill_chunks(
     batch : tiles the network sees at once
     stop : see above
     """
-    n_regions = len(work.scale.spec.prompts.of_kind("region"))
+    n_regions = len(scale_pass.scale.spec.prompts.of_kind("region"))
     kept = {chunk: aside for chunk in chunks if (aside := chunk.aside).indices and aside.unreadable() == []}
     indices = [i for chunk in chunks for i in chunk.indices[len(kept[chunk].indices) if chunk in kept else 0 :]]
     found = recognise(
         slide,
-        work,
+        scale_pass,
         recognizer,
         indices,
         workers=workers,
@@ -130,9 +130,9 @@ def fill_chunks(
     with closing(found):
         for chunk in chunks:
             mine, gone = set(chunk.indices), list[Unreadable]()
-            part = PartMaker(work.plan.grid, n_regions, len(mine))
+            part = PartWriter(scale_pass.plan.grid, n_regions, len(mine))
             if chunk in kept:
-                _add_all(part, kept[chunk], work)
+                _add_all(part, kept[chunk], scale_pass)
             saved = time.monotonic()
             try:
                 while True:
@@ -164,15 +164,15 @@ def fill_chunks(
             raise AssertionError("more tiles came back than were asked for")
 
 
-def give_up_chunk(work: Pass, chunk: Chunk, reason: str) -> list[Unreadable]:
+def give_up_chunk(scale_pass: Pass, chunk: Chunk, reason: str) -> list[Unreadable]:
     """Publish a chunk none of whose tiles could be computed; returns them."""
-    gone = [Unreadable(i, work.plan.grid[i].core, reason) for i in chunk.indices]
-    _publish(chunk, PartMaker(work.plan.grid, len(work.scale.spec.prompts.of_kind("region")), 0), gone)
+    gone = [Unreadable(i, scale_pass.plan.grid[i].core, reason) for i in chunk.indices]
+    _publish(chunk, PartWriter(scale_pass.plan.grid, len(scale_pass.scale.spec.prompts.of_kind("region")), 0), gone)
     return gone
 
 
-def _add_all(part: PartMaker, aside: Chunk, work: Pass) -> None:
-    reader = PartReader(aside.part, work.plan.grid)
+def _add_all(part: PartWriter, aside: Chunk, scale_pass: Pass) -> None:
+    reader = PartReader(aside.part, scale_pass.plan.grid)
     try:
         for index in aside.indices:
             tile = reader.tile(index)
@@ -182,7 +182,7 @@ def _add_all(part: PartMaker, aside: Chunk, work: Pass) -> None:
         reader.close()
 
 
-def _put_aside(chunk: Chunk, part: PartMaker, lost: list[Unreadable]) -> None:
+def _put_aside(chunk: Chunk, part: PartWriter, lost: list[Unreadable]) -> None:
     """Keep what there is of a chunk under way.
 
     Not of one with unreadable tiles: its other tiles may have been read without their context.
@@ -194,7 +194,7 @@ def _put_aside(chunk: Chunk, part: PartMaker, lost: list[Unreadable]) -> None:
         _publish(Chunk(aside.part, chunk.indices[: len(part)]), part.so_far(), [])
 
 
-def _publish(chunk: Chunk, part: PartMaker, lost: list[Unreadable]) -> None:
+def _publish(chunk: Chunk, part: PartWriter, lost: list[Unreadable]) -> None:
     with publish(chunk.part) as temporary:
         part.write(temporary)
         facts = {

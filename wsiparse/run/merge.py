@@ -10,7 +10,7 @@ from pathlib import Path
 from wsiparse.config import RunConfig
 from wsiparse.errors import OutputError
 from wsiparse.machine import available_cores
-from wsiparse.parallel.dask import Here
+from wsiparse.parallel.dask import LocalExecutor
 from wsiparse.parallel.progress import Progress
 from wsiparse.report.cohort import kept_lines, write_cohort_report
 from wsiparse.results.folder import JOB_FILE, file_name
@@ -18,7 +18,7 @@ from wsiparse.results.one_slide import guarded
 from wsiparse.results.status import UnfinishedSlide, unfinished_slide, write_status
 from wsiparse.run.engine import Engine
 from wsiparse.run.slide import Job, Outcome, run_slide
-from wsiparse.slides.staging import Stager
+from wsiparse.slides.slide_cache import SlideCache
 
 __all__ = ["merge"]
 
@@ -82,13 +82,13 @@ def _finish(slide: UnfinishedSlide, results: Path, engines: _Engines, progress: 
         return Outcome(slide.folder.name, slide.folder, "failed", error=told)
 
     def work() -> Outcome:
-        with Stager(None, [path]) as stager, stager.slide(0) as source:
+        with SlideCache(None, [path]) as cache, cache.slide(0) as source:
             return run_slide(
                 job,
                 results,
                 config,
                 engines.of(config),
-                Here(config.num_workers or available_cores(), overlap=False),
+                LocalExecutor(config.num_workers or available_cores(), overlap=False),
                 source=source,
                 compute=False,
                 progress=progress,

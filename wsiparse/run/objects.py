@@ -10,15 +10,15 @@ from typing import Any
 
 import shapely
 
-from wsiparse.field.store import PartReader, PartShelf, parts_field
+from wsiparse.field.store import PartCache, PartReader, parts_field
 from wsiparse.report.stats.summary import LOW_SCORE, summarise
 from wsiparse.results.folder import write_done
-from wsiparse.run.arrivals import Arrivals
+from wsiparse.run.chunk_status import ChunkStatus
 from wsiparse.run.outputs import KINDS, write_exports
-from wsiparse.run.pipeline import judge, layers_of, objects_of
+from wsiparse.run.pipeline import layers_of, objects_of, recognition_scores
 from wsiparse.run.plan import Pass
 from wsiparse.run.settings import settings_of
-from wsiparse.run.state import Site
+from wsiparse.run.state import SlideRun
 from wsiparse.store.read import ObjectsReader
 from wsiparse.store.sort import ObjectSorter
 from wsiparse.tiling import TilePlan
@@ -30,7 +30,7 @@ __all__ = ["assemble"]
 log = logging.getLogger("wsiparse")
 
 
-def assemble(site: Site, arrivals: Arrivals) -> tuple[SlideSummary, int]:
+def assemble(slide_run: SlideRun, chunk_status: ChunkStatus) -> tuple[SlideSummary, int]:
     """Make all results of a slide on its desk, DONE.json last; its numbers and the number of unreadable tiles.
 
     Raises
@@ -38,87 +38,91 @@ def assemble(site: Site, arrivals: Arrivals) -> tuple[SlideSummary, int]:
     FieldError, OutputError
         If a part is damaged, or results cannot be written. Whatever stops the parts from coming is raised too.
     """
-    prepared, passes = site.prepared, site.prepared.passes
+    prepared, passes = slide_run.prepared, slide_run.prepared.passes
     judged: list[RecognitionGrid] = []
     began = time.monotonic()
-    with ObjectSorter(site.desk / "objects.unsorted", frames=prepared.frames(), prompts=prepared.prompts) as sorter:
-        for k, work in enumerate(passes):
-            for table in _objects_of_pass(site, k, work, arrivals, judged):
+    with ObjectSorter(
+        slide_run.staging / "objects.unsorted", frames=prepared.frames(), prompts=prepared.prompts
+    ) as sorter:
+        for k, scale_pass in enumerate(passes):
+            for table in _objects_of_pass(slide_run, k, scale_pass, chunk_status, judged):
                 if len(table):
                     sorter.append(table)
-        sorter.finish(site.desk / "objects.zarr", engine=prepared.title, slide=site.facts(), recognition=judged)
+        sorter.finish(
+            slide_run.staging / "objects.zarr", engine=prepared.title, slide=slide_run.facts(), recognition=judged
+        )
     made = time.monotonic()
-    lost = [(work.plan, tile) for k, work in enumerate(passes) for tile in arrivals.lost(k)]
+    lost = [(scale_pass.plan, tile) for k, scale_pass in enumerate(passes) for tile in chunk_status.lost(k)]
     lost_mm2 = _lost_mm2(lost)
-    reader = ObjectsReader(site.desk / "objects.zarr")
+    reader = ObjectsReader(slide_run.staging / "objects.zarr")
     summary = summarise(
         ((batch, reader.frames[kind]) for kind in KINDS for batch in reader.batches(kind)),
         prepared.prompts,
-        slide=site.slide.name,
+        slide=slide_run.slide.name,
         engine=prepared.title,
         analysed_mm2=prepared.area_mm2 - lost_mm2,
         unreadable_mm2=lost_mm2,
         recognition=judged,
     )
-    files = write_exports(site, reader, summary, _cores(lost))
+    files = write_exports(slide_run, reader, summary, _cores(lost))
     facts: dict[str, Any] = {
         "wsiparse": own_version(),
-        "settings": settings_of(prepared, site.slide, site.config),
-        "slide": site.facts(),
+        "settings": settings_of(prepared, slide_run.slide, slide_run.config),
+        "slide": slide_run.facts(),
         "engine": prepared.title,
         "weights_sha256": passes[0].scale.info.weights_sha256,
-        "min_recognition": site.config.min_recognition,
+        "min_recognition": slide_run.config.min_recognition,
         "low_score": LOW_SCORE,
         "unreadable": [asdict(tile) | {"mpp": plan.frame.mean_mpp} for plan, tile in lost],
     }
-    write_done(site.desk, files, prepared.digest, summary, facts)
+    write_done(slide_run.staging, files, prepared.digest, summary, facts)
     log.info("objects took %.1f s, files and report %.1f s", made - began, time.monotonic() - made)
     return summary, len(lost)
 
 
 def _objects_of_pass(
-    site: Site, k: int, work: Pass, arrivals: Arrivals, judged: list[RecognitionGrid]
+    slide_run: SlideRun, k: int, scale_pass: Pass, chunk_status: ChunkStatus, judged: list[RecognitionGrid]
 ) -> Iterator[ObjectTable]:
     """Objects of every layer of a pass; its recognition scores, if any, are added to `judged`."""
-    grid, chunks = work.plan.grid, arrivals.chunks[k]
+    grid, chunks = scale_pass.plan.grid, chunk_status.chunks[k]
     part_of = {i: chunk.part for chunk in chunks for i in chunk.indices}
     recognition = None
-    if site.config.min_recognition > 0:  # objects are judged as they come
-        recognition = _judge(work, arrivals, k)
-    shelf = PartShelf(grid)
+    if slide_run.config.min_recognition > 0:  # objects are judged as they come
+        recognition = _judge(scale_pass, chunk_status, k)
+    shelf = PartCache(grid)
     try:
-        field = parts_field(grid, len(work.scale.spec.prompts.of_kind("region")), shelf, part_of.get)
-        for layer in layers_of(work):
+        field = parts_field(grid, len(scale_pass.scale.spec.prompts.of_kind("region")), shelf, part_of.get)
+        for layer in layers_of(scale_pass):
             yield from objects_of(
                 field,
-                work,
-                site.prepared.prompts,
+                scale_pass,
+                slide_run.prepared.prompts,
                 layer,
                 recognition=recognition,
-                min_recognition=site.config.min_recognition,
-                block_px=site.config.block_size,
-                workers=site.workers,
-                progress=site.progress,
-                ready=lambda box: arrivals.wait_for_box(k, grid, box),
+                min_recognition=slide_run.config.min_recognition,
+                block_px=slide_run.config.block_size,
+                workers=slide_run.workers,
+                progress=slide_run.progress,
+                ready=lambda box: chunk_status.wait_for_box(k, grid, box),
             )
     finally:
         shelf.close()
-    recognition = recognition or _judge(work, arrivals, k)
+    recognition = recognition or _judge(scale_pass, chunk_status, k)
     if recognition is not None:
         judged.append(recognition)
 
 
-def _judge(work: Pass, arrivals: Arrivals, k: int) -> RecognitionGrid | None:
+def _judge(scale_pass: Pass, chunk_status: ChunkStatus, k: int) -> RecognitionGrid | None:
     """Recognition scores of a pass once all its parts are there; None for engines without any."""
-    if judge(work, []) is None:
+    if recognition_scores(scale_pass, []) is None:
         return None
-    arrivals.wait(arrivals.chunks[k])
+    chunk_status.wait(chunk_status.chunks[k])
     tiles = []
-    for chunk in arrivals.chunks[k]:
-        part = PartReader(chunk.part, work.plan.grid)
+    for chunk in chunk_status.chunks[k]:
+        part = PartReader(chunk.part, scale_pass.plan.grid)
         tiles += [(index, part.statistics[row]) for row, index in enumerate(part.tiles)]
         part.close()
-    return judge(work, tiles)
+    return recognition_scores(scale_pass, tiles)
 
 
 def _cores(lost: list[tuple[TilePlan, Unreadable]]) -> list[tuple[float, float, float, float]]:

@@ -15,11 +15,11 @@ from wsiparse.machine import return_idle_memory
 from wsiparse.recognize.base import limits_of
 from wsiparse.report.pages.figures import draw_overlay
 from wsiparse.report.slide import load, square_images, write_slide_report
-from wsiparse.report.stats.analysis import spots_of
+from wsiparse.report.stats.numbers import spots_of
 from wsiparse.report.stats.regions_drawn import drawn_regions
 from wsiparse.results.report_inputs import BASIS, Basis, PicturedSquare, jpeg_bytes, png_pixels, write_basis
 from wsiparse.run.plan import overlay_offset
-from wsiparse.run.state import Site
+from wsiparse.run.state import SlideRun
 from wsiparse.slides import Slide, overview, require_mpp
 from wsiparse.store.read import ObjectsReader
 from wsiparse.tiling import is_left_out
@@ -41,8 +41,8 @@ LABELS: Final = "labels.ome.zarr"
 KINDS: Final[tuple[PromptKind, PromptKind]] = ("cell", "region")
 
 
-def _write_overlay(path: Path, site: Site, reader: ObjectsReader, summary: SlideSummary) -> None:
-    slide, prompts = site.slide, site.prepared.prompts
+def _write_overlay(path: Path, slide_run: SlideRun, reader: ObjectsReader, summary: SlideSummary) -> None:
+    slide, prompts = slide_run.slide, slide_run.prepared.prompts
     # the finest field's scale, or a coarser one whose longest edge is OVERLAY_PX; unreadable spots stay background
     finest = min(reader.frames.values(), key=lambda f: f.mean_mpp)
     picture, frame = overview(slide, finest.mean_mpp * max(1.0, max(finest.size) / OVERLAY_PX))
@@ -51,7 +51,7 @@ def _write_overlay(path: Path, site: Site, reader: ObjectsReader, summary: Slide
     ]
     caption.append((f"{summary.slide}   {summary.engine}   research use only", None))
     regions = drawn_regions(
-        ((region.class_name, region.geometry) for region in site.prepared.ground.regions), is_left_out
+        ((region.class_name, region.geometry) for region in slide_run.prepared.ground.regions), is_left_out
     )
     named = {(region.class_name, region.colour, region.left_out): None for region in regions}
     caption[-1:-1] = [
@@ -64,7 +64,10 @@ def _write_overlay(path: Path, site: Site, reader: ObjectsReader, summary: Slide
 
 
 def write_exports(
-    site: Site, reader: ObjectsReader, summary: SlideSummary, unreadable: Sequence[tuple[float, float, float, float]]
+    slide_run: SlideRun,
+    reader: ObjectsReader,
+    summary: SlideSummary,
+    unreadable: Sequence[tuple[float, float, float, float]],
 ) -> list[str]:
     """Hop 6: everything that is a function of objects.zarr, beside it on the desk.
 
@@ -78,7 +81,7 @@ def write_exports(
     -------
     names that belong to the results; those of the report, which can be redone, are in report.json
     """
-    folder, prompts = site.desk, site.prepared.prompts
+    folder, prompts = slide_run.staging, slide_run.prepared.prompts
     files = ["objects.zarr"]
     kinds: tuple[tuple[PromptKind, str], ...] = (("cell", "cells"), ("region", "regions"))
     for kind, stem in kinds:
@@ -90,12 +93,12 @@ def write_exports(
             reader.batches(kind),
             frame=frame,
             prompts=prompts,
-            fingerprint=site.slide.fingerprint,
+            fingerprint=slide_run.slide.fingerprint,
             um2_per_px=um2_per_px(frame),
             object_type="detection" if kind == "cell" else "annotation",
             locked=kind == "region",
-            offset=overlay_offset(site.slide, site.config),
-            engine=site.prepared.title,
+            offset=overlay_offset(slide_run.slide, slide_run.config),
+            engine=slide_run.prepared.title,
         )
         files += [path.name for path in written.paths]
     if prompts.of_kind("cell"):
@@ -104,17 +107,17 @@ def write_exports(
             reader.batches("cell"),
             frame=reader.frames["cell"],
             prompts=prompts,
-            fingerprint=site.slide.fingerprint,
-            offset=overlay_offset(site.slide, site.config),
-            engine=site.prepared.title,
+            fingerprint=slide_run.slide.fingerprint,
+            offset=overlay_offset(slide_run.slide, slide_run.config),
+            engine=slide_run.prepared.title,
         )
         files += [path.name for path in centroids.paths]
-    if site.config.labels:
-        write_labels(folder / LABELS, reader, version=site.config.ngff)
+    if slide_run.config.labels:
+        write_labels(folder / LABELS, reader, version=slide_run.config.ngff)
         files.append(LABELS)
-    _write_overlay(folder / "overlay.jpg", site, reader, summary)
+    _write_overlay(folder / "overlay.jpg", slide_run, reader, summary)
     return_idle_memory()
-    _write_report(site, reader, unreadable)
+    _write_report(slide_run, reader, unreadable)
     return [*files, BASIS, "overlay.jpg"]
 
 
@@ -126,28 +129,30 @@ def _view(slide: Slide, seen: Frame) -> bytes | None:
     return jpeg_bytes(overview(slide, mpp)[0])
 
 
-def _write_report(site: Site, reader: ObjectsReader, unreadable: Sequence[tuple[float, float, float, float]]) -> None:
+def _write_report(
+    slide_run: SlideRun, reader: ObjectsReader, unreadable: Sequence[tuple[float, float, float, float]]
+) -> None:
     """basis/ and the report made of it; the slide is open now, so its hottest squares are pictured."""
-    slide, ground = site.slide, site.prepared.ground
-    area = site.prepared.passes[0].plan.area
+    slide, ground = slide_run.slide, slide_run.prepared.ground
+    area = slide_run.prepared.passes[0].plan.area
     basis = Basis(
-        slide=site.facts(),
-        offset=overlay_offset(slide, site.config),
+        slide=slide_run.facts(),
+        offset=overlay_offset(slide, slide_run.config),
         overview=area.overview,
         picture=png_pixels(ground.overview),
         tissue=area.tissue,
         artefacts=ground.artefacts,
-        whole_slide=site.config.whole_slide,
+        whole_slide=slide_run.config.whole_slide,
         roi=area.roi,
         regions=tuple((region.class_name, region.geometry) for region in ground.regions),
         unreadable=tuple(unreadable),
-        compartments=site.config.compartments,
-        limits=limits_of(site.prepared.passes[0].scale.spec),
+        compartments=slide_run.config.compartments,
+        limits=limits_of(slide_run.prepared.passes[0].scale.spec),
         view=_view(slide, area.overview),
         region_file=ground.region_file,
         region_notes=ground.notes,
-        tumour_classes=site.config.tumour_classes,
-        stroma_classes=site.config.stroma_classes,
+        tumour_classes=slide_run.config.tumour_classes,
+        stroma_classes=slide_run.config.stroma_classes,
     )
     loaded = load(reader, basis)
     boxes = [spot.box for spot in spots_of(loaded.source, loaded.settings)[3]]
@@ -156,5 +161,5 @@ def _write_report(site: Site, reader: ObjectsReader, unreadable: Sequence[tuple[
     named = {f"spots/{k}.jpg": box for k, box in enumerate(boxes, 1)}
     squares = tuple(PicturedSquare(box, name) for name, box in named.items() if name in images)
     basis = replace(basis, squares=squares)
-    write_basis(site.desk / BASIS, basis, ground.overview, images)
-    write_slide_report(site.desk, site.folder.name, replace(loaded, basis=basis), images)
+    write_basis(slide_run.staging / BASIS, basis, ground.overview, images)
+    write_slide_report(slide_run.staging, slide_run.folder.name, replace(loaded, basis=basis), images)

@@ -33,7 +33,7 @@ from wsiparse.recognize.stain import od_bytes
 from wsiparse.run.engine import Engine
 from wsiparse.run.plan import Pass, Prepared, prepare
 from wsiparse.slides import Slide
-from wsiparse.stitch.digest import BlockDigest
+from wsiparse.stitch.block import BlockResult
 from wsiparse.stitch.stitcher import Stitcher
 from wsiparse.tiling import TilePlan
 from wsiparse.types import (
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     import geopandas
     import pandas
 
-__all__ = ["Analysis", "analyse", "in_raster_order", "judge", "layers_of", "objects_of", "recognise"]
+__all__ = ["Analysis", "analyse", "in_raster_order", "layers_of", "objects_of", "recognise", "recognition_scores"]
 
 log = logging.getLogger("wsiparse")
 
@@ -161,13 +161,13 @@ class _Read:
     lost: list[Unreadable]
 
 
-def _read_tiles(slide: Slide, work: Pass, indices: Sequence[int]) -> _Read:
+def _read_tiles(slide: Slide, scale_pass: Pass, indices: Sequence[int]) -> _Read:
     """An unreadable tile costs only itself."""
     found = _Read([], [], [])
     for index in indices:
-        tile = work.plan.grid[index]
+        tile = scale_pass.plan.grid[index]
         try:
-            found.images.append(_pixels(slide, tile, work.plan.frame))
+            found.images.append(_pixels(slide, tile, scale_pass.plan.frame))
             found.tiles.append(tile)
         except TileReadError as err:
             log.warning("tile %d unreadable: %s", index, err)
@@ -175,13 +175,13 @@ def _read_tiles(slide: Slide, work: Pass, indices: Sequence[int]) -> _Read:
     return found
 
 
-def _field_of(read: _Read, work: Pass, recognizer: Recognizer) -> tuple[list[FieldTile], list[Unreadable]]:
+def _field_of(read: _Read, scale_pass: Pass, recognizer: Recognizer) -> tuple[list[FieldTile], list[Unreadable]]:
     """Hops 2 and 3: recognise, cut the cores."""
     if not read.tiles:
         return [], read.lost
-    plan = work.plan
+    plan = scale_pass.plan
     recognition = recognizer(np.stack(read.images))
-    prompts, ids = work.scale.spec.prompts, tuple(p + 1 for p in work.scale.positions)
+    prompts, ids = scale_pass.scale.spec.prompts, tuple(p + 1 for p in scale_pass.scale.positions)
     cores = [
         core_field(
             recognition,
@@ -205,7 +205,7 @@ def _core_of(image: NDArray[np.uint8], tile: Tile) -> NDArray[np.uint8]:
 
 def recognise(
     slide: Slide,
-    work: Pass,
+    scale_pass: Pass,
     recognizer: Recognizer,
     indices: Sequence[int],
     *,
@@ -230,10 +230,10 @@ def recognise(
     batches = (indices[k : k + batch] for k in range(0, len(indices), batch))
     with (
         progress.stage("recognise", len(indices), "tiles") as stage,
-        read_ahead(lambda some: _read_tiles(slide, work, some), batches, readers=readers) as coming,
+        read_ahead(lambda some: _read_tiles(slide, scale_pass, some), batches, readers=readers) as coming,
         closing(
             map_ordered(
-                lambda ready: timed(ready, lambda read: _field_of(read, work, recognizer)),
+                lambda ready: timed(ready, lambda read: _field_of(read, scale_pass, recognizer)),
                 coming,
                 workers=workers,
                 initializer=recognizer.limit_threads,
@@ -246,12 +246,12 @@ def recognise(
             yield cores, lost
 
 
-def judge(work: Pass, tiles: Sequence[tuple[int, NDArray[np.float32]]]) -> RecognitionGrid | None:
+def recognition_scores(scale_pass: Pass, tiles: Sequence[tuple[int, NDArray[np.float32]]]) -> RecognitionGrid | None:
     """Recognition scores of a pass from its tiles' indices and mask statistics; None for engines without any.
 
     Parameters
     ----------
-    work : the pass
+    scale_pass : the pass
     tiles : index and statistics, (P, 4) float32, of each tile that was read, prompts as in `work.scale.positions`
 
     Raises
@@ -259,19 +259,19 @@ def judge(work: Pass, tiles: Sequence[tuple[int, NDArray[np.float32]]]) -> Recog
     WeightsError
         If the score parameters lie beside the weights but are damaged.
     """
-    return recognition_grid(work.scale.spec, work.scale.positions, work.plan.grid, tiles)
+    return recognition_grid(scale_pass.scale.spec, scale_pass.scale.positions, scale_pass.plan.grid, tiles)
 
 
-def layers_of(work: Pass) -> list[tuple[PromptKind, int]]:
+def layers_of(scale_pass: Pass) -> list[tuple[PromptKind, int]]:
     """The layers of a pass's field: ("cell", 0) when any prompt is a cell, ("region", r) for each region prompt."""
-    prompts = work.scale.spec.prompts
+    prompts = scale_pass.scale.spec.prompts
     cells: list[tuple[PromptKind, int]] = [("cell", 0)] if prompts.of_kind("cell") else []
     return cells + [("region", r) for r in range(len(prompts.of_kind("region")))]
 
 
 def objects_of(
     field: Field,
-    work: Pass,
+    scale_pass: Pass,
     prompts: PromptSet,
     layer: tuple[PromptKind, int],
     *,
@@ -292,20 +292,20 @@ def objects_of(
     block_px : edge of the stitcher's blocks, px; changes no object
     workers : threads; changes no object
     field : of this pass
-    work : the pass
+    scale_pass : the pass
     prompts : all prompts of the run
     layer : one of `layers_of`
     ready : called with each block before it is read, in the calling thread; returns once the field holds it
     """
     kind, r = layer
-    plan, scale = work.plan, work.scale
+    plan, scale = scale_pass.plan, scale_pass.scale
     split = split_pixels(scale.info.split, plan.frame) if kind == "cell" else None
     stitcher = Stitcher(plan.grid.canvas, block_px, n_classes=len(prompts), split=split)
     of_kind = [scale.positions[i] for i in scale.spec.prompts.of_kind(kind)]
     region_class = np.uint8(of_kind[r] + 1 if kind == "region" else 0)
     occupied = _occupied_blocks(plan, stitcher)
 
-    def digest(i: int) -> BlockDigest:
+    def digest(i: int) -> BlockResult:
         cells, regions, od = field.read(stitcher.box(i))
         if kind == "cell":
             return stitcher.digest(i, cells[0], cells[1], od, cells[2])
@@ -378,13 +378,13 @@ def analyse(
     prepared = prepare(slide, config, engine, roi)
     lost: list[Unreadable] = []
     found: dict[PromptKind, list[ObjectTable]] = {"cell": [], "region": []}
-    for work in prepared.passes:
+    for scale_pass in prepared.passes:
         tiles: list[FieldTile] = []
         for cores, bad in recognise(
             slide,
-            work,
-            engine.recognizers.of(work.scale.spec),
-            work.plan.kept.tolist(),
+            scale_pass,
+            engine.recognizers.of(scale_pass.scale.spec),
+            scale_pass.plan.kept.tolist(),
             workers=workers,
             readers=workers if workers > 1 else 0,
             batch=config.batch_size,
@@ -393,12 +393,12 @@ def analyse(
         ):
             tiles += cores
             lost += bad
-        field = memory_field(work.plan.grid, len(work.scale.spec.prompts.of_kind("region")), tiles)
-        recognition = judge(work, [(t.index, t.statistics) for t in tiles])
-        for layer in layers_of(work):
+        field = memory_field(scale_pass.plan.grid, len(scale_pass.scale.spec.prompts.of_kind("region")), tiles)
+        recognition = recognition_scores(scale_pass, [(t.index, t.statistics) for t in tiles])
+        for layer in layers_of(scale_pass):
             found[layer[0]] += objects_of(
                 field,
-                work,
+                scale_pass,
                 prepared.prompts,
                 layer,
                 recognition=recognition,

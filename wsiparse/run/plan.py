@@ -45,7 +45,7 @@ from wsiparse.types import (
     PromptSet,
 )
 
-__all__ = ["OVERVIEW_MPP", "Ground", "Pass", "Prepared", "check_memory", "overlay_offset", "prepare"]
+__all__ = ["OVERVIEW_MPP", "Pass", "Prepared", "SlideOverview", "check_memory", "overlay_offset", "prepare"]
 
 log = logging.getLogger("wsiparse")
 
@@ -75,7 +75,7 @@ class Pass:
 
 
 @dataclass(frozen=True, eq=False)
-class Ground:
+class SlideOverview:
     """What was seen and said of a slide before its first tile is read; kept for its report.
 
     Parameters
@@ -120,7 +120,7 @@ class Prepared:
     prompts: PromptSet
     title: str
     digest: str
-    ground: Ground
+    ground: SlideOverview
 
     @property
     def area_mm2(self) -> float:
@@ -145,7 +145,7 @@ def overlay_offset(slide: Slide, config: RunConfig) -> tuple[int, int]:
 
 def _analysis_area(
     slide: Slide, roi: Path | None, *, whole: bool, offset: tuple[int, int], classes: RegionClasses
-) -> tuple[AnalysisArea, Ground]:
+) -> tuple[AnalysisArea, SlideOverview]:
     seen = survey(slide, OVERVIEW_MPP)
     picture, frame = seen.picture, seen.frame
     geometry, regions, file, notes, taken = None, tuple[Region, ...](), None, tuple[str, ...](), ""
@@ -163,7 +163,7 @@ def _analysis_area(
         tissue, artefacts = find_tissue(picture, frame.mean_mpp)
         # what cannot be seen may be tissue: its tiles are read, and those that are unreadable are told
         area = AnalysisArea(slide.size, frame, tissue | seen.lost, geometry)
-    return area, Ground(png_bytes(picture), artefacts, regions, file, notes, taken)
+    return area, SlideOverview(png_bytes(picture), artefacts, regions, file, notes, taken)
 
 
 def _tile_around(canvas: tuple[int, int], info: EngineInfo) -> int:

@@ -24,7 +24,7 @@ from wsiparse.atomic import output_error, remove_dead
 from wsiparse.config import RunConfig
 from wsiparse.errors import FieldError, OutputError, SlideError
 from wsiparse.machine import peak_rss_bytes, return_idle_memory
-from wsiparse.parallel.dask import Cluster, Crew, Here
+from wsiparse.parallel.dask import DaskExecutor, Executor, LocalExecutor
 from wsiparse.parallel.progress import OfSlide, Progress
 from wsiparse.parallel.threads import Waits
 from wsiparse.report.slide import redo_slide_report
@@ -40,15 +40,15 @@ from wsiparse.results.folder import (
     write_text,
 )
 from wsiparse.results.one_slide import LOG, slide_log
-from wsiparse.results.publish import desk, publish_desk
-from wsiparse.run.arrivals import Arrivals
+from wsiparse.results.publish import publish_staged, staging
+from wsiparse.run.chunk_status import ChunkStatus
 from wsiparse.run.chunks import Chunk, chunks_of, fill_chunks
 from wsiparse.run.engine import Engine
 from wsiparse.run.objects import assemble
 from wsiparse.run.plan import Prepared, check_memory, prepare
 from wsiparse.run.settings import chosen_here, differences, settings_of, told
 from wsiparse.run.shards import Shard
-from wsiparse.run.state import Site
+from wsiparse.run.state import SlideRun
 from wsiparse.run.worker import FillTask, fill_on_worker
 from wsiparse.slides import Slide, missing_mm2, open_slide
 from wsiparse.types import SlideSummary
@@ -127,7 +127,7 @@ def run_slide(
     results: Path,
     config: RunConfig,
     engine: Engine,
-    crew: Crew,
+    executor: Executor,
     *,
     run: str = "",
     rank: int = 0,
@@ -141,7 +141,7 @@ def run_slide(
 
     Parameters
     ----------
-    crew : who recognises tiles
+    executor : who recognises tiles
     run : identifies the run to its workers
     rank : of this slide in the run; earlier slides go first
     source : where the slide is read from, when that is a copy; needed for an address
@@ -165,11 +165,16 @@ def run_slide(
     source = source or Path(job.path)
     image = job.image or config.image
     with open_slide(
-        source, slide_mpp=slide_mpp, override_mpp=override_mpp, reader=config.reader, image=image, threads=crew.workers
+        source,
+        slide_mpp=slide_mpp,
+        override_mpp=override_mpp,
+        reader=config.reader,
+        image=image,
+        threads=executor.workers,
     ) as slide:
         _tell_scale(slide, file_name(job.path), progress)
         prepared = prepare(slide, config, engine, job.roi)
-        if isinstance(crew, Here):
+        if isinstance(executor, LocalExecutor):
             check_memory(prepared, config)
         record = done_record(folder, prepared.digest)
         if record is not None and not overwrite and report_record(folder) is None:
@@ -183,29 +188,29 @@ def run_slide(
         work = folder.absolute() / f"work-{prepared.digest[:12]}"
         if overwrite:
             shutil.rmtree(work, ignore_errors=True)
-        arrivals = Arrivals(_open_work(work, job, config, prepared))
-        missing = _missing(arrivals, shard and shard.of_slide(folder.name), again=compute)
+        chunk_status = ChunkStatus(_open_work(work, job, config, prepared))
+        missing = _missing(chunk_status, shard and shard.of_slide(folder.name), again=compute)
         call = _Call(source, slide_mpp, override_mpp, image, run, rank)
-        with slide_log(folder / LOG), desk(folder) as own:
-            site = Site(slide, folder, work, own, prepared, config, crew.workers, progress)
-            _log_begin(site, job, arrivals, missing)
+        with slide_log(folder / LOG), staging(folder) as own:
+            slide_run = SlideRun(slide, folder, work, own, prepared, config, executor.workers, progress)
+            _log_begin(slide_run, job, chunk_status, missing)
             try:
                 if shard is not None:
-                    _fill(site, engine, crew, missing, arrivals, call)
-                    _check_unchanged(site)
+                    _fill(slide_run, engine, executor, missing, chunk_status, call)
+                    _check_unchanged(slide_run)
                     return Outcome(job.path, folder, "shard done")
                 if not compute and missing:
-                    n = sum(len(own) for own in arrivals.chunks)
+                    n = sum(len(own) for own in chunk_status.chunks)
                     raise OutputError(
                         f"{folder}: {len(missing)} of {n} parts are missing. Run the slide again (or the array tasks "
                         "that did not end) before merging."
                     )
-                with _filling(site, engine, crew, missing, arrivals, call):
-                    if record is not None and not overwrite and _same_tiles(record, arrivals):
+                with _filling(slide_run, engine, executor, missing, chunk_status, call):
+                    if record is not None and not overwrite and _same_tiles(record, chunk_status):
                         return _already(job, folder, record)
-                    summary, lost = assemble(site, arrivals)
-                _check_unchanged(site)
-                stale = publish_desk(own, folder, prepared.digest, replace=overwrite)
+                    summary, lost = assemble(slide_run, chunk_status)
+                _check_unchanged(slide_run)
+                stale = publish_staged(own, folder, prepared.digest, replace=overwrite)
             except (FieldError, OutputError):
                 record = done_record(folder, prepared.digest)
                 if record is not None and not overwrite:  # another run was faster, and has cleaned up
@@ -237,12 +242,12 @@ def _stale(folder: Path, names: list[str]) -> str:
     )
 
 
-def _check_unchanged(site: Site) -> None:
+def _check_unchanged(slide_run: SlideRun) -> None:
     """Parts of a slide that was changed meanwhile must not be taken for those of the slide it was."""
     try:
-        site.slide.check_unchanged()
+        slide_run.slide.check_unchanged()
     except SlideError:
-        shutil.rmtree(site.work, ignore_errors=True)
+        shutil.rmtree(slide_run.work, ignore_errors=True)
         raise
 
 
@@ -331,9 +336,9 @@ def _keep_text(path: Path, text: str, same: Callable[[str, str], bool]) -> None:
     write_text(path, text)
 
 
-def _missing(arrivals: Arrivals, shard: Shard | None, *, again: bool) -> list[tuple[int, Chunk]]:
+def _missing(chunk_status: ChunkStatus, shard: Shard | None, *, again: bool) -> list[tuple[int, Chunk]]:
     """Chunks to compute, with their pass: absent or torn ones and, when `again`, those with unreadable tiles."""
-    everything = [(k, chunk) for k, own in enumerate(arrivals.chunks) for chunk in own]
+    everything = [(k, chunk) for k, own in enumerate(chunk_status.chunks) for chunk in own]
     mine = everything if shard is None else everything[shard.of(len(everything))]
     missing = []
     for k, chunk in mine:
@@ -341,133 +346,153 @@ def _missing(arrivals: Arrivals, shard: Shard | None, *, again: bool) -> list[tu
         if lost is None or (lost and again):
             missing.append((k, chunk))
         else:
-            arrivals.announce(chunk, lost)
+            chunk_status.announce(chunk, lost)
     return missing
 
 
-def _log_begin(site: Site, job: Job, arrivals: Arrivals, missing: list[tuple[int, Chunk]]) -> None:
-    log.info("wsiparse %s: %s, %s", own_version(), job.path, site.prepared.title)
-    log.info("mpp %s (%s)", site.slide.mpp, site.slide.mpp_source)
-    absent = missing_mm2(site.slide)
+def _log_begin(slide_run: SlideRun, job: Job, chunk_status: ChunkStatus, missing: list[tuple[int, Chunk]]) -> None:
+    log.info("wsiparse %s: %s, %s", own_version(), job.path, slide_run.prepared.title)
+    log.info("mpp %s (%s)", slide_run.slide.mpp, slide_run.slide.mpp_source)
+    absent = missing_mm2(slide_run.slide)
     if absent:
         log.warning("%.3f mm2 of the slide are not in the file; they are background here", absent)
-    for notice in site.slide.mpp_notices:
+    for notice in slide_run.slide.mpp_notices:
         log.warning("scale: %s", notice)
-    for note in site.slide.notes:
+    for note in slide_run.slide.notes:
         log.warning("file: %s", note)
-    ground = site.prepared.ground
+    ground = slide_run.prepared.ground
     for note in (*job.notes, *(note for note in ground.told if note != ground.taken)):
         log.warning("%s", note)
     if ground.taken:
         log.info("%s", ground.taken)
-    for p in site.prepared.passes:
+    for p in slide_run.prepared.passes:
         log.info("%d tiles of %d px at %.4g um/px", len(p.plan), p.plan.grid.tile, p.plan.frame.mean_mpp)
-    n = sum(len(own) for own in arrivals.chunks)
+    n = sum(len(own) for own in chunk_status.chunks)
     if len(missing) < n:
         log.info("%d of %d parts to compute, the rest is there", len(missing), n)
 
 
 def _fill(
-    site: Site, engine: Engine, crew: Crew, missing: list[tuple[int, Chunk]], arrivals: Arrivals, call: _Call
+    slide_run: SlideRun,
+    engine: Engine,
+    executor: Executor,
+    missing: list[tuple[int, Chunk]],
+    chunk_status: ChunkStatus,
+    call: _Call,
 ) -> None:
     """Have every missing chunk computed, announcing each; returns early when nobody wants them any more."""
     waits = Waits()
-    if isinstance(crew, Cluster):
-        _fill_elsewhere(site, crew, missing, arrivals, call, waits)
+    if isinstance(executor, DaskExecutor):
+        _fill_elsewhere(slide_run, executor, missing, chunk_status, call, waits)
     else:
-        _fill_here(site, engine, crew, missing, arrivals, waits)
+        _fill_here(slide_run, engine, executor, missing, chunk_status, waits)
     if missing:
         log.info("%s", waits)
 
 
 def _fill_elsewhere(
-    site: Site, crew: Cluster, missing: list[tuple[int, Chunk]], arrivals: Arrivals, call: _Call, waits: Waits
+    slide_run: SlideRun,
+    executor: DaskExecutor,
+    missing: list[tuple[int, Chunk]],
+    chunk_status: ChunkStatus,
+    call: _Call,
+    waits: Waits,
 ) -> None:
-    tasks = _tasks(site, missing, call)
-    done = crew.unordered(fill_on_worker, tasks, priority=-call.rank, stop=arrivals.unwanted)
+    tasks = _tasks(slide_run, missing, call)
+    done = executor.unordered(fill_on_worker, tasks, priority=-call.rank, stop=chunk_status.unwanted)
     n = sum(len(task.chunk.indices) for task in tasks)
-    with closing(done), site.progress.stage("recognise", n, "tiles") as stage:
+    with closing(done), slide_run.progress.stage("recognise", n, "tiles") as stage:
         for task, filled in done:
             for tile in filled.lost:
                 log.warning("tile %d unreadable: %s", tile.index, tile.reason)
             waits.add(filled.waited_s, filled.worked_s)
-            arrivals.announce(task.chunk, filled.lost)
+            chunk_status.announce(task.chunk, filled.lost)
             stage.advance(len(task.chunk.indices))
 
 
 def _fill_here(
-    site: Site, engine: Engine, crew: Here, missing: list[tuple[int, Chunk]], arrivals: Arrivals, waits: Waits
+    slide_run: SlideRun,
+    engine: Engine,
+    executor: LocalExecutor,
+    missing: list[tuple[int, Chunk]],
+    chunk_status: ChunkStatus,
+    waits: Waits,
 ) -> None:
-    for k, work in enumerate(site.prepared.passes):
+    for k, work in enumerate(slide_run.prepared.passes):
         own = [chunk for of, chunk in missing if of == k]
         if not own:
             continue
         filled = fill_chunks(
-            site.slide,
+            slide_run.slide,
             work,
             engine.recognizers.of(work.scale.spec),
             own,
-            workers=crew.workers,
-            readers=crew.workers if crew.overlap else 0,
-            batch=site.config.batch_size,
-            progress=site.progress,
+            workers=executor.workers,
+            readers=executor.workers if executor.overlap else 0,
+            batch=slide_run.config.batch_size,
+            progress=slide_run.progress,
             waits=waits,
-            stop=arrivals.unwanted.is_set,
+            stop=chunk_status.unwanted.is_set,
         )
         for chunk, lost in filled:
-            arrivals.announce(chunk, lost)
-        if arrivals.unwanted.is_set():
+            chunk_status.announce(chunk, lost)
+        if chunk_status.unwanted.is_set():
             return
 
 
 @contextmanager
 def _filling(
-    site: Site, engine: Engine, crew: Crew, missing: list[tuple[int, Chunk]], arrivals: Arrivals, call: _Call
+    slide_run: SlideRun,
+    engine: Engine,
+    executor: Executor,
+    missing: list[tuple[int, Chunk]],
+    chunk_status: ChunkStatus,
+    call: _Call,
 ) -> Iterator[None]:
     """The missing chunks are computed while the block runs (before it, for a crew that does one thing at a time)."""
-    if isinstance(crew, Here) and not crew.overlap:
-        _fill(site, engine, crew, missing, arrivals, call)
+    if isinstance(executor, LocalExecutor) and not executor.overlap:
+        _fill(slide_run, engine, executor, missing, chunk_status, call)
         return_idle_memory()
         yield
         return
 
     def fill() -> None:
         try:
-            _fill(site, engine, crew, missing, arrivals, call)
+            _fill(slide_run, engine, executor, missing, chunk_status, call)
         except BaseException as err:  # noqa: BLE001  (raised again where the chunks are awaited)
-            arrivals.fail(err)
+            chunk_status.fail(err)
 
     thread = threading.Thread(target=copy_context().run, args=(fill,), name="wsiparse-fill")
     thread.start()
     try:
         yield
     finally:
-        arrivals.unwanted.set()
+        chunk_status.unwanted.set()
         thread.join()
 
 
-def _tasks(site: Site, missing: list[tuple[int, Chunk]], call: _Call) -> list[FillTask]:
-    passes = site.prepared.passes
+def _tasks(slide_run: SlideRun, missing: list[tuple[int, Chunk]], call: _Call) -> list[FillTask]:
+    passes = slide_run.prepared.passes
     digests = [p.plan.digest() for p in passes]
     return [
         FillTask(
             source=call.source.absolute(),
             slide_mpp=call.slide_mpp,
             override_mpp=call.override_mpp,
-            reader=site.config.reader,
+            reader=slide_run.config.reader,
             image=call.image,
             scale=passes[k].scale,
-            plan=site.work / f"scale-{k}" / "plan.json",
+            plan=slide_run.work / f"scale-{k}" / "plan.json",
             plan_digest=digests[k],
             chunk=chunk,
-            batch=site.config.batch_size,
+            batch=slide_run.config.batch_size,
             run=call.run,
         )
         for k, chunk in missing
     ]
 
 
-def _same_tiles(record: dict[str, Any], arrivals: Arrivals) -> bool:
+def _same_tiles(record: dict[str, Any], chunk_status: ChunkStatus) -> bool:
     """Whether just the tiles that could not be read before cannot be read now."""
-    now = [(u.index, u.core.x, u.core.y) for k in range(len(arrivals.chunks)) for u in arrivals.lost(k)]
+    now = [(u.index, u.core.x, u.core.y) for k in range(len(chunk_status.chunks)) for u in chunk_status.lost(k)]
     return now == [(u["index"], u["core"]["x"], u["core"]["y"]) for u in record["unreadable"]]

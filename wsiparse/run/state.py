@@ -10,11 +10,11 @@ from wsiparse.parallel.progress import Progress
 from wsiparse.run.plan import Prepared
 from wsiparse.slides import Slide, missing_mm2
 
-__all__ = ["Site"]
+__all__ = ["SlideRun"]
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class SlideRun:
     """One slide at work: what is read, where it is written, and how.
 
     Parameters
@@ -22,7 +22,7 @@ class Site:
     slide : open
     folder : where finished results are published
     work : parts of the field, kept from run to run until the slide is done
-    desk : results in the making; moved into `folder` in one go at the end
+    staging : results in the making; moved into `folder` in one go at the end
     prepared : what was decided about the slide
     config : run settings
     workers : threads of this process
@@ -32,7 +32,7 @@ class Site:
     slide: Slide
     folder: Path
     work: Path
-    desk: Path
+    staging: Path
     prepared: Prepared
     config: RunConfig
     workers: int

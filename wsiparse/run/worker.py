@@ -32,7 +32,7 @@ from wsiparse.slides import Slide, open_slide
 from wsiparse.tiling import TilePlan
 from wsiparse.types import Unreadable
 
-__all__ = ["MAX_DEATHS", "FillTask", "Filled", "Workplace", "fill_on_worker"]
+__all__ = ["MAX_DEATHS", "FillTask", "FilledChunk", "Workplace", "fill_on_worker"]
 
 MAX_DEATHS: Final = 2
 
@@ -126,7 +126,7 @@ class Workplace:
 
 
 @dataclass(frozen=True, slots=True)
-class Filled:
+class FilledChunk:
     """What a worker says about a chunk.
 
     Parameters
@@ -140,7 +140,7 @@ class Filled:
     worked_s: float = 0.0
 
 
-def fill_on_worker(place: Workplace, task: FillTask, threads: int) -> Filled:
+def fill_on_worker(place: Workplace, task: FillTask, threads: int) -> FilledChunk:
     """Compute and publish one chunk.
 
     Raises
@@ -154,15 +154,15 @@ def fill_on_worker(place: Workplace, task: FillTask, threads: int) -> Filled:
         raise type(err)(f"{err} (on worker {socket.gethostname()})") from err
 
 
-def _fill(place: Workplace, task: FillTask, threads: int) -> Filled:
-    work = Pass(task.scale, place.plan(task))
+def _fill(place: Workplace, task: FillTask, threads: int) -> FilledChunk:
+    scale_pass = Pass(task.scale, place.plan(task))
     mark = task.chunk.part.with_suffix(".begun")
     deaths = _deaths(mark, task.run)
     if deaths >= MAX_DEATHS:
         reason = f"computing its chunk ended a worker process {deaths} times (out of memory, or a crash in a library)"
-        lost = give_up_chunk(work, task.chunk, reason)
+        lost = give_up_chunk(scale_pass, task.chunk, reason)
         mark.unlink(missing_ok=True)
-        return Filled(lost)
+        return FilledChunk(lost)
     try:
         mark.write_text(json.dumps({"run": task.run, "deaths": deaths + 1}), encoding="utf-8")
     except OSError as err:
@@ -170,14 +170,14 @@ def _fill(place: Workplace, task: FillTask, threads: int) -> Filled:
     waits = Waits()
     try:
         with place.slide(task) as slide:
-            if slide.fingerprint != work.plan.fingerprint:
+            if slide.fingerprint != scale_pass.plan.fingerprint:
                 raise SlideError(
                     f"{task.source}: is not the slide that was planned. Run it again when nobody writes to it."
                 )
             filled = fill_chunks(
                 slide,
-                work,
-                place.recognizers.of(work.scale.spec),
+                scale_pass,
+                place.recognizers.of(scale_pass.scale.spec),
                 [task.chunk],
                 workers=threads,
                 readers=threads,
@@ -186,7 +186,7 @@ def _fill(place: Workplace, task: FillTask, threads: int) -> Filled:
                 waits=waits,
             )
             [(_, lost)] = filled
-            return Filled(lost, waits.waited_s, waits.worked_s)
+            return FilledChunk(lost, waits.waited_s, waits.worked_s)
     finally:
         with suppress(OSError):
             mark.unlink(missing_ok=True)

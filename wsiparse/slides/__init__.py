@@ -3,13 +3,13 @@
 from wsiparse.slides.base import READERS, Slide, missing_mm2, open_slide, overview, overview_frame, require_mpp, survey
 from wsiparse.slides.discover import SLIDE_EXTENSIONS, find_slides
 from wsiparse.slides.memory import MemorySlide
-from wsiparse.slides.sheet import Listed, find_listed
+from wsiparse.slides.sheet import SheetSlide, find_listed
 
 __all__ = [
     "READERS",
     "SLIDE_EXTENSIONS",
-    "Listed",
     "MemorySlide",
+    "SheetSlide",
     "Slide",
     "find_listed",
     "find_slides",

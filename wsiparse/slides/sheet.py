@@ -28,7 +28,7 @@ from wsiparse.slides.multiscales import is_zarr_folder
 from wsiparse.slides.scale import told_mpp
 from wsiparse.slides.urls import is_url, shown_url
 
-__all__ = ["SHEET_EXTENSIONS", "Listed", "find_listed", "read_sheet", "table_lines"]
+__all__ = ["SHEET_EXTENSIONS", "SheetSlide", "find_listed", "read_sheet", "table_lines"]
 
 #: File name endings of sheets, lower case.
 SHEET_EXTENSIONS: Final = (".csv", ".tsv")
@@ -45,7 +45,7 @@ _COLUMNS: Final = ("slide", "mpp", "override_mpp", "roi", "image")
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class SheetSlide:
     """A slide to work on, and what a sheet tells about it.
 
     Parameters
@@ -78,7 +78,7 @@ def find_listed(
     extensions: Sequence[str] | None = None,
     say: Callable[[str], object] | None = None,
     keep_absent: bool = False,
-) -> list[Listed]:
+) -> list[SheetSlide]:
     """All slides that the arguments of a command name, each once.
 
     First slides on disk in natural order, then those of sheets in the order of their rows, then addresses as given. A
@@ -101,7 +101,7 @@ def find_listed(
     sheets = {os.path.realpath(text): expanded(text) for text in given if _is_sheet(text)}
     addresses = [text for text in given if isinstance(text, str) and is_url(text)]
     local = [text for text in given if not is_url(text) and not _is_sheet(text)]
-    rows: dict[str, tuple[Listed, str]] = {}
+    rows: dict[str, tuple[SheetSlide, str]] = {}
     seen: dict[str, str] = {}
     for sheet in sheets.values():
         for line, row in read_sheet(sheet, keep_absent=keep_absent):
@@ -112,18 +112,18 @@ def find_listed(
                     f"{place}: {_flat(row.shown)} is listed a second time, first in {earlier[1]}. Keep one of the "
                     "two rows."
                 )
-    absent: list[Listed] = []
+    absent: list[SheetSlide] = []
 
     def keep(path: Path, error: SlideNotFoundError) -> None:
-        absent.append(Listed(path, fault=str(error)))
+        absent.append(SheetSlide(path, fault=str(error)))
 
     kept = keep if keep_absent else None
     found = find_slides(local, recursive=recursive, extensions=extensions, say=say, absent=kept) if local else []
     return [
-        *(Listed(path) for path in found if _identity(path, seen) not in rows),
+        *(SheetSlide(path) for path in found if _identity(path, seen) not in rows),
         *absent,
         *(row for row, _ in rows.values()),
-        *(Listed(url) for url in dict.fromkeys(addresses) if url not in rows),
+        *(SheetSlide(url) for url in dict.fromkeys(addresses) if url not in rows),
     ]
 
 
@@ -138,7 +138,7 @@ def _identity(slide: Path | str, seen: dict[str, str]) -> str:
     return slide if isinstance(slide, str) else identity(slide, seen)
 
 
-def read_sheet(path: Path, *, keep_absent: bool = False) -> list[tuple[int, Listed]]:
+def read_sheet(path: Path, *, keep_absent: bool = False) -> list[tuple[int, SheetSlide]]:
     """The rows of a sheet with the lines they begin in, counted from 1.
 
     Comma, semicolon and tab are told apart by the header; cells may be quoted; empty lines count for nothing. UTF-8,
@@ -162,7 +162,7 @@ def read_sheet(path: Path, *, keep_absent: bool = False) -> list[tuple[int, List
     lines = table_lines(path)
     head_line, head = next(lines, (1, []))
     columns = _columns(path, head_line, head)
-    rows: list[tuple[int, Listed]] = []
+    rows: list[tuple[int, SheetSlide]] = []
     first_in: dict[str, int] = {}
     seen: dict[str, str] = {}
     for line, cells in lines:
@@ -248,7 +248,9 @@ def _columns(path: Path, line: int, head: list[str]) -> dict[str, int]:
     return {name: names.index(name) for name in _COLUMNS if name in names}
 
 
-def _row(path: Path, line: int, cells: list[str], columns: dict[str, int], width: int, *, keep_absent: bool) -> Listed:
+def _row(
+    path: Path, line: int, cells: list[str], columns: dict[str, int], width: int, *, keep_absent: bool
+) -> SheetSlide:
     place = f"{path}, line {line}"
     if len(cells) > width and any(cells[width:]):
         raise ConfigError(
@@ -274,9 +276,9 @@ def _row(path: Path, line: int, cells: list[str], columns: dict[str, int], width
         if not keep_absent:
             raise
         named = slide if is_url(slide) else path.parent / expanded(told["slide"])
-        return Listed(named, fault=str(error))
+        return SheetSlide(named, fault=str(error))
     fill, override = (_mpp(place, name, told.get(name, "")) for name in ("mpp", "override_mpp"))
-    return Listed(slide, fill, roi, override, told.get("image") or None)
+    return SheetSlide(slide, fill, roi, override, told.get("image") or None)
 
 
 def _beside(sheet: Path, place: str, text: str, what: str) -> Path:

@@ -1,6 +1,6 @@
 """Components across blocks, in any order of arrival."""
 
-from wsiparse.stitch.digest import BlockDigest
+from wsiparse.stitch.block import BlockResult
 from wsiparse.stitch.stitcher import Stitcher
 
-__all__ = ["BlockDigest", "Stitcher"]
+__all__ = ["BlockResult", "Stitcher"]

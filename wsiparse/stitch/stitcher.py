@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsiparse.objects.split import SplitPixels
-from wsiparse.stitch.carry import Carry
-from wsiparse.stitch.digest import BlockDigest, Finished, digest_block, empty_table, finish_cells, finish_whole
+from wsiparse.stitch.block import BlockResult, Finished, block_result, empty_table, finish_cells, finish_whole
+from wsiparse.stitch.open_components import OpenComponents
 from wsiparse.types import MAX_PROMPTS, Box, ObjectTable, TileGrid
 
 __all__ = ["Stitcher"]
@@ -66,7 +66,7 @@ class Stitcher:
         self.n_classes, self.split, self.min_area_px = n_classes, split, min_area_px
         self._grid = TileGrid(canvas, block_px, 0)
         planes = 0 if split is None else 4 if split.needs_landscape else 3
-        self._carry = Carry(n_classes, planes, 0 if split is None else split.max_component_px)
+        self._carry = OpenComponents(n_classes, planes, 0 if split is None else split.max_component_px)
         self._arrived = np.zeros(len(self._grid), np.bool_)
         self._sides: dict[tuple[int, int], NDArray[np.int64]] = {}
         self.dropped = self.whole = self.objects = 0
@@ -116,7 +116,7 @@ class Stitcher:
         confidence: NDArray[np.uint8],
         od: NDArray[np.uint8],
         landscape: NDArray[np.uint8] | None = None,
-    ) -> BlockDigest:
+    ) -> BlockResult:
         """Everything about block `index` that does not need its neighbours; changes nothing, thread-safe.
 
         Parameters
@@ -147,9 +147,9 @@ class Stitcher:
             planes.append(np.ascontiguousarray(image))
         if int(planes[0].max()) > self.n_classes:
             raise ValueError(f"block {index}: class {planes[0].max()} is outside 1..{self.n_classes}")
-        return digest_block(index, box, self.canvas, tuple(planes), self.n_classes, self.split, self.min_area_px)
+        return block_result(index, box, self.canvas, tuple(planes), self.n_classes, self.split, self.min_area_px)
 
-    def add(self, digest: BlockDigest) -> ObjectTable:
+    def add(self, digest: BlockResult) -> ObjectTable:
         """Take a block in and return every object that became final, canvas px, in no particular order.
 
         Raises

@@ -25,10 +25,10 @@ from wsiparse.errors import OutputError
 from wsiparse.version import own_version
 from wsiparse.viewer.overlay import EMPTY_TILE
 from wsiparse.viewer.pages import LICENCE, export_page, static_file
-from wsiparse.viewer.source import Shown
+from wsiparse.viewer.source import ViewedSlide
 from wsiparse.viewer.view import View
 
-__all__ = ["MAX_PX", "Written", "export_view", "tile_counts"]
+__all__ = ["MAX_PX", "ExportedView", "export_view", "tile_counts"]
 
 #: Longest edge of the finest picture by default, px: about a gigapixel, 2500 tiles.
 MAX_PX: Final = 25_000
@@ -40,7 +40,7 @@ _BATCH: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class ExportedView:
     """What an export came to: files, their bytes, and the scale of its finest picture, um per px."""
 
     files: int
@@ -72,7 +72,7 @@ def finest_level(size: tuple[int, int], max_px: int) -> int:
     return exponent
 
 
-def open_view(shown: Shown, max_px: int) -> View:
+def open_view(shown: ViewedSlide, max_px: int) -> View:
     """The slide as an export shows it: the picture no larger than `max_px`, the overlay one level finer."""
     return View(shown, finest_level(shown.size, max_px), finer=1)
 
@@ -85,7 +85,7 @@ def tile_counts(view: View) -> tuple[int, int]:
     return slide, sum(1 for _ in _overlay_tiles(view))
 
 
-def export_view(view: View, folder: Path, progress: Callable[[int], object] | None = None) -> Written:
+def export_view(view: View, folder: Path, progress: Callable[[int], object] | None = None) -> ExportedView:
     """Write the viewer of a slide.
 
     Parameters
@@ -131,7 +131,7 @@ def export_view(view: View, folder: Path, progress: Callable[[int], object] | No
                 files += len(batch)
                 if progress is not None:
                     progress(len(batch))
-    return Written(files, size, finest_um)
+    return ExportedView(files, size, finest_um)
 
 
 def _check_target(folder: Path, slide_id: str) -> None:

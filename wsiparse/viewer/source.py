@@ -16,14 +16,14 @@ from wsiparse.slides.base import READERS
 from wsiparse.store.read import ObjectsReader
 from wsiparse.types import SlideSummary
 
-__all__ = ["Shown", "find_shown"]
+__all__ = ["ViewedSlide", "find_shown"]
 
 #: The run's own label images, where it was not told to leave them out.
 LABELS: Final = "labels.ome.zarr"
 
 
 @dataclass(frozen=True, eq=False)
-class Shown:
+class ViewedSlide:
     """One slide's results, opened.
 
     Parameters
@@ -61,7 +61,7 @@ class Shown:
         return float(x), float(y)
 
 
-def find_shown(results: Path, slide: Path | None = None, image: str | None = None) -> Shown:
+def find_shown(results: Path, slide: Path | None = None, image: str | None = None) -> ViewedSlide:
     """Open results for viewing.
 
     Parameters
@@ -88,16 +88,16 @@ def find_shown(results: Path, slide: Path | None = None, image: str | None = Non
     if len(summary.counts) != len(reader.prompts):
         raise OutputError(f"{folder}: DONE.json and objects.zarr are of different runs. Run the slide again.")
     if slide is not None:
-        return Shown(folder, record, reader, summary, _open(slide, reader, image))
+        return ViewedSlide(folder, record, reader, summary, _open(slide, reader, image))
     told = next((e.path for e in read_entries(folder.parent.parent) if e.folder == folder.name), None)
     if told is None:
-        return Shown(folder, record, reader, summary, None, "no run-*.json tells where the slide is")
+        return ViewedSlide(folder, record, reader, summary, None, "no run-*.json tells where the slide is")
     if "://" in told:
-        return Shown(folder, record, reader, summary, None, f"the slide is not a file here: {told}")
+        return ViewedSlide(folder, record, reader, summary, None, f"the slide is not a file here: {told}")
     try:
-        return Shown(folder, record, reader, summary, _open(Path(told), reader, image))
+        return ViewedSlide(folder, record, reader, summary, _open(Path(told), reader, image))
     except SlideError as error:
-        return Shown(folder, record, reader, summary, None, str(error))
+        return ViewedSlide(folder, record, reader, summary, None, str(error))
 
 
 def _slide_folder(results: Path) -> Path:

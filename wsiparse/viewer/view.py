@@ -21,7 +21,7 @@ from wsiparse.viewer.labelmaps import LabelMaps, find_labels
 from wsiparse.viewer.overlay import OverlayTiles, occupied_tiles
 from wsiparse.viewer.picture import SlideTiles
 from wsiparse.viewer.pyramid import OVERLAP_PX, TILE_PX, TilePyramid, finest_overlay
-from wsiparse.viewer.source import Shown
+from wsiparse.viewer.source import ViewedSlide
 
 __all__ = ["View"]
 
@@ -50,7 +50,7 @@ class View:
         If objects or labels are damaged, or there are no labels.
     """
 
-    def __init__(self, shown: Shown, finest: int = 0, finer: int = 3) -> None:
+    def __init__(self, shown: ViewedSlide, finest: int = 0, finer: int = 3) -> None:
         self.shown = shown
         report = report_record(shown.folder)
         # one that an older version made does not tell what the page shows

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from tests.reference.recipe import recipe_array
 from wsiparse.config import RunConfig
 from wsiparse.coords import frame_at
-from wsiparse.parallel.dask import Here
+from wsiparse.parallel.dask import LocalExecutor
 from wsiparse.parallel.progress import Quiet
 from wsiparse.recognize.biomedparse.checkpoint import expected_shapes
 from wsiparse.run.engine import Engine
@@ -54,7 +54,9 @@ def test_a_piece_of_a_real_slide_goes_all_the_way(weights: Path, shared: Path, t
     assert engine.title == "BiomedParse v1"
     assert [p.kind for p in engine.prompts] == ["cell", "region"]
 
-    outcome = run_slide(Job(tmp_path / "piece.svs"), tmp_path / "results", config, engine, Here(1), progress=Quiet())
+    outcome = run_slide(
+        Job(tmp_path / "piece.svs"), tmp_path / "results", config, engine, LocalExecutor(1), progress=Quiet()
+    )
 
     assert outcome.summary is not None
     found = {c.class_name: c for c in outcome.summary.counts}

@@ -25,7 +25,7 @@ from wsiparse.types import Box, ObjectTable, PromptSet
 
 __all__ = [
     "RAMP",
-    "Ground",
+    "MapBackground",
     "compartment_map",
     "density_map",
     "density_sheet",
@@ -46,7 +46,7 @@ _SHARE_OF_COLOUR: Final = 0.78
 
 
 @dataclass(frozen=True, eq=False)
-class Ground:
+class MapBackground:
     """The overview at the size of a map.
 
     Parameters
@@ -65,7 +65,7 @@ class Ground:
     @classmethod
     def of(
         cls, picture: Pixels, analysed: Mask, overview: Frame, slide_um: tuple[float, float] | None = None
-    ) -> Ground:
+    ) -> MapBackground:
         """Shrink a picture of the slide to at most `_MAP_PX`, with its analysed cells; small ones stay as they are.
 
         Parameters
@@ -100,7 +100,7 @@ class Ground:
         return x * self.um_per_px[0], y * self.um_per_px[1]
 
 
-def overview_map(ground: Ground, regions: Sequence[DrawnRegion] = ()) -> Picture:
+def overview_map(ground: MapBackground, regions: Sequence[DrawnRegion] = ()) -> Picture:
     """The slide with the border of what was analysed, and the regions that were drawn, in um."""
     out = ground.picture.copy()
     inside = ground.analysed
@@ -115,7 +115,7 @@ def overview_map(ground: Ground, regions: Sequence[DrawnRegion] = ()) -> Picture
 
 
 def compartment_map(
-    ground: Ground, labels: NDArray[np.unsignedinteger], overview: Frame, colours: Sequence[str]
+    ground: MapBackground, labels: NDArray[np.unsignedinteger], overview: Frame, colours: Sequence[str]
 ) -> Picture:
     """Compartments in their colours over the grey overview.
 
@@ -144,12 +144,12 @@ def top_of(grid: DensityGrid | None, k: int) -> tuple[float, float]:
     return next(m * power for m in (1, 1.5, 2, 3, 4, 5, 6, 8, 10) if m * power >= wanted * (1 - 1e-9)), highest
 
 
-def density_map(ground: Ground, grid: DensityGrid | None, k: int, top: float) -> Picture:
+def density_map(ground: MapBackground, grid: DensityGrid | None, k: int, top: float) -> Picture:
     """Density of one class in the colours of `RAMP`, 0 to `top` per mm^2, over the analysed part of the overview."""
     return _jpeg(_density_pixels(ground, grid, k, top), ground.um_per_px[0])
 
 
-def _density_pixels(ground: Ground, grid: DensityGrid | None, k: int, top: float) -> Pixels:
+def _density_pixels(ground: MapBackground, grid: DensityGrid | None, k: int, top: float) -> Pixels:
     if grid is None:
         return ground.grey
     xs, ys = ground.centres_um()
@@ -175,7 +175,7 @@ def _ramp_colours(value: Floats) -> NDArray[np.float32]:
 
 
 def density_sheet(
-    ground: Ground, grid: DensityGrid | None, names: Sequence[str], tops: Sequence[float], caption: str
+    ground: MapBackground, grid: DensityGrid | None, names: Sequence[str], tops: Sequence[float], caption: str
 ) -> Image.Image:
     """density.png: a map for every class beside each other, with legends, scale bar and caption.
 

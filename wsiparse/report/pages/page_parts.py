@@ -16,7 +16,7 @@ from wsiparse.report.pages.words import plain, significant
 
 __all__ = [
     "COUNT_FIELDS",
-    "Shown",
+    "ShownPicture",
     "count_columns",
     "css_string",
     "file_stem",
@@ -107,7 +107,7 @@ def file_stem(name: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class ShownPicture:
     """A picture on the page.
 
     Parameters
@@ -127,7 +127,7 @@ class Shown:
     ramp: str = ""
 
 
-def shown(pictures: Mapping[str, Picture], key: str | None, alt: str, *, missing: str, ramp: str = "") -> Shown:
+def shown(pictures: Mapping[str, Picture], key: str | None, alt: str, *, missing: str, ramp: str = "") -> ShownPicture:
     """A picture of the report, with its scale bar, if it is there.
 
     Parameters
@@ -140,10 +140,10 @@ def shown(pictures: Mapping[str, Picture], key: str | None, alt: str, *, missing
     """
     picture = pictures.get(key) if key is not None else None
     if picture is None:
-        return Shown(None, alt, missing)
+        return ShownPicture(None, alt, missing)
     bar = bar_length_um(picture.width * picture.um_per_px)
     percent = 100 * bar / (picture.width * picture.um_per_px)
-    return Shown(picture, alt, "", bar, length_text(bar, "\u202f"), f"{percent:.3f}", ramp)
+    return ShownPicture(picture, alt, "", bar, length_text(bar, "\u202f"), f"{percent:.3f}", ramp)
 
 
 def ramp_legend(ramp: Sequence[str], top: float, *, key: str, unit: str = "per mm²") -> Markup:

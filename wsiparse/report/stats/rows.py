@@ -213,7 +213,7 @@ class CsvSlide:
 
     Parameters
     ----------
-    numbers : of its report (see `wsiparse.report.stats.analysis`)
+    numbers : of its report (see `wsiparse.report.stats.numbers`)
     name, id : what it is called, and the name of its results folder
     path : of the slide, "" where it is not known
     values : of the extra columns

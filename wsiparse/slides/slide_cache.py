@@ -34,7 +34,7 @@ from wsiparse.slides.urls import (
     url_name,
 )
 
-__all__ = ["MARGIN_BYTES", "Stager", "is_url", "shown_url", "url_name"]
+__all__ = ["MARGIN_BYTES", "SlideCache", "is_url", "shown_url", "url_name"]
 
 log = logging.getLogger("wsiparse")
 
@@ -67,7 +67,7 @@ class _Copy:
         return self.done.is_set() and self.path is None
 
 
-class Stager:
+class SlideCache:
     """Brings slides to a local disk, one step ahead of whoever works through them; a context manager.
 
     ``with stager.slide(k) as path`` may be used from several threads at once. What could not be copied ahead (no room

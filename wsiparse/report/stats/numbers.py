@@ -30,7 +30,7 @@ from wsiparse.report.stats.threshold import AMBIGUOUS_LEAD, THRESHOLD_STEP, ambi
 from wsiparse.report.stats.tissue import Tissue
 from wsiparse.types import PromptSet
 
-__all__ = ["REST", "Analysis", "Ask", "ReportSettings", "Role", "Source", "analyse", "spots_of"]
+__all__ = ["REST", "Ask", "ReportNumbers", "ReportSettings", "Role", "Source", "compute_report", "spots_of"]
 
 Floats = NDArray[np.float64]
 Role = Literal["immune", "tumour", "connective", "other"]
@@ -125,7 +125,7 @@ class Source:
 
 
 @dataclass(frozen=True, eq=False)
-class Analysis:
+class ReportNumbers:
     """What was found.
 
     Parameters
@@ -142,7 +142,9 @@ class Analysis:
     spots: tuple[Spot, ...]
 
 
-def analyse(source: Source, settings: ReportSettings, area: Mapping[str, Any], quality: SlideQuality) -> Analysis:
+def compute_report(
+    source: Source, settings: ReportSettings, area: Mapping[str, Any], quality: SlideQuality
+) -> ReportNumbers:
     """All numbers of a report.
 
     Parameters
@@ -176,7 +178,7 @@ def analyse(source: Source, settings: ReportSettings, area: Mapping[str, Any], q
         "dense_squares": _dense_squares(source, settings),
         "quality": asdict(quality),
     }
-    return Analysis(jsonable(numbers), compartments, grid, spots)
+    return ReportNumbers(jsonable(numbers), compartments, grid, spots)
 
 
 def spots_of(source: Source, settings: ReportSettings) -> tuple[str, DensityGrid | None, HotSpots | None, list[Spot]]:

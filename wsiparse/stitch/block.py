@@ -16,7 +16,7 @@ from wsiparse.objects.table import sum_classes, sum_od, table_of_runs
 from wsiparse.stitch import kernels
 from wsiparse.types import Box, ObjectTable
 
-__all__ = ["BlockDigest", "Finished", "digest_block", "finish_cells", "finish_whole"]
+__all__ = ["BlockResult", "Finished", "block_result", "finish_cells", "finish_whole"]
 
 #: Segments along left, top, right and bottom border: (n, 3) int64, first and past last canvas px, open component.
 Ints = NDArray[np.int32]
@@ -40,7 +40,7 @@ class Finished:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class BlockDigest:
+class BlockResult:
     """What the stitcher needs to know of one block; picklable.
 
     Parameters
@@ -66,7 +66,7 @@ class BlockDigest:
     sides: Sides
 
 
-def digest_block(
+def block_result(
     index: int,
     box: Box,
     canvas: tuple[int, int],
@@ -74,7 +74,7 @@ def digest_block(
     n_classes: int,
     split: SplitPixels | None,
     min_area_px: int,
-) -> BlockDigest:
+) -> BlockResult:
     """Finish the closed components of a block and pack the open ones.
 
     Parameters
@@ -98,7 +98,7 @@ def digest_block(
     else:
         finished = finish_cells(done, flat, n_classes, split)
         kept = tuple(gather(p, left) for p in flat)
-    return BlockDigest(index, finished, packed(left), kept, *_sums(left, flat, n_classes), sides)
+    return BlockResult(index, finished, packed(left), kept, *_sums(left, flat, n_classes), sides)
 
 
 def _sums(
@@ -133,7 +133,7 @@ def finish_cells(runs: Runs, planes: tuple[NDArray[np.uint8], ...], n_classes: i
     Parameters
     ----------
     runs : 4-connected components
-    planes : (n,) uint8 each, flat, as in `BlockDigest`
+    planes : (n,) uint8 each, flat, as in `BlockResult`
     n_classes : number of prompts
     split : how they are split
     """

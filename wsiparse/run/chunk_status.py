@@ -8,13 +8,13 @@ from collections.abc import Iterable, Sequence
 from wsiparse.run.chunks import Chunk
 from wsiparse.types import Box, TileGrid, Unreadable
 
-__all__ = ["Arrivals"]
+__all__ = ["ChunkStatus"]
 
 #: Seconds between looks at the signals of the process while waiting.
 _LOOK_S = 0.5
 
 
-class Arrivals:
+class ChunkStatus:
     """Published chunks of all passes of a slide. Safe to use from several threads.
 
     Parameters

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from wsiparse.objects.runs import Runs
 from wsiparse.stitch import kernels
-from wsiparse.stitch.digest import BlockDigest
+from wsiparse.stitch.block import BlockResult
 
-__all__ = ["Carry"]
+__all__ = ["OpenComponents"]
 
 #: Node columns (int64).
 _COLUMNS: Final = ("parent", "sibling", "pending", "px", "run_at", "run_count", "byte_at", "byte_count", "od")
@@ -24,7 +24,7 @@ _COLUMNS: Final = ("parent", "sibling", "pending", "px", "run_at", "run_count", 
 _SLACK: Final = 1 << 16
 
 
-class Carry:
+class OpenComponents:
     """The open components of all arrived blocks.
 
     Parameters
@@ -65,7 +65,7 @@ class Carry:
 
     # ------------------------------------------------------------------------------------------ growing
 
-    def add(self, digest: BlockDigest) -> NDArray[np.int64]:
+    def add(self, digest: BlockResult) -> NDArray[np.int64]:
         """Take the open components of a block in; (n,) int64, their nodes."""
         runs, n = digest.runs, len(digest.runs)
         nodes = self._allocate(n)

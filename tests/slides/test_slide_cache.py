@@ -18,15 +18,15 @@ from hypothesis import strategies as st
 
 from tests.slides.stage import WAIT_S, copied, slides_in, wait_for
 from wsiparse.errors import OutputError
-from wsiparse.slides import open_slide, staging
-from wsiparse.slides.staging import Stager
+from wsiparse.slides import open_slide, slide_cache
+from wsiparse.slides.slide_cache import SlideCache
 
 # --- what is copied
 
 
 def test_the_copy_has_the_bytes_and_the_name_of_the_slide(tmp_path: Path) -> None:
     [path] = slides_in(tmp_path / "far", 1, size=20 << 20)
-    with Stager(tmp_path / "stage", [path]) as stager, stager.slide(0) as local:
+    with SlideCache(tmp_path / "stage", [path]) as cache, cache.slide(0) as local:
         assert local.is_relative_to(tmp_path / "stage")
         assert local.name == path.name
         assert local.read_bytes() == path.read_bytes()
@@ -34,48 +34,48 @@ def test_the_copy_has_the_bytes_and_the_name_of_the_slide(tmp_path: Path) -> Non
 
 def test_nothing_is_left_when_all_is_done(tmp_path: Path) -> None:
     paths = slides_in(tmp_path / "far", 3)
-    with Stager(tmp_path / "stage", paths) as stager:
+    with SlideCache(tmp_path / "stage", paths) as cache:
         for k in range(3):
-            with stager.slide(k):
+            with cache.slide(k):
                 pass
     assert list((tmp_path / "stage").iterdir()) == []
 
 
 def test_a_copy_is_gone_as_soon_as_its_slide_is_done(tmp_path: Path) -> None:
     paths = slides_in(tmp_path / "far", 2)
-    with Stager(tmp_path / "stage", paths, ahead=0) as stager:
-        with stager.slide(0) as local:
+    with SlideCache(tmp_path / "stage", paths, ahead=0) as cache:
+        with cache.slide(0) as local:
             assert local.exists()
         assert copied(tmp_path / "stage") == []
 
 
 def test_nothing_is_left_after_an_exception(tmp_path: Path) -> None:
     paths = slides_in(tmp_path / "far", 3)
-    with pytest.raises(KeyboardInterrupt), Stager(tmp_path / "stage", paths, ahead=2) as stager, stager.slide(0):
+    with pytest.raises(KeyboardInterrupt), SlideCache(tmp_path / "stage", paths, ahead=2) as cache, cache.slide(0):
         raise KeyboardInterrupt
     assert list((tmp_path / "stage").iterdir()) == []
 
 
 def test_the_next_slide_is_copied_while_one_is_worked_on(tmp_path: Path) -> None:
     paths = slides_in(tmp_path / "far", 4)
-    with Stager(tmp_path / "stage", paths) as stager, stager.slide(0):
+    with SlideCache(tmp_path / "stage", paths) as cache, cache.slide(0):
         wait_for(tmp_path / "stage", "slide1.svs")
         assert copied(tmp_path / "stage") == ["slide0.svs", "slide1.svs"]
 
 
 def test_as_many_slides_are_copied_ahead_as_asked_for(tmp_path: Path) -> None:
     paths = slides_in(tmp_path / "far", 5)
-    with Stager(tmp_path / "stage", paths, ahead=3) as stager, stager.slide(1):
+    with SlideCache(tmp_path / "stage", paths, ahead=3) as cache, cache.slide(1):
         wait_for(tmp_path / "stage", "slide4.svs")
         assert copied(tmp_path / "stage") == [f"slide{k}.svs" for k in (1, 2, 3, 4)]
 
 
 def test_copies_ahead_of_slides_that_were_skipped_are_dropped(tmp_path: Path) -> None:
     paths = slides_in(tmp_path / "far", 6)
-    with Stager(tmp_path / "stage", paths, ahead=2) as stager:
-        with stager.slide(0):
+    with SlideCache(tmp_path / "stage", paths, ahead=2) as cache:
+        with cache.slide(0):
             wait_for(tmp_path / "stage", "slide2.svs")
-        with stager.slide(3) as local:
+        with cache.slide(3) as local:
             assert local.name == "slide3.svs"
             wait_for(tmp_path / "stage", "slide5.svs")
             assert copied(tmp_path / "stage") == ["slide3.svs", "slide4.svs", "slide5.svs"]
@@ -86,14 +86,14 @@ def test_slides_of_one_name_from_two_folders_do_not_mix(tmp_path: Path) -> None:
     for path in paths:
         path.parent.mkdir()
         path.write_text(path.parent.name, encoding="ascii")
-    with Stager(tmp_path / "stage", paths) as stager:
+    with SlideCache(tmp_path / "stage", paths) as cache:
         for k, side in enumerate(("left", "right")):
-            with stager.slide(k) as local:
+            with cache.slide(k) as local:
                 assert local.read_text(encoding="ascii") == side
 
 
 def test_a_real_slide_keeps_its_fingerprint_and_pixels(demo_slide: Path, tmp_path: Path) -> None:
-    with Stager(tmp_path, [demo_slide]) as stager, stager.slide(0) as local:
+    with SlideCache(tmp_path, [demo_slide]) as cache, cache.slide(0) as local:
         assert local != demo_slide
         with open_slide(local) as copy, open_slide(demo_slide) as slide:
             assert (copy.name, copy.fingerprint, copy.size) == (slide.name, slide.fingerprint, slide.size)
@@ -102,21 +102,21 @@ def test_a_real_slide_keeps_its_fingerprint_and_pixels(demo_slide: Path, tmp_pat
 def test_without_a_stage_folder_paths_are_read_in_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
     [path] = slides_in(tmp_path / "far", 1)
-    with Stager(None, [path, path.as_uri()]) as stager:
+    with SlideCache(None, [path, path.as_uri()]) as cache:
         for k in range(2):
-            with stager.slide(k) as local:
+            with cache.slide(k) as local:
                 assert local == path
     assert not (tmp_path / "tmp").exists()
 
 
 def test_asking_for_a_slide_that_is_not_there_is_the_callers_error(tmp_path: Path) -> None:
-    stager = Stager(tmp_path, slides_in(tmp_path / "far", 1))
-    with pytest.raises(ValueError, match="with block"), stager.slide(0):
+    cache = SlideCache(tmp_path, slides_in(tmp_path / "far", 1))
+    with pytest.raises(ValueError, match="with block"), cache.slide(0):
         pass
-    with stager, pytest.raises(IndexError), stager.slide(1):
+    with cache, pytest.raises(IndexError), cache.slide(1):
         pass
     with pytest.raises(ValueError, match="ahead"):
-        Stager(tmp_path, [], ahead=-1)
+        SlideCache(tmp_path, [], ahead=-1)
 
 
 # --- what goes wrong
@@ -127,11 +127,11 @@ def test_a_disk_without_room_is_one_line_and_no_error(
 ) -> None:
     [path] = slides_in(tmp_path / "far", 1)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10_000, 9_500, 1_500))
-    with Stager(tmp_path / "stage", [path], margin_bytes=501) as stager, stager.slide(0) as local:
+    with SlideCache(tmp_path / "stage", [path], margin_bytes=501) as cache, cache.slide(0) as local:
         assert local == path
     assert len(caplog.records) == 1
     assert "free in" in caplog.text
-    with Stager(tmp_path / "stage", [path], margin_bytes=500) as stager, stager.slide(0) as local:
+    with SlideCache(tmp_path / "stage", [path], margin_bytes=500) as cache, cache.slide(0) as local:
         assert local != path
 
 
@@ -144,9 +144,9 @@ def test_what_did_not_fit_ahead_is_copied_when_its_turn_comes(tmp_path: Path, mo
         return shutil._ntuple_diskusage(1500, used, 1500 - used)
 
     monkeypatch.setattr(shutil, "disk_usage", usage)
-    with Stager(tmp_path / "stage", paths, margin_bytes=0) as stager:
+    with SlideCache(tmp_path / "stage", paths, margin_bytes=0) as cache:
         for k in range(3):
-            with stager.slide(k) as local:
+            with cache.slide(k) as local:
                 assert local != paths[k]
                 assert copied(tmp_path / "stage") == [paths[k].name]
 
@@ -173,8 +173,8 @@ def test_a_disk_that_fills_up_meanwhile_is_one_line_and_no_error(
     """The room looked enough when the copy began, and somebody else took it."""
     [path] = slides_in(tmp_path / "far", 1, size=2 << 20)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(1 << 40, 0, 1 << 40))
-    with Stager(tiny_disk, [path]) as stager:
-        with stager.slide(0) as local:
+    with SlideCache(tiny_disk, [path]) as cache:
+        with cache.slide(0) as local:
             assert local == path
         assert copied(tiny_disk) == []
     assert len(caplog.records) == 1
@@ -192,8 +192,8 @@ def test_a_copy_that_fails_is_one_line_and_leaves_nothing(
         target.write_bytes(b"half")
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(staging, "_copy_file", broken)
-    with Stager(tmp_path / "stage", [path]) as stager, stager.slide(0) as local:
+    monkeypatch.setattr(slide_cache, "_copy_file", broken)
+    with SlideCache(tmp_path / "stage", [path]) as cache, cache.slide(0) as local:
         assert local == path
         assert copied(tmp_path / "stage") == []
     assert [r.levelno for r in caplog.records] == [logging.WARNING]
@@ -204,37 +204,40 @@ def test_a_slide_that_grows_while_it_is_copied_is_not_taken(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     [path] = slides_in(tmp_path / "far", 1)
-    real = staging._copy_file
+    real = slide_cache._copy_file
 
     def growing(source: Path, target: Path, stop: threading.Event) -> int:
         with source.open("ab") as file:
             file.write(b"more")
         return real(source, target, stop)
 
-    monkeypatch.setattr(staging, "_copy_file", growing)
-    with Stager(tmp_path / "stage", [path]) as stager, stager.slide(0) as local:
+    monkeypatch.setattr(slide_cache, "_copy_file", growing)
+    with SlideCache(tmp_path / "stage", [path]) as cache, cache.slide(0) as local:
         assert local == path
     assert "changed from 1000 to 1004 bytes" in caplog.text
 
 
 def test_a_slide_that_is_missing_is_left_to_whoever_opens_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with Stager(tmp_path / "stage", [tmp_path / "absent.svs", tmp_path]) as stager:
+    with SlideCache(tmp_path / "stage", [tmp_path / "absent.svs", tmp_path]) as cache:
         for k, path in enumerate((tmp_path / "absent.svs", tmp_path)):
-            with stager.slide(k) as local:
+            with cache.slide(k) as local:
                 assert local == path
     assert caplog.text == ""
 
 
 def test_a_stage_folder_that_cannot_be_made_is_told_at_once(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match="cannot be copied there"), Stager(tmp_path / "file" / "x", [tmp_path / "a"]):
+    with (
+        pytest.raises(OutputError, match="cannot be copied there"),
+        SlideCache(tmp_path / "file" / "x", [tmp_path / "a"]),
+    ):
         pass
 
 
 def test_the_end_does_not_wait_for_a_copy_under_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The copy ahead sees that nobody wants it any more, and removes itself."""
     paths = slides_in(tmp_path / "far", 2)
-    began, went_on, real = threading.Event(), threading.Event(), staging._copy_file
+    began, went_on, real = threading.Event(), threading.Event(), slide_cache._copy_file
 
     def slow(source: Path, target: Path, stop: threading.Event) -> int:
         if source.name == "slide1.svs":
@@ -243,8 +246,8 @@ def test_the_end_does_not_wait_for_a_copy_under_way(tmp_path: Path, monkeypatch:
             went_on.set()
         return real(source, target, stop)
 
-    monkeypatch.setattr(staging, "_copy_file", slow)
-    with Stager(tmp_path / "stage", paths) as stager, stager.slide(0):
+    monkeypatch.setattr(slide_cache, "_copy_file", slow)
+    with SlideCache(tmp_path / "stage", paths) as cache, cache.slide(0):
         assert began.wait(WAIT_S)
         assert not went_on.is_set()
     assert went_on.wait(WAIT_S)
@@ -256,10 +259,10 @@ def test_the_end_does_not_wait_for_a_copy_under_way(tmp_path: Path, monkeypatch:
 
 def test_threads_that_share_a_stager_each_read_their_own_slides(tmp_path: Path) -> None:
     paths = slides_in(tmp_path / "far", 40)
-    with Stager(tmp_path / "stage", paths, ahead=3) as stager:
+    with SlideCache(tmp_path / "stage", paths, ahead=3) as cache:
 
         def read(k: int) -> bytes:
-            with stager.slide(k) as local:
+            with cache.slide(k) as local:
                 data = local.read_bytes()
                 assert local.exists()
                 assert local != paths[k]
@@ -274,10 +277,10 @@ def test_threads_that_share_a_stager_each_read_their_own_slides(tmp_path: Path) 
 def test_two_threads_with_one_slide_share_its_copy(tmp_path: Path) -> None:
     [path] = slides_in(tmp_path / "far", 1)
     both = threading.Barrier(2, timeout=WAIT_S)
-    with Stager(tmp_path / "stage", [path]) as stager:
+    with SlideCache(tmp_path / "stage", [path]) as cache:
 
         def read(_: int) -> Path:
-            with stager.slide(0) as local:
+            with cache.slide(0) as local:
                 both.wait()
                 assert local.exists()
                 both.wait()
@@ -295,9 +298,9 @@ def test_any_order_of_asking_gives_every_slide_its_bytes(
 ) -> None:
     folder = tmp_path_factory.mktemp("any")
     paths = slides_in(folder / "far", 8)
-    with Stager(folder / "stage", paths, ahead=ahead) as stager:
+    with SlideCache(folder / "stage", paths, ahead=ahead) as cache:
         for k in order:
-            with stager.slide(k) as local:
+            with cache.slide(k) as local:
                 assert local != paths[k]
                 assert local.read_bytes() == paths[k].read_bytes()
     assert not (folder / "stage").exists() or list((folder / "stage").iterdir()) == []
