@@ -1,8 +1,8 @@
 """Who recognises tiles: threads of this process, or worker processes of a Dask cluster; the only place that knows Dask.
 
 `open_executor` answers with this process (`LocalExecutor`: serial or threads), or with worker processes on this
-machine, of a batch system, or of any running Dask cluster (`DaskExecutor`). To a cluster go chunks of tile indices, back
-come facts about published files; pixels never travel.
+machine, of a batch system, or of any running Dask cluster (`DaskExecutor`). To a cluster go chunks of tile indices,
+back come facts about published files; pixels never travel.
 """
 
 from __future__ import annotations
