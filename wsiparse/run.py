@@ -11,7 +11,6 @@ from pathlib import Path
 from wsiparse.cohort_report import write_cohort_report
 from wsiparse.config import RunConfig
 from wsiparse.engine import Engine
-from wsiparse.errors import SlideNotFoundError
 from wsiparse.ledger import Ledger
 from wsiparse.one_slide import guarded
 from wsiparse.progress import Progress
@@ -104,9 +103,12 @@ def run_slides(
             job = jobs[rank]
             folder = slide_folder(results, job.path)
 
+            def failed(reason: str, known: bool) -> Outcome:
+                return Outcome(job.path, folder, "failed", error=reason, known=known)
+
             def work() -> Outcome:
                 if job.fault:
-                    raise SlideNotFoundError(job.fault)
+                    return failed(job.fault, True)
                 with ExitStack() as own:
                     source = own.enter_context(stager.slide(place[rank])) if rank in place else None
                     return run_slide(
@@ -122,9 +124,6 @@ def run_slides(
                         shard=shard,
                         progress=progress,
                     )
-
-            def failed(reason: str, known: bool) -> Outcome:
-                return Outcome(job.path, folder, "failed", error=reason, known=known)
 
             return guarded(file_name(job.path), folder, results, work, failed)
 
