@@ -41,7 +41,9 @@ def test_every_file_of_a_results_folder_is_named(place: Path, results: Callable[
     elsewhere |= {"tables.json"}
     assert named - there == elsewhere | {"regions.geojson.gz", "exports"}
     top = {path.name for path in (place / "results").iterdir()}
-    assert top - {"slides"} == {"summary.csv", "report.html"} | {name for name in top if name.startswith("run-")}
+    assert top - {"slides"} == {"summary.csv", "report.html", "tables.json"} | {
+        name for name in top if name.startswith("run-")
+    }
 
 
 def test_every_key_of_done_json_is_named(results: Callable[[], Path]) -> None:

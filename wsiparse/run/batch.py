@@ -10,7 +10,7 @@ from pathlib import Path
 
 from wsiparse.atomic import output_error, remove_dead
 from wsiparse.config import RunConfig
-from wsiparse.errors import SlideError, SlideNotFoundError
+from wsiparse.errors import SlideError
 from wsiparse.parallel.dask import DaskExecutor, Executor
 from wsiparse.parallel.progress import Progress
 from wsiparse.parallel.threads import side_by_side
@@ -108,9 +108,12 @@ def run_slides(
             job = jobs[rank]
             folder = slide_folder(results, job.path)
 
+            def failed(reason: str, known: bool) -> Outcome:
+                return Outcome(job.path, folder, "failed", error=reason, known=known)
+
             def work() -> Outcome:
                 if job.fault:
-                    raise SlideNotFoundError(job.fault)
+                    return failed(job.fault, True)
                 if job.path in taken:
                     raise SlideError(taken[job.path])
                 with ExitStack() as own:
@@ -128,9 +131,6 @@ def run_slides(
                         shard=shard,
                         progress=progress,
                     )
-
-            def failed(reason: str, known: bool) -> Outcome:
-                return Outcome(job.path, folder, "failed", error=reason, known=known)
 
             return guarded(file_name(job.path), folder, results, work, failed)
 
