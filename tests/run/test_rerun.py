@@ -58,6 +58,8 @@ def place(material: Path, tmp_path: Path, wsiparse: Callable, monkeypatch: pytes
 OTHER = {
     "--engine embedded": "engine classical, not BiomedParse there, embedded",
     "--prompt nuclei": "prompts inflammatory cells, nuclei there, nuclei now",
+    "--tumour-class Gland": "tumour classes none there, Gland now",
+    "--stroma-class Gland": "stroma classes none there, Gland now",
     "--roi r.geojson": "regions none there, 1 (",
     "--mpp 0.6": "mpp 0.5 there, 0.6 now",
     "--whole-slide": "whole slide no there, yes now",

@@ -59,6 +59,8 @@ def settings_of(prepared: Prepared, slide: Slide, config: RunConfig) -> dict[str
         "coords": config.coords,
         "labels": config.ngff if config.labels else None,
         "compartments": config.compartments,
+        "tumour classes": list(config.tumour_classes),
+        "stroma classes": list(config.stroma_classes),
         "slide content": plan.fingerprint,
         "tissue": _short(np.packbits(plan.area.tissue).tobytes()),
         "stain": _short(repr([p.scale.spec.calibration for p in passes]).encode()),
@@ -96,7 +98,7 @@ def told(there: Mapping[str, Any], now: Mapping[str, Any], names: list[str]) -> 
 
 
 def _words(value: Any) -> str:
-    if value is None:
+    if value is None or value == []:
         return "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
