@@ -7,6 +7,9 @@ import pytest
 from tests.hpc.runs import SETTINGS, digests, run
 from wsiparse.slides.synthetic import paint_he, write_svs
 
+#: Run by tests in a process of its own, with the shim that it arms.
+collect_ignore = ["faulty.py"]
+
 
 @pytest.fixture(scope="session")
 def slide(tmp_path_factory: pytest.TempPathFactory) -> Path:

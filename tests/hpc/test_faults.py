@@ -63,7 +63,7 @@ def test_killed_at_twenty_random_moments_a_run_goes_on_and_ends_with_the_same_by
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-@pytest.mark.parametrize("crew", [["threads"], ["local", "-n", "2"]], ids=["threads", "local"])
+@pytest.mark.parametrize("executor", [["threads"], ["local", "-n", "2"]], ids=["threads", "local"])
 def test_a_signal_stops_a_run_in_good_order_and_it_goes_on_later(
     number: int, code: int, executor: list[str], slide: Path, undisturbed: dict[str, str], tmp_path: Path
 ) -> None:

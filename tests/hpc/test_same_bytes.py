@@ -20,7 +20,7 @@ import pytest
 from tests.hpc.runs import SETTINGS, command, digests, environment, run, start
 
 
-@pytest.mark.parametrize("crew", [["threads", "-n", "1"], ["threads", "-n", "3"], ["local", "-n", "2"]])
+@pytest.mark.parametrize("executor", [["threads", "-n", "1"], ["threads", "-n", "3"], ["local", "-n", "2"]])
 def test_threads_and_local_processes_give_the_bytes_of_a_serial_run(
     executor: list[str], slide: Path, undisturbed: dict[str, str], tmp_path: Path
 ) -> None:
