@@ -77,10 +77,10 @@ def test_many_publishing_the_same_results_at_once_leave_them_whole(tmp_path: Pat
 
 def test_what_dead_processes_of_this_machine_left_is_cleared_and_nothing_else(tmp_path: Path) -> None:
     dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
-    name = temporary_name("desk")
+    name = temporary_name("staging")
     left = [name.replace(f"-{os.getpid()}-", f"-{dead.stdout.decode().strip()}-"), ""]
-    left[1] = left[0].replace("desk", "summary.csv")
-    kept = [name, ".tmp-01234567-1-89abcdef-desk", ".tmp-x", ".tmp-demo", "notes.txt"]
+    left[1] = left[0].replace("staging", "summary.csv")
+    kept = [name, ".tmp-01234567-1-89abcdef-staging", ".tmp-x", ".tmp-demo", "notes.txt"]
     for entry in (left[0], *kept[:2]):
         (tmp_path / entry).mkdir()
     for entry in (left[1], *kept[2:]):

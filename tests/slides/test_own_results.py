@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from wsiparse.atomic import temporary_name
 from wsiparse.errors import SlideNotFoundError
 from wsiparse.slides.discover import find_slides
 from wsiparse.slides.own_results import OwnResults
@@ -29,6 +30,7 @@ FINISHED = ("DONE.json", "overlay.jpg", "density.png", "basis/basis.json", "basi
         pytest.param([f"results/slides/a__0123abcd/{name}" for name in FINISHED], id="finished"),
         pytest.param(["results/slides/a__0123abcd/work-12/job.json", "results/slides/a__0123abcd/x.png"], id="killed"),
         pytest.param(["results/slides/a__0123abcd/log.txt", "results/slides/a__0123abcd/x.png"], id="just begun"),
+        pytest.param([f"a__0123abcd/{temporary_name('staging')}/overlay.png"], id="being written"),
         pytest.param([f"a__0123abcd/{name}" for name in FINISHED], id="one slide's folder, copied"),
         pytest.param(["out/a__0123abcd/objects.csv", "out/a__0123abcd/x.png"], id="exports elsewhere"),
         pytest.param(["viewer/wsiparse-view.json", "viewer/slide/0/0_0.jpg", "viewer/class/1/0/0_0.png"], id="viewer"),

@@ -1,4 +1,4 @@
-"""From the desk to the results folder: a slide's files change places in one go, DONE.json last.
+"""From the staging folder to the results folder: a slide's files change places in one go, DONE.json last.
 
 Two processes may publish the same slide at once: both move the same bytes, so whoever comes last changes nothing.
 """
@@ -24,7 +24,7 @@ __all__ = ["EXPORTS", "is_own", "publish_report", "publish_staged", "staging"]
 
 log = logging.getLogger("wsiparse")
 
-_DESK: Final = "desk"
+_STAGING: Final = "staging"
 
 #: Folder of `wsiparse export` beside the results.
 EXPORTS: Final = "exports"
@@ -55,7 +55,7 @@ def staging(folder: Path) -> Iterator[Path]:
     OutputError
         If the results folder cannot be written to.
     """
-    own = folder / temporary_name(_DESK)
+    own = folder / temporary_name(_STAGING)
     remove_dead(folder)
     with output_errors(own):
         own.mkdir(parents=True)
@@ -66,7 +66,7 @@ def staging(folder: Path) -> Iterator[Path]:
 
 
 def publish_staged(own: Path, folder: Path, digest: str, *, replace: bool = True) -> list[str]:
-    """Move finished results from the desk into the results folder, in place of all that a run ever put there.
+    """Move finished results from the staging folder into the results folder, in place of all that a run ever put there.
 
     What is not of these results goes (see `is_own`), even if a run that was killed while it published left it; files
     that people put there stay. Exports stay as long as the objects they were made of are those that come now, byte for
@@ -134,7 +134,7 @@ def _drop_exports(folder: Path, old: dict[str, Any], new: dict[str, Any]) -> lis
 
 
 def publish_report(own: Path, folder: Path) -> None:
-    """Move a report that was redone from the desk into the results folder, report.json last.
+    """Move a report that was redone from the staging folder into the results folder, report.json last.
 
     A process killed in between leaves a folder without report.json: the results are whole, the report is made anew.
 

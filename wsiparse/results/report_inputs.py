@@ -168,7 +168,7 @@ def jpeg_bytes(picture: NDArray[np.uint8], quality: int = 90) -> bytes:
 
 
 def write_basis(folder: Path, basis: Basis, overview: bytes, spots: Mapping[str, bytes]) -> None:
-    """Write basis/ as `folder`, which must not exist yet: on a desk, where nobody looks before all is there.
+    """Write basis/ as `folder`, which must not exist yet: in the staging folder, where nobody looks too early.
 
     Parameters
     ----------

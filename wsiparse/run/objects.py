@@ -31,7 +31,7 @@ log = logging.getLogger("wsiparse")
 
 
 def assemble(slide_run: SlideRun, chunk_status: ChunkStatus) -> tuple[SlideSummary, int]:
-    """Make all results of a slide on its desk, DONE.json last; its numbers and the number of unreadable tiles.
+    """Make all results of a slide in its staging folder, DONE.json last; its numbers, and how many tiles were lost.
 
     Raises
     ------

@@ -69,11 +69,11 @@ def write_exports(
     summary: SlideSummary,
     unreadable: Sequence[tuple[float, float, float, float]],
 ) -> list[str]:
-    """Hop 6: everything that is a function of objects.zarr, beside it on the desk.
+    """Hop 6: everything that is a function of objects.zarr, beside it in the staging folder.
 
     Parameters
     ----------
-    reader : objects.zarr on the desk
+    reader : objects.zarr in the staging folder
     summary : the slide's numbers
     unreadable : cores of unreadable tiles, level-0 px, each (x0, y0, x1, y1)
 

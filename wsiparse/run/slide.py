@@ -1,6 +1,6 @@
 """One slide from file to results folder: plan, parts, objects, publishing. What is done stays done.
 
-A slide's results are made on a desk, a folder of this process alone, and moved into ``slides/<stem>__<hash8>/`` at the
+A slide's results are made in a staging folder of this process alone, and moved into ``slides/<stem>__<hash8>/`` at the
 end; they count only when DONE.json, moved last, names them. Parts of the field lie in a work folder named after the
 digest of everything that shapes the result: an interrupted run goes on where it was, other settings never mix, and two
 runs at once on the same slide use each other's parts and publish the same bytes.
@@ -112,7 +112,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """What workers must know beside the site: where the slide is read, its mpp if told, the run, the slide's rank."""
+    """What workers must know beside the slide's state: where it is read, its mpp if told, the run, its rank."""
 
     source: Path
     slide_mpp: float | None
@@ -449,7 +449,7 @@ def _filling(
     chunk_status: ChunkStatus,
     call: _Call,
 ) -> Iterator[None]:
-    """The missing chunks are computed while the block runs (before it, for a crew that does one thing at a time)."""
+    """The missing chunks are computed while the block runs, or before it by an executor that does one at a time."""
     if isinstance(executor, LocalExecutor) and not executor.overlap:
         _fill(slide_run, engine, executor, missing, chunk_status, call)
         return_idle_memory()

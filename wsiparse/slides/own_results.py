@@ -15,6 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
+from wsiparse.atomic import TEMPORARY
+
 __all__ = ["OwnResults"]
 
 #: What a slide's results folder, or its folder in ``export --out``, is called.
@@ -82,7 +84,7 @@ def _there(path: Path) -> bool:
 
 def _has_work(folder: Path) -> bool:
     try:
-        return any(entry.name.startswith(("work-", ".tmp-desk-")) for entry in folder.iterdir())
+        return any(entry.name.startswith(("work-", TEMPORARY)) for entry in folder.iterdir())
     except OSError:
         return False
 

@@ -1,6 +1,6 @@
 """Open components between blocks: nodes in a union-find forest, their runs and bytes in growing arrays.
 
-The carry holds what has been seen of components that still wait for a block. Its size follows the frontier between
+It holds what has been seen of components that still wait for a block. Its size follows the frontier between
 arrived and missing blocks (plus the runs of components that span much of the canvas), not the number of objects.
 """
 
