@@ -7,7 +7,8 @@ from typing import Any
 import shapely
 
 from tests.qupath.bench import Bench, image
-from wsiparse.tiling import read_regions, read_roi
+from tests.tiling.test_roi import read_roi
+from wsiparse.tiling import read_regions
 
 SIZE = (640, 512)
 HOLE = "POLYGON ((20.25 20, 400 20.125, 400 300, 20.25 300, 20.25 20), (100 100, 100 200, 200 200, 200 100, 100 100))"

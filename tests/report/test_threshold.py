@@ -5,10 +5,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsiparse.report.stats.threshold import ambiguous_class, is_ambiguous, threshold_band
+from wsiparse.report.stats.threshold import (
+    AMBIGUOUS_LEAD,
+    AmbiguousClass,
+    ambiguous_counts,
+    is_ambiguous,
+    threshold_band,
+)
 from wsiparse.types import ObjectTable, Prompt, PromptSet
 
 PROMPTS = PromptSet((Prompt("a", "A"), Prompt("b", "B", threshold=0.3), Prompt("g", "G", kind="region")))
+
+
+def ambiguous_class(tables: list[ObjectTable], prompts: PromptSet) -> tuple[AmbiguousClass, ...]:
+    ids, close, known = [np.zeros(0, np.uint8)], [np.zeros(0, np.bool_)], True
+    for one in tables:
+        some = one.class_share.shape[1] >= 2
+        known &= some or not len(one)
+        ids.append(one.class_id)
+        close.append(is_ambiguous(one.class_share) if some else np.zeros(len(one), np.bool_))
+    return ambiguous_counts(
+        np.concatenate(ids), np.concatenate(close), prompts, lead=AMBIGUOUS_LEAD, shares_known=known
+    )
 
 
 def table(classes: list[int], scores: list[float], areas: list[int], shares: np.ndarray | None = None) -> ObjectTable:

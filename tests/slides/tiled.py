@@ -12,6 +12,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from tests.fixtures_slides import RGB, aperio_description, halved
+from wsiparse.slides.tilecache import TileCache
 
 #: What tifffile calls each way of storing tiles, with the options that it needs.
 PLAIN: dict[str, dict[str, Any]] = {
@@ -175,3 +176,8 @@ def set_tag(path: Path, name: str, values: NDArray[np.int64] | Sequence[int] | i
     """Overwrite the value of a tag of the same length."""
     with tifffile.TiffFile(path, mode="r+") as tiff:
         tiff.pages[page].tags[name].overwrite(values)
+
+
+def kept_bytes(cache: TileCache[Any]) -> int:
+    """Bytes of all tiles that a cache keeps now."""
+    return cache._recent_bytes + cache._seam_bytes

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import logging
 import zipfile
 from pathlib import Path
 
@@ -11,10 +10,19 @@ import pytest
 import shapely
 from hypothesis import given
 from hypothesis import strategies as st
+from shapely.geometry.base import BaseGeometry
 
 from wsiparse.errors import RoiError
-from wsiparse.tiling import off_slide, parse_regions, read_regions, read_roi
+from wsiparse.tiling import off_slide, parse_regions, read_regions, union_on_slide
 from wsiparse.tiling.geometry import polygonal
+
+
+def read_roi(path: Path, size: tuple[int, int], offset: tuple[float, float] = (0.0, 0.0)) -> BaseGeometry:
+    """What is analysed of a slide with a region file."""
+    found = read_regions(path, offset=offset)
+    off_slide(found, size, str(path))
+    return union_on_slide(found, size, str(path))
+
 
 SIZE = (1000, 800)
 SQUARE = [[[10, 10], [110, 10], [110, 60], [10, 60], [10, 10]]]
@@ -88,7 +96,7 @@ def test_qupath_class_names_come_along(tmp_path: Path) -> None:
     assert [r.class_name for r in regions] == ["Tumor", "Stroma", "Region 3", "Necrosis", "", ""]
 
 
-def test_what_has_no_area_is_skipped_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_has_no_area_is_skipped_and_counted(tmp_path: Path) -> None:
     document = [
         feature({"type": "Point", "coordinates": [1, 2]}),
         feature({"type": "LineString", "coordinates": [[1, 2], [3, 4]]}),
@@ -97,11 +105,9 @@ def test_what_has_no_area_is_skipped_and_counted(tmp_path: Path, caplog: pytest.
         feature(None),
         feature(polygon()),
     ]
-    path = write(tmp_path, document)
-    assert read_regions(path).skipped == 4
-    with caplog.at_level(logging.WARNING):
-        read_roi(path, SIZE)
-    assert "4 geometries without area skipped" in caplog.text
+    found = read_regions(write(tmp_path, document))
+    assert found.skipped == 4
+    assert any("4 geometries without area skipped" in note for note in found.notes)
 
 
 def test_a_bow_tie_is_made_valid_and_keeps_its_area(tmp_path: Path) -> None:

@@ -17,10 +17,7 @@ from numpy.typing import NDArray
 from wsiparse.objects.panoptic import combine_cells, quantise
 from wsiparse.types import PromptSet, Recognition, Tile
 
-__all__ = ["CELL_LAYERS", "FieldTile", "core_field"]
-
-#: Order of the cell layer's bytes.
-CELL_LAYERS = ("classes", "confidence", "landscape")
+__all__ = ["FieldTile", "core_field"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +27,7 @@ class FieldTile:
     Parameters
     ----------
     index : tile index in its grid
-    cells : (3, h, w) uint8: class id (0 background), confidence round(255 p), landscape; see `CELL_LAYERS`
+    cells : (3, h, w) uint8: class id (0 background), confidence round(255 p), landscape
     regions : (R, h, w) uint8: confidence of each region prompt in prompt order, 0 = not there
     od : (h, w) uint8: a pixel's optical density times `wsiparse.types.OD_STEPS`, 0 where no prompt is
     statistics : (P, 4) float32, mask statistics of each prompt on the whole tile; (0, 4) where the engine has none

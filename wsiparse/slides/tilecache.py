@@ -72,11 +72,6 @@ class TileCache(Generic[Fault]):
         self._under_way: set[TileKey] = set()
         self._recent_bytes = self._seam_bytes = 0
 
-    @property
-    def kept_bytes(self) -> int:
-        """Bytes of all tiles kept now."""
-        return self._recent_bytes + self._seam_bytes
-
     def clear(self) -> None:
         """Forget every tile."""
         with self._changed:

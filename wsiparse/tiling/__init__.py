@@ -9,7 +9,6 @@ from wsiparse.tiling.roi import (
     off_slide,
     parse_regions,
     read_regions,
-    read_roi,
     union_on_slide,
 )
 from wsiparse.tiling.tissue import background_colour, find_tissue, tissue_mask
@@ -30,7 +29,6 @@ __all__ = [
     "parse_regions",
     "plan_tiles",
     "read_regions",
-    "read_roi",
     "tissue_mask",
     "union_on_slide",
     "whole_slide_area",

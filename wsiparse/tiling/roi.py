@@ -26,7 +26,7 @@ from wsiparse.tiling.polygons import united
 from wsiparse.tiling.region_classes import is_left_out, one_spelling
 from wsiparse.tiling.region_json import Left, areas_in
 
-__all__ = ["Region", "Regions", "off_slide", "parse_regions", "read_regions", "read_roi", "union_on_slide"]
+__all__ = ["Region", "Regions", "off_slide", "parse_regions", "read_regions", "union_on_slide"]
 
 log = logging.getLogger(__name__)
 
@@ -64,31 +64,6 @@ class Regions:
     regions: tuple[Region, ...]
     skipped: int
     notes: tuple[str, ...] = ()
-
-
-def read_roi(path: Path, slide_size: tuple[int, int], *, offset: tuple[float, float] = (0.0, 0.0)) -> BaseGeometry:
-    """The union of all polygons of a GeoJSON file, without those that are left out, cut to the slide.
-
-    Parameters
-    ----------
-    path : FeatureCollection, Feature, list of features, or bare geometry
-    slide_size : (width, height), level-0 px
-    offset : (x, y) added to every point: the slide's bounds origin when the file is in QuPath's frame
-
-    Returns
-    -------
-    valid Polygon or MultiPolygon, level-0 px
-
-    Raises
-    ------
-    RoiError
-        If the file is missing, not GeoJSON, holds no polygon or not finite coordinates, or most of it misses the
-        slide.
-    """
-    found = read_regions(path, offset=offset)
-    for note in (*found.notes, *off_slide(found, slide_size, str(path))):
-        log.warning("%s: %s", path, note)
-    return union_on_slide(found, slide_size, str(path))
 
 
 def read_regions(path: Path, *, offset: tuple[float, float] = (0.0, 0.0)) -> Regions:

@@ -62,12 +62,6 @@ class HotSpots:
     n_slivers: int
     reason: str = ""
 
-    def ranked(self) -> NDArray[np.int64]:
-        """(K, 2) int64: row and column of the hot squares, hottest first, ties in raster order."""
-        rows, columns = np.nonzero(self.hot)
-        order = np.argsort(-self.z[rows, columns], kind="stable")
-        return np.stack([rows[order], columns[order]], axis=1).astype(np.int64)
-
 
 def hot_spots(grid: DensityGrid, class_index: int, *, rate: float = 0.05) -> HotSpots:
     """Squares around which a class is denser than over the tissue as a whole.

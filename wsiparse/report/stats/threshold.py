@@ -34,7 +34,7 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from wsiparse.types import ObjectTable, PromptSet
+from wsiparse.types import PromptSet
 
 __all__ = [
     "AMBIGUOUS_LEAD",
@@ -42,7 +42,6 @@ __all__ = [
     "AmbiguousClass",
     "Scored",
     "ThresholdBand",
-    "ambiguous_class",
     "ambiguous_counts",
     "is_ambiguous",
     "threshold_band",
@@ -239,7 +238,7 @@ def ambiguous_counts(
     shares_known: bool,
     by_rule: bool = False,
 ) -> tuple[AmbiguousClass, ...]:
-    """As `ambiguous_class`, of cells whose close calls are known already.
+    """How many cells of each class are a close call.
 
     Parameters
     ----------
@@ -259,27 +258,3 @@ def ambiguous_counts(
         AmbiguousClass(prompts[i].class_name, int(n[i + 1]), None if reason else int(n_close[i + 1]), lead, reason)
         for i in cells
     )
-
-
-def ambiguous_class(
-    tables: Iterable[ObjectTable], prompts: PromptSet, *, lead: float = AMBIGUOUS_LEAD
-) -> tuple[AmbiguousClass, ...]:
-    """How many cells of each class are a close call; streaming, any order and batch size.
-
-    Parameters
-    ----------
-    tables : cells; class ids are prompt position + 1
-    lead : smallest lead of the largest class share over the second that is no close call, 0-1
-
-    Returns
-    -------
-    one entry a cell prompt, prompt order
-    """
-    ids, close = [np.zeros(0, np.uint8)], [np.zeros(0, np.bool_)]
-    known = True
-    for table in tables:
-        some = table.class_share.shape[1] >= 2
-        known &= some or not len(table)
-        ids.append(table.class_id)
-        close.append(is_ambiguous(table.class_share, lead) if some else np.zeros(len(table), np.bool_))
-    return ambiguous_counts(np.concatenate(ids), np.concatenate(close), prompts, lead=lead, shares_known=known)
