@@ -17,10 +17,10 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from wsiparse.report.pages.maps import RAMP, Ground, density_map, top_of
+from wsiparse.report.pages.maps import RAMP, MapBackground, density_map, top_of
 from wsiparse.report.pages.picture import bar_length_um
 from wsiparse.report.slide import load
-from wsiparse.report.stats.numbers import analyse
+from wsiparse.report.stats.numbers import compute_report
 from wsiparse.results.report_inputs import BASIS, read_basis
 from wsiparse.store.read import ObjectsReader
 from wsiparse.types import Box
@@ -43,7 +43,7 @@ def panels(folder: Path) -> tuple[list[Panel], list[tuple[str, str]], str]:
     """The three pictures, each with its um per px and what it shows; name and colour of the classes; the caption."""
     basis = read_basis(folder / BASIS)
     loaded = load(ObjectsReader(folder / "objects.zarr"), basis)
-    analysis = analyse(loaded.source, loaded.settings, loaded.area, loaded.quality)
+    analysis = compute_report(loaded.source, loaded.settings, loaded.area, loaded.quality)
     done = json.loads((folder / "DONE.json").read_text(encoding="utf-8"))
     spot, mpp = basis.squares[0].box, basis.mpp[0]
     with Image.open(folder / "overlay.jpg") as image:
@@ -55,7 +55,7 @@ def panels(folder: Path) -> tuple[list[Panel], list[tuple[str, str]], str]:
         part = overlay.crop(corners).resize((PANEL, PANEL), Image.Resampling.LANCZOS)
         return part, mpp * box.width / PANEL
 
-    ground = Ground.of(basis.picture, loaded.source.tissue.cells, basis.overview)
+    ground = MapBackground.of(basis.picture, loaded.source.tissue.cells, basis.overview)
     top, _ = top_of(analysis.grid, 0)
     picture = density_map(ground, analysis.grid, 0, top)
     with Image.open(io.BytesIO(picture.data)) as image:
