@@ -201,7 +201,7 @@ def use(path: Path, reader: str) -> str:
     [
         (None, None, "found neither"),
         ("0", None, "= "),
-        ("abc", None, "'abc', which is not a number"),
+        ("abc", None, "'abc', which is not a length"),
         ("0,25", None, "with a comma"),
         ("-0.25", None, "outside 0.05-20"),
         ("352.8", None, "outside 0.05-20"),

@@ -365,6 +365,28 @@ def test_an_ome_tiff_has_its_physical_size(tmp_path: Path, reader: str) -> None:
         np.testing.assert_array_equal(slide.read(Box(3, 4, 50, 60), scaled(1)), PICTURE[4:64, 3:53])
 
 
+@pytest.mark.parametrize("tile", [None, (64, 64)], ids=["strips", "tiles"])
+@pytest.mark.parametrize(
+    ("unit", "per"), [("micron", 2.0), ("um", 2.0), ("\\u00B5m", 2.0), ("mm", 2000.0), ("nm", 0.002)]
+)
+def test_what_imagej_saved_has_the_unit_of_its_description(
+    tmp_path: Path, unit: str, per: float, tile: tuple[int, int] | None
+) -> None:
+    path = tmp_path / "saved.tif"
+    tifffile.imwrite(path, PICTURE, imagej=True, resolution=(per, per / 2), tile=tile, metadata={"unit": unit})
+    with open_slide(path) as slide:
+        assert slide.mpp == pytest.approx((0.5, 1.0))
+        assert slide.mpp_source == "metadata ImageJ unit"
+
+
+@pytest.mark.parametrize("unit", ["pixel", "", "furlong"])
+def test_imagej_without_a_unit_of_length_has_no_pixel_size(tmp_path: Path, unit: str) -> None:
+    path = tmp_path / "saved.tif"
+    tifffile.imwrite(path, PICTURE, imagej=True, resolution=(2.0, 2.0), metadata={"unit": unit})
+    with open_slide(path) as slide:
+        assert slide.mpp is None
+
+
 def real(path: Path) -> Path:
     if not path.exists():
         pytest.skip("needs ../shared/data/slides, which is not here")

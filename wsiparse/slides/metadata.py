@@ -8,6 +8,7 @@ everything that was seen is kept for the error message.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -18,6 +19,7 @@ __all__ = [
     "Mpp",
     "MppClaim",
     "checked_mpp",
+    "imagej_claims",
     "parse_colour",
     "parse_number",
     "pick_mpp",
@@ -30,6 +32,12 @@ MAX_MPP: Final = 20.0
 
 #: Microns per TIFF ResolutionUnit.
 _UNIT_UM: Final[Mapping[str, float]] = {"inch": 25400.0, "centimeter": 10000.0, "millimeter": 1000.0, "micrometer": 1.0}
+
+#: Microns per unit as ImageJ and Fiji write it, escapes undone, lower case.
+_IMAGEJ_UM: Final[Mapping[str, float]] = {
+    "micron": 1.0, "microns": 1.0, "um": 1.0, "\N{MICRO SIGN}m": 1.0, "\N{GREEK SMALL LETTER MU}m": 1.0,
+    "nm": 1e-3, "mm": 1e3, "cm": 1e4, "inch": 25400.0,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +124,30 @@ def tiff_claim(x_resolution: object, y_resolution: object, unit: object) -> MppC
     return MppClaim("the TIFF resolution", mpp(x_resolution), mpp(y_resolution))
 
 
+def imagej_claims(description: object, x_resolution: object, y_resolution: object) -> list[MppClaim]:
+    """What ImageJ says: px per the unit that stands in its description, where the TIFF itself names no unit.
+
+    Parameters
+    ----------
+    description : the ImageDescription, or None
+    x_resolution, y_resolution : px per unit
+
+    Returns
+    -------
+    One claim, or none if ImageJ did not write the file or names no unit of length.
+
+    >>> imagej_claims("ImageJ=1.53t\\nunit=micron", 2.0, 2.0)
+    [MppClaim(source='ImageJ unit', x=0.5, y=0.5)]
+    """
+    text = str(description or "")
+    unit = re.search(r"^unit=(.+?)\s*$", text, re.MULTILINE) if text.startswith("ImageJ=") else None
+    micron = _IMAGEJ_UM.get(unit[1].replace("\\u00B5", "\N{MICRO SIGN}").strip().lower()) if unit else None
+    numbers = [parse_number(value) for value in (x_resolution, y_resolution)]
+    if micron is None or any(n is None or not math.isfinite(n) or n <= 0 for n in numbers):
+        return []
+    return [MppClaim("ImageJ unit", *(round(micron / n, 6) for n in numbers if n))]
+
+
 def parse_colour(value: object) -> tuple[int, int, int] | None:
     """A colour written as six hexadecimal digits, with or without '#', or None."""
     text = str(value).removeprefix("#") if value is not None else ""
@@ -135,7 +167,7 @@ def _found(claim: MppClaim) -> str:
     if any(isinstance(v, str) and "," in v for v in values):
         return f"{claim.source} = {text}, written with a comma, which may mean a fraction or thousands"
     if any(parse_number(v) is None for v in values):
-        return f"{claim.source} = {text}, which is not a number"
+        return f"{claim.source} = {text}, which is not a length"
     hint = ", the 72 dpi of a screen" if any(abs((parse_number(v) or 0) - 352.8) < 0.1 for v in values) else ""
     for per, unit in ((1e3, "mm"), (1e6, "m")):
         if all(0.1 <= (parse_number(v) or 0) * per <= 1.1 for v in values):

@@ -25,7 +25,7 @@ from wsiparse.errors import TileReadError, UnsupportedSlideError
 from wsiparse.slides.agreement import TileBytes
 from wsiparse.slides.files import file_fingerprint
 from wsiparse.slides.handles import Handles
-from wsiparse.slides.metadata import MppClaim, parse_colour, parse_number, tiff_claim
+from wsiparse.slides.metadata import MppClaim, imagej_claims, parse_colour, parse_number, tiff_claim
 from wsiparse.slides.pyramid import WHITE, PyramidSlide, SlideFacts, composite, reopened
 from wsiparse.slides.scale import GivenMpp, settle_mpp
 from wsiparse.slides.tiff import TiffSkeleton
@@ -52,6 +52,7 @@ _PROPERTIES: Final = (
     openslide.PROPERTY_NAME_OBJECTIVE_POWER,
     openslide.PROPERTY_NAME_BACKGROUND_COLOR,
     "aperio.MPP",
+    "tiff.ImageDescription",
     "tiff.XResolution",
     "tiff.YResolution",
     "tiff.ResolutionUnit",
@@ -204,7 +205,9 @@ def _mpp_claims(properties: Mapping[str, str]) -> list[MppClaim]:
     if raw is not None:
         # OpenSlide turns the comma of "0,25" into a point without a word, and skips what it cannot parse
         claims = [MppClaim("aperio.MPP", raw, raw)] if "," in raw else [*claims, MppClaim("aperio.MPP", raw, raw)]
-    return [*claims, tiff_claim(get("tiff.XResolution"), get("tiff.YResolution"), get("tiff.ResolutionUnit"))]
+    across, down = get("tiff.XResolution"), get("tiff.YResolution")
+    claims += imagej_claims(get("tiff.ImageDescription"), across, down)
+    return [*claims, tiff_claim(across, down, get("tiff.ResolutionUnit"))]
 
 
 def _objective(properties: Mapping[str, str]) -> float | None:

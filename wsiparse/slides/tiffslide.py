@@ -27,7 +27,7 @@ from wsiparse.slides.agreement import TileBytes
 from wsiparse.slides.files import file_fingerprint
 from wsiparse.slides.handles import Handles
 from wsiparse.slides.images import ImageFact, choose_image, image_fingerprint, image_note
-from wsiparse.slides.metadata import MppClaim, parse_colour, parse_number, tiff_claim
+from wsiparse.slides.metadata import MppClaim, imagej_claims, parse_colour, parse_number, tiff_claim
 from wsiparse.slides.omexml import OmeImage, ome_images
 from wsiparse.slides.pyramid import WHITE, PyramidSlide, SlideFacts, reopened
 from wsiparse.slides.quiet import quietly
@@ -322,7 +322,9 @@ def _mpp_claims(handle: _Handle) -> list[MppClaim]:
     raw = get("aperio.MPP")
     if raw is not None:
         claims = [MppClaim("aperio.MPP", raw, raw)] if "," in str(raw) else [*claims, MppClaim("aperio.MPP", raw, raw)]
-    return [*claims, tiff_claim(get("tiff.XResolution"), get("tiff.YResolution"), get("tiff.ResolutionUnit"))]
+    across, down = get("tiff.XResolution"), get("tiff.YResolution")
+    claims += imagej_claims(get("tiff.ImageDescription"), across, down)
+    return [*claims, tiff_claim(across, down, get("tiff.ResolutionUnit"))]
 
 
 def _page_claim(handle: _Handle) -> MppClaim:
