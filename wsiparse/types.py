@@ -436,7 +436,13 @@ class Column(NamedTuple):
     width: int = 0
 
     def shape(self, rows: int, rings: int, vertices: int, shares: int) -> tuple[int, ...]:
-        """Shape of the column in a table of so many objects, rings, vertices, and class shares an object."""
+        """Shape of the column in a table.
+
+        Parameters
+        ----------
+        rows, rings, vertices : of the table
+        shares : class shares of an object
+        """
         length = {"object": rows, "vertex": vertices, "ring offset": rings + 1, "object offset": rows + 1}[self.per]
         return (length,) if self.width == 0 else (length, shares if self.width < 0 else self.width)
 

@@ -375,7 +375,6 @@ def test_every_error_is_named_where_it_is_raised() -> None:
 
 #: Published methods outside the report, and where their authors are named.
 SOURCES: Final = {
-    "objects/panoptic.py": ["Zhao"],
     "objects/split.py": ["Grimaud", "Edelsbrunner", "Beucher"],
     "objects/trace.py": ["ISO 19125", "RFC 7946"],
     "objects/scores.py": ["Kirillov", "Kumar", "Crouse"],

@@ -15,10 +15,10 @@ from tests.conftest import ROOT
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl")
 
-#: Starts scheduler and worker in this process, as `dask scheduler` does, and a crew that uses them by address.
+#: Starts scheduler and worker in this process, as `dask scheduler` does, and an executor that uses them by address.
 USE = """
 import distributed
-from wsiparse.parallel.dask import open_crew
+from wsiparse.parallel.dask import open_executor
 
 keys = distributed.Security()
 options = {"protocol": "tls://", "security": keys, "dashboard": False, "dashboard_address": "127.0.0.1:0"}
@@ -26,8 +26,8 @@ scheduler = {"cls": distributed.Scheduler, "options": {**options, "port": 0, "ho
 workers = {0: {"cls": distributed.Worker, "options": options}}
 told = []
 with distributed.SpecCluster(workers, scheduler=scheduler, security=keys) as cluster:
-    with open_crew(cluster.scheduler_address, None, dict, say=told.append) as crew:
-        print(cluster.scheduler_address.partition(":")[0], crew.ask(abs, -3), told)
+    with open_executor(cluster.scheduler_address, None, dict, say=told.append) as executor:
+        print(cluster.scheduler_address.partition(":")[0], executor.ask(abs, -3), told)
     open_address = cluster.scheduler_address.replace("tls", "tcp")
     try:
         distributed.Client(open_address, timeout=1)

@@ -95,6 +95,7 @@ def test_a_local_crew_takes_nothing_from_strangers(tmp_path: Path) -> None:
     assert listeners() == before
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Dask drops a socket it has closed
 def test_an_open_cluster_is_used_and_its_danger_told() -> None:
     told: list[str] = []
     open_to_all = LocalCluster(n_workers=1, processes=False, protocol="tcp://", dashboard_address=None)

@@ -100,7 +100,8 @@ def test_a_known_strength_is_the_eighth_number_and_the_rest_is_of_the_slide_at_t
 ) -> None:
     plain = calibration_of(field.image[None], 1.0)
     assert plain[7] == 1.0
-    assert plain[:7] == calibration_of(field.image[None])
+    # its darkest pixels are cut off, as on every slide
+    np.testing.assert_allclose(plain[:7], calibration_of(field.image[None]), atol=1e-3)
     od = -np.log10((field.image.astype(np.float64) + 1) / 256)
     darker = np.clip(np.rint(256 * 10.0 ** (-1.3 * od) - 1), 0, 255).astype(np.uint8)
     np.testing.assert_allclose(calibration_of(darker[None], 1.3)[:7], plain[:7], atol=0.03)

@@ -96,8 +96,9 @@ def test_the_table_in_memory_is_that_of_the_results(
     with package.open_slide(tmp_path / "a.svs") as slide:
         for got in (package.analyse(slide, settings), package.analyse(tmp_path / "a.svs", settings)):
             assert len(got.cells) > 20
-            assert got.to_pandas().equals(stored.to_pandas())
-            assert got.objects().facts == stored.facts
+            given, kept = (frame.to_pandas().drop(columns="slide_id") for frame in (got, stored))
+            assert given.equals(kept)  # the id is that of a results folder
+            assert {**got.objects().facts, "slide_id": stored.slide_id} == stored.facts
             assert shapely.equals_exact(got.polygons(), stored.polygons()).all()
             assert got.to_geopandas().geometry.area.sum() == pytest.approx(shapely.area(stored.polygons()).sum())
 
@@ -154,8 +155,8 @@ def test_a_wrong_argument_is_a_value_error_that_names_it(given: dict[str, Any], 
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"prompts": ["tumour"]}, r'use engine="biomedparse"\.$'),
-        ({"prompts": ["nuclei", "nuclei"]}, r"given twice: nuclei\. Correct the prompt\.$"),
+        ({"prompts": ["tumour"]}, r'use engine="biomedparse"; '),
+        ({"prompts": ["nuclei", "nuclei"]}, r"already asked for under another name\. Leave one out\.$"),
         ({"device": "cuda"}, r'Use device="cpu"\.$'),
         ({"image": "no_mpp.png", "mpp": None}, r"Pass mpp=0\.25 "),
         ({"image": "nothing.png"}, "no such file"),

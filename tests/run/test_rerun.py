@@ -164,7 +164,7 @@ def test_results_published_meanwhile_by_another_run_are_not_replaced(
         return real(own, folder, *args, **more)
 
     shutil.rmtree(only(place / "r"))
-    monkeypatch.setattr(slide, "publish_desk", late)
+    monkeypatch.setattr(slide, "publish_staged", late)
     said = wsiparse("run", "s.svs", "-o", "r", *CLASSICAL, "--prompt", "nuclei")
     assert said.code == 1
     assert "another run has published results of other settings meanwhile" in said.err
@@ -181,7 +181,7 @@ def test_exports_stay_with_the_same_objects_and_are_named_when_they_go(place: Pa
     said = wsiparse("run", "s.svs", "-o", "r", *CLASSICAL, "--prompt", "nuclei", "--overwrite")
     assert said.code == 0
     assert not export.exists()
-    [line] = [line for line in said.err.splitlines() if line.startswith("notice")]
+    [line] = [line for line in said.err.splitlines() if "notice: " in line]
     assert "exports/objects.csv" in line
     assert "exports/objects.csv" in (only(place / "r") / "log.txt").read_text(encoding="utf-8")
 

@@ -95,6 +95,7 @@ def two_scales(monkeypatch: pytest.MonkeyPatch) -> None:
         return RecognitionGrid(positions, grid, statistics, scores)
 
     monkeypatch.setattr(engine_module, "check_prompts", lambda spec: None)
+    monkeypatch.setattr(engine_module, "_answered", lambda config, engine: (config.prompts, ()))
     monkeypatch.setattr(engine_module, "scales_of", scales)
     monkeypatch.setattr(pipeline, "recognition_grid", recognition_scores)
     monkeypatch.setattr(engine_module, "load_recognizer", lambda spec: Judged(spec.prompts))

@@ -145,7 +145,7 @@ class ObjectFrame:
 
     @property
     def slide_id(self) -> str:
-        """Name of the slide's results folder, which no other slide of these results has."""
+        """Name of the slide's results folder, which no other slide of these results has; in memory the slide's name."""
         return str(self.facts["slide_id"])
 
     @property

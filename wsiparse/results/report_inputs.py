@@ -305,5 +305,5 @@ def read_basis(folder: Path) -> Basis:
             stroma_classes=tuple(facts.get("stroma_classes", ())),
         )
         if not (min(basis.size) >= 1 and min(basis.mpp) > 0 and all(isinstance(basis.slide[k], str) for k in _TEXTS)):
-            raise ValueError("facts of its slide are missing")
+            raise OutputError(f"{folder}: damaged (facts of its slide are missing). {_AGAIN}")
         return basis

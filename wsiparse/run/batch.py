@@ -10,7 +10,6 @@ from pathlib import Path
 
 from wsiparse.atomic import output_error, remove_dead
 from wsiparse.config import RunConfig
-from wsiparse.errors import SlideError
 from wsiparse.parallel.dask import DaskExecutor, Executor
 from wsiparse.parallel.progress import Progress
 from wsiparse.parallel.threads import side_by_side
@@ -115,7 +114,7 @@ def run_slides(
                 if job.fault:
                     return failed(job.fault, True)
                 if job.path in taken:
-                    raise SlideError(taken[job.path])
+                    return failed(taken[job.path], True)
                 with ExitStack() as own:
                     source = own.enter_context(cache.slide(place[rank])) if rank in place else None
                     return run_slide(

@@ -95,6 +95,7 @@ class Analysis:
             "engine": self.prepared.title,
             "slide": plan.fingerprint,
             "name": plan.slide_name,
+            "slide_id": plan.slide_name,
             "size": list(plan.slide_size),
             "mpp": list(plan.slide_mpp),
             "unit": "level-0 px",

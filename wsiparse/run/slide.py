@@ -46,7 +46,7 @@ from wsiparse.run.chunks import Chunk, chunks_of, fill_chunks
 from wsiparse.run.engine import Engine
 from wsiparse.run.objects import assemble
 from wsiparse.run.plan import Prepared, check_memory, prepare
-from wsiparse.run.settings import chosen_here, differences, settings_of, told
+from wsiparse.run.settings import FOUND, chosen_here, differences, settings_of, told
 from wsiparse.run.shards import Shard
 from wsiparse.run.state import SlideRun
 from wsiparse.run.worker import FillTask, fill_on_worker
@@ -257,7 +257,7 @@ def _of_other_settings(
     """Results that are there and have another digest: None to go on, or their record where they will do.
 
     They will do if only what "auto" stands for differs on this machine. If tiles of them could not be read, and what
-    differs is what was seen of the same slide then, they are made anew.
+    differs is the slide's file or what was seen of it then, they are made anew.
 
     Raises
     ------
@@ -282,7 +282,7 @@ def _of_other_settings(
     whole = done_record(folder)
     if whole is not None and chosen_here(names, config):
         return whole
-    if there.get("unreadable") and set(names) <= {"tissue", "stain"}:
+    if there.get("unreadable") and set(names) <= set(FOUND):
         return None
     found = ", ".join(str(text) for text in old.get("prompts") or ())
     raise OutputError(

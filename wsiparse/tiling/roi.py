@@ -72,6 +72,7 @@ def read_regions(path: Path, *, offset: tuple[float, float] = (0.0, 0.0)) -> Reg
     Parameters
     ----------
     path : GeoJSON, or a .gz or .zip of one file of it, told by its first bytes; UTF-8, or UTF-16 and UTF-32
+    offset : (x, y) added to every point: the slide's bounds origin when the file is in QuPath's frame
 
     Raises
     ------
