@@ -66,3 +66,10 @@ def start(*arguments: object, **more: str) -> subprocess.Popen[str]:
 def parts(results: Path) -> list[Path]:
     """Published parts of the field."""
     return sorted(results.glob("slides/*/work-*/scale-*/part-*.zip"))
+
+
+def wherever(found: dict[str, str]) -> dict[str, str]:
+    """Digests of results by names that do not tell where the slide lay; "" for tables, which have its id and path."""
+    tables = ("summary.csv", "report.html", "slides/slide/counts.csv", "slides/slide/report.json")
+    plain = {re.sub(r"__[0-9a-f]{8}", "", name): digest for name, digest in found.items()}
+    return {name: "" if name in tables else digest for name, digest in plain.items()}
