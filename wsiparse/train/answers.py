@@ -81,9 +81,7 @@ def nuclei_of(maps: NDArray[np.float32], cut: Cut = SPLIT) -> tuple[NDArray[np.i
     """
     mixed = cut.centre_share * maps[1] + (1 - cut.centre_share) * maps[0] - cut.boundary_share * maps[2]
     smooth = np.rint(np.clip(gaussian_filter(mixed, cut.sigma_px), 0, 1) * 255).astype(np.uint8)
-    split = SplitPixels(
-        landscape="stored", smoothing_px=0, persistence=cut.persistence, min_area_px=cut.min_area_px
-    )
+    split = SplitPixels(landscape="stored", smoothing_px=0, persistence=cut.persistence, min_area_px=cut.min_area_px)
     labels, n = split_cells(maps[0] > cut.foreground, smooth, split)
     area = np.bincount(labels.ravel(), minlength=n + 1)
     mean = np.bincount(labels.ravel(), maps[0].ravel(), minlength=n + 1) / np.maximum(area, 1)

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,7 +75,7 @@ def read_sets(folders: list[Path], recipe: Recipe) -> list[TileSet]:
     ConfigError
         If a folder is missing or holds no annotated tile, two have one name, or a file cannot be read.
     """
-    sets = []
+    sets: list[TileSet] = []
     for folder in folders:
         if not folder.is_dir():
             raise ConfigError(f"{folder}: no such folder. Give folders of annotated tiles.")
@@ -93,7 +94,8 @@ def _read_set(folder: Path, recipe: SetRecipe) -> TileSet:
             f"{folder}: no annotated tile. Put NAME.label.png or NAME.points.json beside each NAME.jpg or NAME.png."
         )
     sha256: dict[str, str] = {}
-    seen, held_out = [], []
+    seen: list[Tile] = []
+    held_out: list[Tile] = []
     for rank, path in enumerate(images):
         tile = _read_tile(path, sha256)
         measures = path.stem.startswith(recipe.held_out) if recipe.held_out else False
@@ -119,27 +121,46 @@ def _bytes_of(path: Path, sha256: dict[str, str]) -> bytes:
 
 
 def _read_tile(path: Path, sha256: dict[str, str]) -> Tile:
-    where = path
-    try:
-        _bytes_of(path, sha256)
-        rgb = np.asarray(Image.open(path).convert("RGB"))
-        where = _beside(path, ".label.png")
-        if where.exists():
-            _bytes_of(where, sha256)
-            drawn = np.asarray(Image.open(where)).astype(np.int64)
-            if drawn.shape != rgb.shape[:2]:
-                raise ConfigError(f"{where}: {drawn.shape} px, but the tile has {rgb.shape[:2]}. Draw it anew.")
-            ids, labels = np.unique(drawn, return_inverse=True)
-            if ids[0] != 0:
-                ids, labels = np.concatenate([[0], ids]), labels + 1
-            where = _beside(path, ".types.json")
-            types = {int(k): int(v) for k, v in json.loads(_bytes_of(where, sha256)).items()} if where.exists() else {}
-            classes = np.array([0, *(types.get(int(i), 0) for i in ids[1:])], np.int64)
-            return Tile(
-                path.stem, rgb, labels.reshape(drawn.shape).astype(np.int32), None, classes, bool(types)
-            )
+    rgb = np.asarray(_picture(path, sha256).convert("RGB"))
+    drawing = _beside(path, ".label.png")
+    if not drawing.exists():
         where = _beside(path, ".points.json")
-        rows = np.array(json.loads(_bytes_of(where, sha256)), np.float64).reshape(-1, 3)
-    except (OSError, ValueError, UnidentifiedImageError, AttributeError) as error:
-        raise ConfigError(f"{where}: cannot be read as part of an annotated tile ({error}). Mend or remove it.") from error
-    return Tile(path.stem, rgb, None, rows[:, :2].copy(), rows[:, 2].astype(np.int64), True)
+        try:
+            rows = np.array(json.loads(_bytes_of(where, sha256)), np.float64).reshape(-1, 3)
+        except (OSError, ValueError, TypeError) as error:
+            raise _unreadable(where, error) from error
+        return Tile(path.stem, rgb, None, rows[:, :2].copy(), rows[:, 2].astype(np.int64), typed=True)
+    drawn = np.asarray(_picture(drawing, sha256))
+    if drawn.ndim != 2:
+        raise ConfigError(f"{drawing}: a picture of {drawn.shape[2]} channels. Labels have one channel, a number each.")
+    if drawn.shape != rgb.shape[:2]:
+        found, wanted = (f"{shape[1]} x {shape[0]} px" for shape in (drawn.shape, rgb.shape))
+        raise ConfigError(f"{drawing}: {found}, but the tile has {wanted.removesuffix(' px')}. Draw it anew.")
+    types = _types_of(_beside(path, ".types.json"), sha256)
+    ids, labels = np.unique(drawn, return_inverse=True)
+    if ids[0] != 0:
+        ids, labels = np.concatenate([[0], ids]), labels + 1
+    classes = np.array([0, *(types.get(int(i), 0) for i in ids[1:])], np.int64)
+    return Tile(path.stem, rgb, labels.reshape(drawn.shape).astype(np.int32), None, classes, typed=bool(types))
+
+
+def _types_of(path: Path, sha256: dict[str, str]) -> dict[int, int]:
+    if not path.exists():
+        return {}
+    try:
+        return {int(k): int(v) for k, v in json.loads(_bytes_of(path, sha256)).items()}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _picture(path: Path, sha256: dict[str, str]) -> Image.Image:
+    try:
+        picture = Image.open(io.BytesIO(_bytes_of(path, sha256)))
+        picture.load()
+    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
+        raise _unreadable(path, error) from error
+    return picture
+
+
+def _unreadable(path: Path, error: Exception) -> ConfigError:
+    return ConfigError(f"{path}: cannot be read as part of an annotated tile ({error}). Mend or remove it.")

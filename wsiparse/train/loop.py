@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -17,10 +16,12 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-from safetensors import safe_open
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from wsiparse.errors import OutputError
 from wsiparse.recognize.embedded.compact import CompactNetwork, NetworkShape
 from wsiparse.train.answers import maps_of
 from wsiparse.train.batches import batch_of
@@ -28,13 +29,15 @@ from wsiparse.train.data import Tile, TileSet
 from wsiparse.train.figures import measure_set
 from wsiparse.train.loss import losses_of
 from wsiparse.train.outline import outlines_of_points
-from wsiparse.train.recipe import Recipe
+from wsiparse.train.recipe import Recipe, SetRecipe
 from wsiparse.train.targets import Annotation, planes_of_labels, planes_of_points
+from wsiparse.write.parts import publish
 
-__all__ = ["Progress", "train"]
+__all__ = ["Progress", "read_log", "train"]
 
 CHECKPOINT: Final = "checkpoint.safetensors"
-LOG: Final = "log.jsonl"
+
+_LOG_EVERY: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,8 @@ class _State:
     optimiser: torch.optim.AdamW
     step: int = 0
     log: list[dict[str, Any]] = field(default_factory=list)
+    sums: dict[str, float] = field(default_factory=dict)
+    summed: int = 0
 
 
 def rate_at(step: int, recipe: Recipe) -> float:
@@ -100,24 +105,31 @@ def _save(state: _State, path: Path, digest: str) -> None:
     tensors |= {f"average.{k}": v for k, v in state.average.state_dict().items()}
     for number, slot in state.optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{number}.{k}": v for k, v in slot.items()}
-    part = path.with_suffix(".part")
-    save_file(
-        {k: v.contiguous().cpu() for k, v in tensors.items()},
-        part,
-        {"step": str(state.step), "digest": digest, "log": json.dumps(state.log)},
-    )
-    with part.open("rb") as handle:
-        os.fsync(handle.fileno())
-    part.replace(path)
+    course = {"step": state.step, "log": state.log, "sums": state.sums, "summed": state.summed}
+    _write_tensors(path, tensors, {"digest": digest, "course": json.dumps(course)})
 
 
-def _load(state: _State, path: Path, digest: str) -> bool:
-    """Whether the checkpoint is of this training; the state then is the one it was saved from."""
-    with safe_open(path, "pt") as file:
-        facts = file.metadata()
-        if facts.get("digest") != digest:
-            return False
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+def _write_tensors(path: Path, tensors: dict[str, Tensor], facts: dict[str, str] | None = None) -> None:
+    with publish(path) as part:
+        save_file({k: v.contiguous().cpu() for k, v in tensors.items()}, part, facts)
+
+
+def _read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    try:
+        with safe_open(path, "pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise OutputError(f"{path}: cannot go on from this checkpoint ({error}). Remove {path.parent}.") from error
+
+
+def _load(state: _State, path: Path, digest: str) -> None:
+    """Make the state the one that the checkpoint was saved from."""
+    tensors, facts = _read_tensors(path)
+    if facts.get("digest") != digest:
+        raise OutputError(
+            f"{path.parent}: a stopped training of other tiles or by another recipe. "
+            "Choose another folder for this one, or remove that."
+        )
 
     def part(prefix: str) -> dict[str, Tensor]:
         return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
@@ -130,11 +142,17 @@ def _load(state: _State, path: Path, digest: str) -> bool:
         slots.setdefault(int(number), {})[key] = tensor
     whole = state.optimiser.state_dict()
     state.optimiser.load_state_dict({"state": slots, "param_groups": whole["param_groups"]})
-    state.step, state.log = int(facts["step"]), json.loads(facts["log"])
-    return True
+    course = json.loads(facts["course"])
+    state.step, state.log, state.sums, state.summed = (course[k] for k in ("step", "log", "sums", "summed"))
 
 
-def _class_index(tile: Tile, recipe: Recipe) -> np.ndarray[Any, np.dtype[np.int64]]:
+def read_log(folder: Path) -> list[dict[str, Any]]:
+    """The entries of a training's log: `step`, `losses` and, where they were taken, `figures`."""
+    log: list[dict[str, Any]] = json.loads(_read_tensors(folder / CHECKPOINT)[1]["course"])["log"]
+    return log
+
+
+def _class_index(tile: Tile, recipe: Recipe) -> NDArray[np.int64]:
     """Class plane (1.., 0 none) of each instance or point."""
     index = np.zeros(len(tile.classes), np.int64)
     for k, one in enumerate(recipe.classes):
@@ -142,30 +160,25 @@ def _class_index(tile: Tile, recipe: Recipe) -> np.ndarray[Any, np.dtype[np.int6
     return index
 
 
-def _first_planes(tile: Tile, chosen: TileSet, recipe: Recipe) -> Tensor:
+def _first_planes(tile: Tile, chosen: SetRecipe, recipe: Recipe) -> Tensor:
     classes, index = len(recipe.classes), _class_index(tile, recipe)
-    if tile.labels is not None:
-        annotation = Annotation(
-            tile.labels, index, chosen.recipe.partial, None, chosen.recipe.shape_weight
-        )
-        return torch.from_numpy(planes_of_labels(tile.rgb, annotation, classes))
-    assert tile.points is not None
-    return torch.from_numpy(
-        planes_of_points(tile.rgb, tile.points, index, classes, partial=chosen.recipe.partial)
-    )
+    if tile.points is not None:
+        planes = planes_of_points(tile.rgb, tile.points, index, classes, partial=chosen.partial)
+    else:
+        assert tile.labels is not None
+        annotation = Annotation(tile.labels, index, chosen.partial, shape_weight=chosen.shape_weight)
+        planes = planes_of_labels(tile.rgb, annotation, classes)
+    return torch.from_numpy(planes)
 
 
-def _outlined_planes(tile: Tile, chosen: TileSet, recipe: Recipe, network: CompactNetwork) -> Tensor:
+def _outlined_planes(tile: Tile, chosen: SetRecipe, recipe: Recipe, network: CompactNetwork) -> Tensor:
     """Planes of a tile with points, with outlines of the network as far as it has come."""
     assert tile.points is not None
-    labels, _, unknown = outlines_of_points(maps_of(network, tile.rgb), tile.points)
+    labels, drawn, unknown = outlines_of_points(maps_of(network, tile.rgb), tile.points)
     index = np.concatenate([[0], _class_index(tile, recipe)])
-    annotation = Annotation(labels, index, chosen.recipe.partial, unknown, chosen.recipe.shape_weight)
+    rough = np.concatenate([[False], ~drawn])
+    annotation = Annotation(labels, index, chosen.partial, rough, unknown, chosen.shape_weight)
     return torch.from_numpy(planes_of_labels(tile.rgb, annotation, len(recipe.classes)))
-
-
-def _refresh_steps(recipe: Recipe) -> list[int]:
-    return sorted({int(share * recipe.steps) for share in recipe.outline_points_at})
 
 
 def train(
@@ -176,7 +189,6 @@ def train(
     digest: str,
     device: str = "cpu",
     report: Callable[[Progress], None] = lambda _: None,
-    stop_at: int | None = None,
 ) -> CompactNetwork:
     """Train a network, or go on where a stopped training left off.
 
@@ -184,57 +196,69 @@ def train(
     ----------
     sets : tiles, divided into seen and held out
     recipe : every number
-    folder : of checkpoint and log
-    digest : of recipe and tiles; a checkpoint of another one is not used
+    folder : of the checkpoint, and of the weights that outlined points
+    digest : of recipe and tiles
     device : torch device string
-    report : called now and then
-    stop_at : stop after this step with a checkpoint, as a kill would (for tests)
+    report : called every 20 steps, and whenever figures were taken
 
     Returns
     -------
     The averaged network, in eval mode, with BatchNorm
+
+    Raises
+    ------
+    OutputError
+        If the folder cannot be written, or its checkpoint is damaged or of another training.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     state = _new_state(recipe, device)
     checkpoint = folder / CHECKPOINT
     if checkpoint.exists():
         _load(state, checkpoint, digest)
-    planes = [[_first_planes(tile, chosen, recipe) for tile in chosen.seen] for chosen in sets]
-    refreshes = _refresh_steps(recipe)
-    past = [s for s in refreshes if s < state.step]
+    planes = [[_first_planes(tile, chosen.recipe, recipe) for tile in chosen.seen] for chosen in sets]
+    outlined_at = sorted({int(share * recipe.steps) for share in recipe.outline_points_at})
+    past = [step for step in outlined_at if step < state.step]
     if past:
         _use_outlines(planes, sets, recipe, _outliner(state, folder, past[-1]))
-    begin, sums, count = time.monotonic(), {}, 0
-    for step in range(state.step, min(recipe.steps, stop_at or recipe.steps)):
-        if step in refreshes:
-            _keep_outliner(state, folder, step)
-            _use_outlines(planes, sets, recipe, _outliner(state, folder, step))
+    begin = time.monotonic()
+    while state.step < recipe.steps:
+        if state.step in outlined_at:
+            # a resumed training must find the same outlines, so the weights that draw them are kept
+            _write_tensors(_outline_file(folder, state.step), state.average.state_dict())
+            _use_outlines(planes, sets, recipe, _outliner(state, folder, state.step))
         pairs = [(s.recipe, p) for s, p in zip(sets, planes, strict=True)]
-        losses = _one_step(state, recipe, pairs, device)
-        sums = {k: sums.get(k, 0.0) + v for k, v in losses.items()}
-        count += 1
-        last = state.step == recipe.steps
-        figures = None
-        if state.step % recipe.measure_every == 0 or last:
-            figures = dict(_figures(state.average, sets, recipe))
-        if state.step % 20 == 0 or last or figures:
-            means = {k: v / count for k, v in sums.items()}
-            state.log.append({"step": state.step, "losses": means, **({"figures": figures} if figures else {})})
-            report(Progress(state.step, recipe.steps, means, figures, time.monotonic() - begin))
-            sums, count = {}, 0
-        if state.step % recipe.save_every == 0 or last or state.step == stop_at:
+        for name, value in _one_step(state, recipe, pairs, device).items():
+            state.sums[name] = state.sums.get(name, 0.0) + value
+        state.summed += 1
+        progress = _measured(state, sets, recipe, begin)
+        if progress is not None:
+            report(progress)
+        if state.step % recipe.save_every == 0 or state.step == recipe.steps:
             _save(state, checkpoint, digest)
     return state.average
 
 
+def _measured(state: _State, sets: Sequence[TileSet], recipe: Recipe, begin: float) -> Progress | None:
+    """An entry of the log, where this step makes one."""
+    last = state.step == recipe.steps
+    figures = None
+    if state.step % recipe.measure_every == 0 or last:
+        figures = dict(_figures(state.average, sets, recipe))
+    if state.step % _LOG_EVERY and not figures and not last:
+        return None
+    means = {k: v / state.summed for k, v in state.sums.items()}
+    state.sums, state.summed = {}, 0
+    state.log.append({"step": state.step, "losses": means, **({"figures": figures} if figures else {})})
+    return Progress(state.step, recipe.steps, means, figures, time.monotonic() - begin)
+
+
 def _one_step(
-    state: _State, recipe: Recipe, pairs: Sequence[tuple[Any, Sequence[Tensor]]], device: str
+    state: _State, recipe: Recipe, pairs: Sequence[tuple[SetRecipe, Sequence[Tensor]]], device: str
 ) -> dict[str, float]:
     images, targets = batch_of(state.step, recipe, pairs, device)
     for group in state.optimiser.param_groups:
         group["lr"] = rate_at(state.step, recipe)
     state.network.train()
-    with torch.autocast(device.split(":")[0], torch.bfloat16, enabled=recipe.precision == "bf16"):
+    with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=recipe.precision == "bf16"):
         logits = state.network(images.contiguous(memory_format=torch.channels_last))
     losses = losses_of(logits.float(), targets)
     total = losses.total()
@@ -245,9 +269,7 @@ def _one_step(
     state.step += 1
     kept = min(recipe.average, (1 + state.step) / (10 + state.step))
     with torch.no_grad():
-        for mean, now in zip(
-            state.average.state_dict().values(), state.network.state_dict().values(), strict=True
-        ):
+        for mean, now in zip(state.average.state_dict().values(), state.network.state_dict().values(), strict=True):
             if mean.dtype.is_floating_point:
                 mean.lerp_(now, 1 - kept)
             else:
@@ -270,27 +292,16 @@ def _outline_file(folder: Path, step: int) -> Path:
     return folder / f"outliner_{step}.safetensors"
 
 
-def _keep_outliner(state: _State, folder: Path, step: int) -> None:
-    """Keep the weights that outline points from this step on: a resumed training must find the same outlines."""
-    path = _outline_file(folder, step)
-    part = path.with_suffix(".part")
-    save_file({k: v.contiguous().cpu() for k, v in state.average.state_dict().items()}, part)
-    part.replace(path)
-
-
 def _outliner(state: _State, folder: Path, step: int) -> CompactNetwork:
     network = CompactNetwork(state.network.shape, norm=True)
-    with safe_open(_outline_file(folder, step), "pt") as file:
-        network.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 - no mapping
+    network.load_state_dict(_read_tensors(_outline_file(folder, step))[0])
     network.to(state.network.head.weight.device)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network.requires_grad_(requires_grad=False).eval()
 
 
-def _use_outlines(
-    planes: list[list[Tensor]], sets: Sequence[TileSet], recipe: Recipe, network: CompactNetwork
-) -> None:
+def _use_outlines(planes: list[list[Tensor]], sets: Sequence[TileSet], recipe: Recipe, network: CompactNetwork) -> None:
     for number, chosen in enumerate(sets):
         for rank, tile in enumerate(chosen.seen):
             if tile.points is not None:
-                planes[number][rank] = _outlined_planes(tile, chosen, recipe, network)
+                planes[number][rank] = _outlined_planes(tile, chosen.recipe, recipe, network)

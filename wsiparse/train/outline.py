@@ -38,7 +38,7 @@ def outlines_of_points(
     Returns
     -------
     labels : (H, W) int32, k + 1 on the nucleus of point k
-    drawn : (N,) bool, whether the outline is the network's and no disc
+    drawn : (N,) bool, whether the nucleus has an outline; the others are discs
     unknown : (H, W) bool, regions without a point, and the surroundings of discs
     """
     regions, n = nuclei_of(maps)
@@ -61,8 +61,8 @@ def outlines_of_points(
         seeds = np.zeros(regions.shape, np.int32)
         seeds[y[crowd], x[crowd]] = crowd + 1
         mask = (held > 1)[regions] & (regions > 0)
-        # each region by itself: a wall of label 0 keeps floods apart, as regions may touch
-        flooded = watershed(-maps[1], seeds, mask=mask)
+        # regions may touch: what a flood took of another region than its seed's is given back
+        flooded = watershed(-maps[1], seeds, mask=mask)  # type: ignore[no-untyped-call]
         home = np.zeros(len(points) + 1, np.int64)
         home[1:] = region
         labels = np.where(mask & (home[flooded] == regions), flooded, labels).astype(np.int32)

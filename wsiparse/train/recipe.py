@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from wsiparse.errors import ConfigError
 
@@ -40,6 +41,12 @@ class SetRecipe(_Strict):
     licence: str = "not stated"
     notice: str = ""
 
+    @model_validator(mode="after")
+    def _check(self) -> SetRecipe:
+        if not 0.1 <= self.zoom[0] <= self.zoom[1] <= 10:
+            raise ValueError(f"zoom {self.zoom} is not a least and a largest enlargement between 0.1 and 10")
+        return self
+
 
 class ClassRecipe(_Strict):
     """One class map: its name, and the class number of the annotations."""
@@ -70,7 +77,11 @@ class Recipe(_Strict):
     seed: int = 0
     widths: tuple[int, int, int, int] = (32, 64, 128, 256)
     deep: int = Field(default=3, ge=1, le=8)
-    classes: tuple[ClassRecipe, ...] = ()
+    classes: tuple[ClassRecipe, ...] = (
+        ClassRecipe(name="epithelial", annotated=3),
+        ClassRecipe(name="inflammatory", annotated=2),
+        ClassRecipe(name="connective", annotated=4),
+    )
     steps: int = Field(default=5000, ge=1)
     batch: int = Field(default=8, ge=1)
     crop_px: int = Field(default=256, ge=64, multiple_of=16)
@@ -78,13 +89,22 @@ class Recipe(_Strict):
     decay: float = Field(default=0.02, ge=0)
     warm_up: int = Field(default=200, ge=0)
     average: float = Field(default=0.998, ge=0, lt=1)
-    outline_points_at: tuple[float, ...] = (0.25, 0.55)
+    outline_points_at: tuple[Annotated[float, Field(ge=0, le=1)], ...] = (0.2, 0.5)
     measure_every: int = Field(default=500, ge=1)
-    save_every: int = Field(default=100, ge=1)
+    save_every: int = Field(default=50, ge=1)
     precision: Literal["float32", "bf16"] = "bf16"
     ink: float = Field(default=0.05, ge=0, le=1)
     bare: float = Field(default=0.02, ge=0, le=1)
     sets: dict[str, SetRecipe] = {}
+
+    @model_validator(mode="after")
+    def _check(self) -> Recipe:
+        for key in ("name", "annotated"):
+            if len({getattr(c, key) for c in self.classes}) < len(self.classes):
+                raise ValueError(f"classes: two have the same {key}")
+        if min(self.widths) < 4:
+            raise ValueError("widths: each is at least 4")
+        return self
 
 
 def load_recipe(path: Path) -> Recipe:
@@ -97,12 +117,25 @@ def load_recipe(path: Path) -> Recipe:
     """
     try:
         found = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return Recipe.model_validate(found or {})
     except OSError as error:
         raise ConfigError(f"{path}: cannot read the recipe ({error.strerror}).") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not a YAML file ({error}).") from error
+    if not isinstance(found, dict | None):
+        raise ConfigError(f"{path}: no mapping of keys to values. docs/training.md shows a recipe.")
+    try:
+        return Recipe.model_validate(found or {})
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f"{path}: {where}: {first['msg']}. See docs/training.md for the keys of a recipe.") from error
+        raise ConfigError(f"{path}: {_first_fault(error)}. docs/training.md lists the keys of a recipe.") from error
+
+
+def _first_fault(error: ValidationError) -> str:
+    first = error.errors()[0]
+    *above, last = (str(part) for part in first["loc"]) if first["loc"] else ("",)
+    if first["type"] != "extra_forbidden":
+        where = ".".join([*above, last]).strip(".")
+        return f"{where}: {first['msg']}" if where else str(first["msg"])
+    model = {"sets": SetRecipe, "classes": ClassRecipe}.get(above[0], Recipe) if above else Recipe
+    near = difflib.get_close_matches(last, model.model_fields, 1)
+    hint = f"; did you mean '{near[0]}'" if near else ""
+    return f"{'.'.join(above)}: unknown key '{last}'{hint}".removeprefix(": ")

@@ -45,13 +45,15 @@ class Annotation:
     labels : (H, W) int32, 0 is background
     classes : (n + 1,) int64, class (0 unknown, 1.. the class planes) of each label
     partial : whether nuclei without outline may lie anywhere
-    doubtful : (H, W) bool, pixels of which nothing is known, or None
+    rough : (n + 1,) bool, labels that are there, but whose outline is not known, or None
+    doubtful : (H, W) bool, background pixels of which nothing is known, or None
     shape_weight : how far outlines are trusted, 0-1
     """
 
     labels: NDArray[np.int32]
     classes: NDArray[np.int64]
     partial: bool = False
+    rough: NDArray[np.bool_] | None = None
     doubtful: NDArray[np.bool_] | None = None
     shape_weight: float = 1.0
 
@@ -117,6 +119,8 @@ def planes_of_labels(rgb: NDArray[np.uint8], annotation: Annotation, classes: in
     if annotation.doubtful is not None:
         known[annotation.doubtful & ~inside] = 0
     planes[6] = np.rint(known * 255)
+    if annotation.rough is not None:
+        known[annotation.rough[labels]] = 0
     planes[7] = np.rint(known * annotation.shape_weight * 255)
     area = np.bincount(labels.ravel(), minlength=len(annotation.classes))
     weight = np.clip(np.sqrt(_USUAL_AREA_PX / np.maximum(area, 1)), 0.4, 1.6) / 1.6

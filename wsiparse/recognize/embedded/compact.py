@@ -8,15 +8,23 @@ BatchNorm behind every 3 x 3 convolution) and run (`norm=False`, its scales fold
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Final
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["CompactNetwork", "NetworkShape", "folded"]
+from wsiparse.errors import WeightsError
+
+__all__ = ["PLAIN_MAPS", "CompactNetwork", "NetworkShape", "folded", "load_compact", "save_compact"]
+
+#: Said by the header of a weights file of these networks.
+FAMILY: Final = "wsiparse-compact/1"
 
 #: Edge of the block of pixels that becomes one cell of the finest level.
 FOLD: Final = 2
@@ -156,10 +164,62 @@ def folded(trained: Mapping[str, Tensor], eps: float = 1e-5) -> dict[str, Tensor
             continue
         stem = name.removesuffix("conv.weight")
         if f"{stem}norm.weight" in trained:
-            norm = {key: trained[f"{stem}norm.{key}"].double() for key in ("weight", "bias", "running_mean", "running_var")}
+            norm = {
+                key: trained[f"{stem}norm.{key}"].double() for key in ("weight", "bias", "running_mean", "running_var")
+            }
             scale = norm["weight"] / torch.sqrt(norm["running_var"] + eps)
             state[name] = (tensor.double() * scale[:, None, None, None]).float()
             state[f"{stem}conv.bias"] = (norm["bias"] - norm["running_mean"] * scale).float()
         else:
             state[name] = tensor.float()
     return state
+
+
+def save_compact(trained: CompactNetwork) -> bytes:
+    """A weights file: float16, BatchNorm folded, the shape in its header.
+
+    Parameters
+    ----------
+    trained : network with ``norm=True``
+    """
+    state = {name: tensor.half().cpu().contiguous() for name, tensor in folded(trained.state_dict()).items()}
+    # one key: the library writes several in any order, and the same weights shall be the same bytes
+    content: bytes = save(state, {"network": json.dumps({"family": FAMILY, **asdict(trained.shape)})})
+    return content
+
+
+def load_compact(content: bytes, name: str = "weights") -> CompactNetwork:
+    """The network of a weights file, float32, in eval mode, channels last.
+
+    Parameters
+    ----------
+    content : the file
+    name : of the file, for errors
+
+    Raises
+    ------
+    WeightsError
+        If the file is damaged, or of another network.
+    """
+    try:
+        told = json.loads(_facts_of(content).get("network", "{}"))
+        if told.get("family") != FAMILY:
+            raise WeightsError(f"{name}: weights of another network than {FAMILY}. Give a file of `wsiparse train`.")
+        shape = NetworkShape(tuple(told["widths"]), told["deep"], told["classes"])
+        # the random initialisation is overwritten at once; forking leaves the caller's generator where it was
+        with torch.random.fork_rng(devices=[]):
+            network = CompactNetwork(shape, norm=False)
+        network.load_state_dict({key: tensor.float() for key, tensor in load(content).items()})
+    except (SafetensorError, RuntimeError, ValueError, KeyError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise WeightsError(f"{name}: damaged weights ({reason}). Copy the file again.") from error
+    network.requires_grad_(requires_grad=False).eval()
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network
+
+
+def _facts_of(content: bytes) -> dict[str, str]:
+    """Free text of a safetensors header: 8 bytes of its length, then JSON (the format's own description)."""
+    length = int.from_bytes(content[:8], "little")
+    facts: dict[str, str] = json.loads(content[8 : 8 + length]).get("__metadata__", {})
+    return facts
