@@ -1,4 +1,4 @@
-"""Small painted tiles: dark ellipses on pink; small round ones are inflammatory, long ones connective, large epithelial."""
+"""Small painted tiles: dark ellipses on pink: small round ones inflammatory, long ones connective, large epithelial."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def command(
     their classes) or NAME.points.json ([[x, y, class], ...]). Stopped, even killed, the same command goes on.
     Exit code: 0 done, 1 error, 2 wrong usage.
 
-    Example: wsiparse train tiles/consep tiles/tnbc -o my-model --recipe configs/train_embedded.yaml
+    Example: wsiparse train tiles/mine -o my-model --recipe recipe.yaml
     """
     from wsiparse.recognize.device import resolve_device
     from wsiparse.schedule import available_cores

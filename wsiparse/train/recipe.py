@@ -135,7 +135,8 @@ def _first_fault(error: ValidationError) -> str:
     if first["type"] != "extra_forbidden":
         where = ".".join([*above, last]).strip(".")
         return f"{where}: {first['msg']}" if where else str(first["msg"])
-    model = {"sets": SetRecipe, "classes": ClassRecipe}.get(above[0], Recipe) if above else Recipe
+    inner: dict[str, type[_Strict]] = {"sets": SetRecipe, "classes": ClassRecipe}
+    model = inner.get(above[0], Recipe) if above else Recipe
     near = difflib.get_close_matches(last, model.model_fields, 1)
     hint = f"; did you mean '{near[0]}'" if near else ""
     return f"{'.'.join(above)}: unknown key '{last}'{hint}".removeprefix(": ")
