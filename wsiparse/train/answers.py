@@ -72,7 +72,7 @@ def nuclei_of(maps: NDArray[np.float32], cut: Cut = SPLIT) -> tuple[NDArray[np.i
 
     Parameters
     ----------
-    maps : (3 or more, H, W) float32
+    maps : (M, H, W) float32, M at least 3, as of `maps_of`
     cut : the settings
 
     Returns
@@ -93,6 +93,12 @@ def nuclei_of(maps: NDArray[np.float32], cut: Cut = SPLIT) -> tuple[NDArray[np.i
 
 def classes_of(maps: NDArray[np.float32], labels: NDArray[np.int32], n: int) -> NDArray[np.int64]:
     """Class of each nucleus: the class map with the largest sum over its pixels.
+
+    Parameters
+    ----------
+    maps : (M, H, W) float32, as of `maps_of`
+    labels : (H, W) int32, 1..n, 0 is background
+    n : number of nuclei
 
     Returns
     -------

@@ -15,7 +15,14 @@ __all__ = ["Losses", "losses_of"]
 
 @dataclass(frozen=True, slots=True)
 class Losses:
-    """Parts of the loss, scalars: foreground (cross entropy), overlap (1 - Dice), centre, boundary, classes."""
+    """Parts of the loss.
+
+    Parameters
+    ----------
+    foreground : () float32, cross entropy
+    overlap : () float32, 1 - Dice
+    centre, boundary, classes : () float32, cross entropies
+    """
 
     foreground: Tensor
     overlap: Tensor
@@ -24,7 +31,7 @@ class Losses:
     classes: Tensor
 
     def total(self) -> Tensor:
-        """What is minimised."""
+        """What is minimised, () float32."""
         return self.foreground + 0.5 * self.overlap + self.centre + 0.5 * self.boundary + 0.5 * self.classes
 
 

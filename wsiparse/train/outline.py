@@ -32,7 +32,7 @@ def outlines_of_points(
 
     Parameters
     ----------
-    maps : (3 or more, H, W) float32, the network's answer
+    maps : (M, H, W) float32, M at least 3, the network's answer
     points : (N, 2) float64, x then y, px
 
     Returns

@@ -33,7 +33,7 @@ def draw_ink(crop: Tensor, rng: np.random.Generator) -> Tensor:
 
     Returns
     -------
-    A crop of its own, same shape
+    (planes, S, S) float32, a crop of its own
     """
     size = crop.shape[-1]
     y, x = np.indices((size, size), dtype=np.float64)

@@ -42,6 +42,11 @@ class NetworkShape:
     widths : channels at 1/2, 1/4, 1/8 and 1/16 of the resolution
     deep : 3 x 3 convolutions at 1/16
     classes : class maps
+
+    Raises
+    ------
+    ValueError
+        If a number is out of range.
     """
 
     widths: tuple[int, int, int, int] = (32, 64, 128, 256)
@@ -151,12 +156,12 @@ def folded(trained: Mapping[str, Tensor], eps: float = 1e-5) -> dict[str, Tensor
 
     Parameters
     ----------
-    trained : state of a network with ``norm=True``
+    trained : (...) float32 tensors by name, the state of a network with ``norm=True``
     eps : of its BatchNorm
 
     Returns
     -------
-    float32 tensors by the names of a network with ``norm=False``
+    (...) float32 tensors by the names of a network with ``norm=False``
     """
     state: dict[str, Tensor] = {}
     for name, tensor in trained.items():
