@@ -215,8 +215,8 @@ def line_of(name: str, tiles: int, score: Score) -> str:
         f"{name:<15} F1 {n.f1:.3f}  IoU>0.5 F1 {outlined(n.overlap_f1)}  PQ {outlined(n.pq)}  AJI {outlined(n.aji)}  "
         f"precision {n.precision:.3f}  recall {n.recall:.3f}  "
         f"count {bias_of(n)}, by tile {100 * score.tile_bias / score.tiles:.1f} %  "
-        f"CPU-s/Mpx {score.cpu_s / score.image_mpx:.2f} of image {score.cpu_s / score.tile_mpx:.2f} of tiles  {'  '.join(classes) or '-'}  "
-        f"[{tiles} tiles, {n.truth} annotated, {n.found} found]"
+        f"CPU-s/Mpx {score.cpu_s / score.image_mpx:.2f} of image {score.cpu_s / score.tile_mpx:.2f} of tiles  "
+        f"{'  '.join(classes) or '-'}  [{tiles} tiles, {n.truth} annotated, {n.found} found]"
     )
 
 

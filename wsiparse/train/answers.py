@@ -2,49 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
-
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
 
 from wsiparse.objects.split import SplitPixels, split_cells
+from wsiparse.recognize.embedded.classes import batch_maps
 from wsiparse.recognize.embedded.compact import PLAIN_MAPS, CompactNetwork
+from wsiparse.recognize.embedded.cut import CUT, Cut, class_of_each, landscape_of
 
-__all__ = ["SPLIT", "Cut", "classes_of", "maps_of", "nuclei_of"]
-
-
-@dataclass(frozen=True, slots=True)
-class Cut:
-    """How maps become nuclei.
-
-    Parameters
-    ----------
-    foreground : a pixel of a higher foreground belongs to a nucleus
-    centre_share : of the centre map in the landscape; the foreground has the rest
-    boundary_share : how much of the boundary is taken off
-    sigma_px : smoothing of the landscape
-    persistence : least rise of a peak above its saddle, grey levels
-    min_area_px : smaller nuclei are dropped
-    min_foreground : nuclei of a lower mean foreground are dropped
-    """
-
-    foreground: float = 0.5
-    centre_share: float = 0.7
-    boundary_share: float = 0.0
-    sigma_px: float = 1.0
-    persistence: float = 7.0
-    min_area_px: int = 24
-    min_foreground: float = 0.6
-
-
-SPLIT: Final = Cut()
+__all__ = ["classes_of", "maps_of", "nuclei_of"]
 
 
 def maps_of(network: CompactNetwork, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Maps of one tile, of any size, mirrored at the bottom and right up to a multiple of 16 px.
+    """Maps of one tile of any size.
 
     Parameters
     ----------
@@ -53,21 +23,12 @@ def maps_of(network: CompactNetwork, rgb: NDArray[np.uint8]) -> NDArray[np.float
 
     Returns
     -------
-    (3 + classes, H, W) float32, 0-1: foreground, centre and boundary; the classes share 1
+    (3 + classes, H, W) float32, 0-1, as of `wsiparse.recognize.embedded.classes.batch_maps`
     """
-    height, width = rgb.shape[:2]
-    stride = network.shape.stride_px
-    padded = np.pad(rgb, ((0, -height % stride), (0, -width % stride), (0, 0)), mode="symmetric")
-    device = network.head.weight.device
-    with torch.inference_mode():
-        x = torch.from_numpy(padded).to(device).permute(2, 0, 1)[None].float() / 127.5 - 1
-        logits = network(x.contiguous(memory_format=torch.channels_last)).float()[0]
-        shares = [torch.sigmoid(logits[:PLAIN_MAPS]), torch.softmax(logits[PLAIN_MAPS:], 0)]
-        maps: NDArray[np.float32] = torch.cat(shares).cpu().numpy()
-    return maps[:, :height, :width]
+    return batch_maps(network, rgb[None])[0]
 
 
-def nuclei_of(maps: NDArray[np.float32], cut: Cut = SPLIT) -> tuple[NDArray[np.int32], int]:
+def nuclei_of(maps: NDArray[np.float32], cut: Cut = CUT) -> tuple[NDArray[np.int32], int]:
     """Nuclei of a tile.
 
     Parameters
@@ -79,10 +40,8 @@ def nuclei_of(maps: NDArray[np.float32], cut: Cut = SPLIT) -> tuple[NDArray[np.i
     -------
     (H, W) int32 labels 1..n, 0 background, and n
     """
-    mixed = cut.centre_share * maps[1] + (1 - cut.centre_share) * maps[0] - cut.boundary_share * maps[2]
-    smooth = np.rint(np.clip(gaussian_filter(mixed, cut.sigma_px), 0, 1) * 255).astype(np.uint8)
     split = SplitPixels(landscape="stored", smoothing_px=0, persistence=cut.persistence, min_area_px=cut.min_area_px)
-    labels, n = split_cells(maps[0] > cut.foreground, smooth, split)
+    labels, n = split_cells(maps[0] > cut.foreground, landscape_of(maps, cut), split)
     area = np.bincount(labels.ravel(), minlength=n + 1)
     mean = np.bincount(labels.ravel(), maps[0].ravel(), minlength=n + 1) / np.maximum(area, 1)
     keep = mean >= cut.min_foreground
@@ -92,7 +51,7 @@ def nuclei_of(maps: NDArray[np.float32], cut: Cut = SPLIT) -> tuple[NDArray[np.i
 
 
 def classes_of(maps: NDArray[np.float32], labels: NDArray[np.int32], n: int) -> NDArray[np.int64]:
-    """Class of each nucleus: the class map with the largest sum over its pixels.
+    """Class of each nucleus.
 
     Parameters
     ----------
@@ -106,5 +65,4 @@ def classes_of(maps: NDArray[np.float32], labels: NDArray[np.int32], n: int) -> 
     """
     if len(maps) == PLAIN_MAPS:
         return np.zeros(n, np.int64)
-    sums = [np.bincount(labels.ravel(), m.ravel(), minlength=n + 1)[1:] for m in maps[PLAIN_MAPS:]]
-    return np.asarray(np.argmax(sums, axis=0) + 1, np.int64)
+    return class_of_each(maps[PLAIN_MAPS:], labels, n) + 1

@@ -9,7 +9,8 @@ import numpy as np
 
 from wsiparse.objects.scores import Agreement, centroids_of, class_agreement, overlap_agreement, point_agreement
 from wsiparse.recognize.embedded.compact import CompactNetwork
-from wsiparse.train.answers import SPLIT, Cut, classes_of, maps_of, nuclei_of
+from wsiparse.recognize.embedded.cut import CUT, Cut
+from wsiparse.train.answers import classes_of, maps_of, nuclei_of
 from wsiparse.train.data import Tile
 from wsiparse.train.recipe import Recipe
 
@@ -49,7 +50,7 @@ class SetFigures:
 
 
 def measure_set(
-    network: CompactNetwork, tiles: Sequence[Tile], recipe: Recipe, *, partial: bool = False, cut: Cut = SPLIT
+    network: CompactNetwork, tiles: Sequence[Tile], recipe: Recipe, *, partial: bool = False, cut: Cut = CUT
 ) -> SetFigures:
     """Figures of some tiles.
 

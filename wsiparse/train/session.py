@@ -15,7 +15,7 @@ import yaml
 
 from wsiparse.errors import OutputError
 from wsiparse.recognize.embedded.compact import PLAIN_MAPS, NetworkShape, save_compact
-from wsiparse.train.answers import SPLIT
+from wsiparse.recognize.embedded.cut import CUT
 from wsiparse.train.curves import draw_curves
 from wsiparse.train.data import TileSet, read_sets
 from wsiparse.train.loop import Progress, read_log, train
@@ -176,12 +176,12 @@ def card_of(name: str, recipe: Recipe, sets: Sequence[TileSet], weights: bytes, 
             "centre": 1,
             "boundary": 2,
             "classes": {PLAIN_MAPS + k: c.name for k, c in enumerate(recipe.classes)},
-            "cut": SPLIT.foreground,
+            "cut": CUT.foreground,
         },
         "split": {
-            "smoothing_um": SPLIT.sigma_px * MPP,
-            "persistence": SPLIT.persistence,
-            "min_area_um2": SPLIT.min_area_px * MPP * MPP,
+            "smoothing_um": CUT.sigma_px * MPP,
+            "persistence": CUT.persistence,
+            "min_area_um2": CUT.min_area_px * MPP * MPP,
         },
         "prompts": [
             {"class": c.name, "text": _TEXTS.get(c.name, (f"{c.name} cells", ""))[0], "kind": "cell"}
