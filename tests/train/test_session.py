@@ -134,6 +134,13 @@ def test_classes_that_nobody_annotated_are_not_claimed(tmp_path: Path) -> None:
     assert load_compact((tmp_path / "m" / "weights.safetensors").read_bytes()).shape.classes == 0
 
 
+def test_a_set_of_the_recipe_that_was_not_given_is_told(tiles: list[Path], tmp_path: Path) -> None:
+    said: list[str] = []
+    train_model(tiles[:1], recipe(steps=1), tmp_path / "m", say=said.append)
+    assert "notice: the recipe has a set dots, but no folder of that name was given" in said
+    assert list(yaml.safe_load((tmp_path / "m" / "recipe.yaml").read_text())["sets"]) == ["drawn"]
+
+
 def test_a_killed_process_goes_on_to_the_same_weights(tiles: list[Path], undisturbed: Path, tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe().model_dump(mode="json")))
     output = tmp_path / "my-nuclei"

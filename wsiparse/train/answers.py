@@ -25,7 +25,8 @@ def maps_of(network: CompactNetwork, rgb: NDArray[np.uint8]) -> NDArray[np.float
     -------
     (3 + classes, H, W) float32, 0-1, as of `wsiparse.recognize.embedded.classes.batch_maps`
     """
-    return batch_maps(network, rgb[None])[0]
+    maps: NDArray[np.float32] = batch_maps(network, rgb[None])[0]
+    return maps
 
 
 def nuclei_of(maps: NDArray[np.float32], cut: Cut = CUT) -> tuple[NDArray[np.int32], int]:

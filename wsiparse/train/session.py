@@ -74,6 +74,9 @@ def train_model(
     """
     sets = read_sets(list(folders), recipe)
     recipe = _only_annotated_classes(sets, recipe, say)
+    for name in sorted(set(recipe.sets) - {one.name for one in sets}):
+        say(f"notice: the recipe has a set {name}, but no folder of that name was given")
+    recipe = recipe.model_copy(update={"sets": {one.name: one.recipe for one in sets}})
     for one in sets:
         say(f"{one.name}: {len(one.seen)} tiles to learn from, {len(one.held_out)} held out")
     digest = digest_of(sets, recipe)
@@ -118,13 +121,15 @@ def _only_annotated_classes(sets: Sequence[TileSet], recipe: Recipe, say: Callab
         if one.annotated not in present:
             say(f"notice: no nucleus of class {one.annotated} ({one.name}) is annotated, so the model will not name it")
     kept = tuple(c for c in recipe.classes if c.annotated in present)
-    used = {s.name: s.recipe for s in sets}
-    return recipe.model_copy(update={"classes": kept, "sets": used})
+    return recipe.model_copy(update={"classes": kept})
 
 
 def _digest_in(card: Path) -> str | None:
-    with output_errors(card):
-        found = yaml.safe_load(card.read_text(encoding="utf-8"))
+    try:
+        with output_errors(card):
+            found = yaml.safe_load(card.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError):
+        return None
     training = found.get("training") if isinstance(found, dict) else None
     return training.get("digest") if isinstance(training, dict) else None
 
