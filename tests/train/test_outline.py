@@ -23,18 +23,21 @@ def at(*points: tuple[float, float]) -> NDArray[np.float64]:
 
 
 def test_a_region_with_one_point_is_its_nucleus() -> None:
-    labels, drawn, unknown = outlines_of_points(maps_with((20, 20, 8), (50, 50, 8)), at((50.5, 52.5), (20.5, 20.5)))
+    labels, drawn, pointless, unknown = outlines_of_points(
+        maps_with((20, 20, 8), (50, 50, 8)), at((50.5, 52.5), (20.5, 20.5))
+    )
     assert drawn.all()
     assert labels[50, 50] == 1
     assert labels[20, 20] == 2
     assert (labels == 1).sum() > 180
     assert not unknown.any()
+    assert not pointless.any()
 
 
 def test_a_region_with_two_points_is_divided_between_them() -> None:
     maps = maps_with((30, 30, 10))
     maps[1] = gaussian_filter(maps[0], 2)  # one flat top: nothing to tell two nuclei apart by
-    labels, drawn, _ = outlines_of_points(maps, at((25.5, 30.5), (35.5, 30.5)))
+    labels, drawn, _, _ = outlines_of_points(maps, at((25.5, 30.5), (35.5, 30.5)))
     assert drawn.all()
     assert labels[30, 23] == 1
     assert labels[30, 37] == 2
@@ -42,7 +45,7 @@ def test_a_region_with_two_points_is_divided_between_them() -> None:
 
 
 def test_a_point_beside_an_empty_region_takes_it_and_one_without_any_is_a_disc() -> None:
-    labels, drawn, unknown = outlines_of_points(maps_with((30, 30, 8)), at((30.5, 40.5), (60.5, 60.5)))
+    labels, drawn, _, unknown = outlines_of_points(maps_with((30, 30, 8)), at((30.5, 40.5), (60.5, 60.5)))
     assert drawn.tolist() == [True, False]
     assert labels[30, 30] == 1
     assert labels[60, 60] == 2
@@ -51,23 +54,25 @@ def test_a_point_beside_an_empty_region_takes_it_and_one_without_any_is_a_disc()
     assert not unknown[5, 5]
 
 
-def test_nobody_knows_of_a_region_without_a_point() -> None:
-    labels, _, unknown = outlines_of_points(maps_with((20, 20, 8), (60, 60, 8)), at((20.5, 20.5)))
-    assert unknown[60, 60]
+def test_a_region_without_a_point_is_no_nucleus_and_is_told() -> None:
+    labels, _, pointless, unknown = outlines_of_points(maps_with((20, 20, 8), (60, 60, 8)), at((20.5, 20.5)))
+    assert pointless[60, 60]
+    assert not pointless[20, 20]
+    assert not unknown.any()
     assert labels[60, 60] == 0
 
 
 def test_a_speck_and_a_giant_are_no_outlines() -> None:
-    labels, drawn, _ = outlines_of_points(maps_with((10, 10, 1), (50, 50, 28)), at((10.5, 10.5), (50.5, 50.5)))
+    labels, drawn, _, _ = outlines_of_points(maps_with((10, 10, 1), (50, 50, 28)), at((10.5, 10.5), (50.5, 50.5)))
     assert not drawn.any()
     assert (labels == 2).sum() < 90
 
 
 def test_tiles_without_points_and_without_regions_are_fine() -> None:
-    labels, drawn, unknown = outlines_of_points(maps_with((30, 30, 8)), at())
+    labels, drawn, pointless, _ = outlines_of_points(maps_with((30, 30, 8)), at())
     assert not labels.any()
     assert not len(drawn)
-    assert unknown[30, 30]
-    labels, drawn, _ = outlines_of_points(maps_with(), at((3.5, 3.5)))
+    assert pointless[30, 30]
+    labels, drawn, _, _ = outlines_of_points(maps_with(), at((3.5, 3.5)))
     assert not drawn.any()
     assert labels[3, 3] == 1

@@ -77,6 +77,14 @@ def test_a_rough_outline_says_there_is_a_nucleus_and_nothing_of_its_shape() -> N
     assert made[7, 6, 6] == 0
 
 
+def test_doubtful_background_weighs_less_and_nuclei_do_not() -> None:
+    labels = np.zeros((8, 8), np.int32)
+    labels[2:5, 2:5] = 1
+    made = planes(labels, trust=np.full((8, 8), 0.2))
+    assert set(np.unique(made[6][labels == 1])) == {255}
+    assert set(np.unique(made[6][labels == 0])) == {51}
+
+
 def test_the_outlines_trust_is_the_weight_of_the_shape_alone() -> None:
     made = planes(np.eye(8, dtype=np.int32), shape_weight=0.2)
     assert set(np.unique(made[7])) == {51}

@@ -131,11 +131,11 @@ def vary_colour(images: Tensor, rng: np.random.Generator) -> Tensor:
     lift = torch.from_numpy((0.6 * (1 - contrast)).astype(np.float32)).to(images.device)[:, None, None, None]
     images = (images * gain + lift).clamp(0, 1)
 
-    sigma = np.where(rng.random(count) < 0.3, rng.uniform(0.4, 1.8, count), 0)
+    sigma = np.where(rng.random(count) < 0.45, rng.uniform(0.4, 1.8, count), 0)
     some = np.flatnonzero(sigma)
     if len(some):
         images[some] = _blurred(images[some], sigma[some])
-    sharpen = np.flatnonzero((rng.random(count) < 0.15) & (sigma == 0))
+    sharpen = np.flatnonzero((rng.random(count) < 0.12) & (sigma == 0))
     amount = rng.uniform(0.2, 1.2, count).astype(np.float32)
     if len(sharpen):
         soft = _blurred(images[sharpen], np.full(len(sharpen), 1.0))

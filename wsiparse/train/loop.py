@@ -174,10 +174,12 @@ def _first_planes(tile: Tile, chosen: SetRecipe, recipe: Recipe) -> Tensor:
 def _outlined_planes(tile: Tile, chosen: SetRecipe, recipe: Recipe, network: CompactNetwork) -> Tensor:
     """Planes of a tile with points, with outlines of the network as far as it has come."""
     assert tile.points is not None
-    labels, drawn, unknown = outlines_of_points(maps_of(network, tile.rgb), tile.points)
+    labels, drawn, pointless, unknown = outlines_of_points(maps_of(network, tile.rgb), tile.points)
     index = np.concatenate([[0], _class_index(tile, recipe)])
     rough = np.concatenate([[False], ~drawn])
-    annotation = Annotation(labels, index, chosen.partial, rough, unknown, chosen.shape_weight)
+    trust = np.where(pointless, 0.0 if chosen.partial else 0.5, 1.0)
+    trust[unknown] = 0
+    annotation = Annotation(labels, index, chosen.partial, rough, trust, chosen.shape_weight)
     return torch.from_numpy(planes_of_labels(tile.rgb, annotation, len(recipe.classes)))
 
 

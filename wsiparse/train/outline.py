@@ -1,7 +1,8 @@
 """Points that get outlines from a network as far as it has come.
 
 A region that the network takes for one nucleus and that holds one point is that nucleus. A region with several points
-is divided between them. A point without a region stays a point; of a region without a point nobody knows.
+is divided between them. A point without a region stays a point. A region without a point is background, half believed,
+where every nucleus has its point; elsewhere nobody knows.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _DISC_PX = 4.5
 
 def outlines_of_points(
     maps: NDArray[np.float32], points: NDArray[np.float64]
-) -> tuple[NDArray[np.int32], NDArray[np.bool_], NDArray[np.bool_]]:
+) -> tuple[NDArray[np.int32], NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
     """Outlines of the nuclei of a tile of which the points are known.
 
     Parameters
@@ -39,7 +40,8 @@ def outlines_of_points(
     -------
     labels : (H, W) int32, k + 1 on the nucleus of point k
     drawn : (N,) bool, whether the nucleus has an outline; the others are discs
-    unknown : (H, W) bool, regions without a point, and the surroundings of discs
+    pointless : (H, W) bool, regions without a point
+    unknown : (H, W) bool, the surroundings of discs
     """
     regions, n = nuclei_of(maps)
     height, width = regions.shape
@@ -70,7 +72,8 @@ def outlines_of_points(
     area = np.bincount(labels.ravel(), minlength=len(points) + 1)[1:]
     drawn = (area >= _AREA_PX[0]) & (area <= _AREA_PX[1])
     labels[np.concatenate([[False], ~drawn])[labels]] = 0
-    unknown = (regions > 0) & (labels == 0)
+    pointless = (regions > 0) & (labels == 0)
+    unknown = np.zeros(regions.shape, bool)
     lone = np.flatnonzero(~drawn)
     if len(lone):
         seed = np.zeros(regions.shape, np.int32)
@@ -78,5 +81,5 @@ def outlines_of_points(
         away, (sy, sx) = ndimage.distance_transform_edt(seed == 0, return_indices=True)
         disc = (away <= _DISC_PX) & (labels == 0)
         labels[disc] = seed[sy, sx][disc]
-        unknown |= (away <= 3 * _DISC_PX) & (labels == 0)
-    return labels, drawn, unknown
+        unknown = (away <= 3 * _DISC_PX) & (labels == 0)
+    return labels, drawn, pointless, unknown

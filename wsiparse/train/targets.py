@@ -46,7 +46,7 @@ class Annotation:
     classes : (n + 1,) int64, class (0 unknown, 1.. the class planes) of each label
     partial : whether nuclei without outline may lie anywhere
     rough : (n + 1,) bool, labels that are there, but whose outline is not known, or None
-    doubtful : (H, W) bool, background pixels of which nothing is known, or None
+    trust : (H, W) float64, 0-1, how far background is believed to be background, or None for 1
     shape_weight : how far outlines are trusted, 0-1
     """
 
@@ -54,7 +54,7 @@ class Annotation:
     classes: NDArray[np.int64]
     partial: bool = False
     rough: NDArray[np.bool_] | None = None
-    doubtful: NDArray[np.bool_] | None = None
+    trust: NDArray[np.float64] | None = None
     shape_weight: float = 1.0
 
 
@@ -116,8 +116,8 @@ def planes_of_labels(rgb: NDArray[np.uint8], annotation: Annotation, classes: in
     known = np.ones(labels.shape, np.float64)
     if annotation.partial:
         known = np.where(inside, 1.0, 0.5 * ndimage.binary_dilation(inside, _CROSS, iterations=2))
-    if annotation.doubtful is not None:
-        known[annotation.doubtful & ~inside] = 0
+    if annotation.trust is not None:
+        known = np.where(inside, known, known * annotation.trust)
     planes[6] = np.rint(known * 255)
     if annotation.rough is not None:
         known[annotation.rough[labels]] = 0
