@@ -39,6 +39,9 @@ CHECKPOINT: Final = "checkpoint.safetensors"
 
 _LOG_EVERY: Final = 20
 
+#: How far a region without a point is believed to be background where every nucleus has its point.
+_POINTLESS: Final = 0.75
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -177,7 +180,7 @@ def _outlined_planes(tile: Tile, chosen: SetRecipe, recipe: Recipe, network: Com
     labels, drawn, pointless, unknown = outlines_of_points(maps_of(network, tile.rgb), tile.points)
     index = np.concatenate([[0], _class_index(tile, recipe)])
     rough = np.concatenate([[False], ~drawn])
-    trust = np.where(pointless, 0.0 if chosen.partial else 0.5, 1.0)
+    trust = np.where(pointless, 0.0 if chosen.partial else _POINTLESS, 1.0)
     trust[unknown] = 0
     annotation = Annotation(labels, index, chosen.partial, rough, trust, chosen.shape_weight)
     return torch.from_numpy(planes_of_labels(tile.rgb, annotation, len(recipe.classes)))

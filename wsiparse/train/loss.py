@@ -32,7 +32,7 @@ class Losses:
 
     def total(self) -> Tensor:
         """What is minimised, () float32."""
-        return self.foreground + 0.5 * self.overlap + self.centre + 0.5 * self.boundary + 0.5 * self.classes
+        return self.foreground + 0.5 * self.overlap + self.centre + 0.5 * self.boundary + self.classes
 
 
 def losses_of(logits: Tensor, planes: Tensor) -> Losses:

@@ -1,8 +1,8 @@
 """Points that get outlines from a network as far as it has come.
 
 A region that the network takes for one nucleus and that holds one point is that nucleus. A region with several points
-is divided between them. A point without a region stays a point. A region without a point is background, half believed,
-where every nucleus has its point; elsewhere nobody knows.
+is divided between them. A point without a region stays a point. A region without a point is doubtful background where
+every nucleus has its point; elsewhere nobody knows.
 """
 
 from __future__ import annotations

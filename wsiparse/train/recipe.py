@@ -82,18 +82,18 @@ class Recipe(_Strict):
         ClassRecipe(name="inflammatory", annotated=2),
         ClassRecipe(name="connective", annotated=4),
     )
-    steps: int = Field(default=5000, ge=1)
+    steps: int = Field(default=12000, ge=1)
     batch: int = Field(default=8, ge=1)
     crop_px: int = Field(default=256, ge=64, multiple_of=16)
-    rate: float = Field(default=2e-3, gt=0)
+    rate: float = Field(default=2.5e-3, gt=0)
     decay: float = Field(default=0.02, ge=0)
-    warm_up: int = Field(default=200, ge=0)
-    average: float = Field(default=0.998, ge=0, lt=1)
-    outline_points_at: tuple[Annotated[float, Field(ge=0, le=1)], ...] = (0.2, 0.5)
-    measure_every: int = Field(default=500, ge=1)
-    save_every: int = Field(default=50, ge=1)
+    warm_up: int = Field(default=300, ge=0)
+    average: float = Field(default=0.999, ge=0, lt=1)
+    outline_points_at: tuple[Annotated[float, Field(ge=0, le=1)], ...] = (0.1, 0.25, 0.55)
+    measure_every: int = Field(default=1000, ge=1)
+    save_every: int = Field(default=100, ge=1)
     precision: Literal["float32", "bf16"] = "bf16"
-    ink: float = Field(default=0.05, ge=0, le=1)
+    ink: float = Field(default=0.07, ge=0, le=1)
     bare: float = Field(default=0.02, ge=0, le=1)
     sets: dict[str, SetRecipe] = {}
 
