@@ -86,6 +86,11 @@ def test_a_bad_tile_is_told_in_one_line_with_its_file(tmp_path: Path, fault: obj
     assert str(tmp_path / "a") in str(error.value)
 
 
+def test_sets_come_in_the_order_of_their_names(tmp_path: Path) -> None:
+    folders = [write_tiles(tmp_path / "deep" / "b", 1), write_tiles(tmp_path / "z" / "a", 1)]
+    assert [s.name for s in read_sets(folders, recipe())] == ["a", "b"]
+
+
 def test_a_folder_given_twice_and_one_all_held_out_are_refused(tmp_path: Path) -> None:
     write_tiles(tmp_path / "a", 2)
     with pytest.raises(ConfigError, match="two folders"):

@@ -68,7 +68,7 @@ class TileSet:
 
 
 def read_sets(folders: list[Path], recipe: Recipe) -> list[TileSet]:
-    """All tiles of some folders, decoded.
+    """All tiles of some folders, decoded; the sets in the order of their names, however the folders are given.
 
     Raises
     ------
@@ -76,7 +76,7 @@ def read_sets(folders: list[Path], recipe: Recipe) -> list[TileSet]:
         If a folder is missing or holds no annotated tile, two have one name, or a file cannot be read.
     """
     sets: list[TileSet] = []
-    for folder in folders:
+    for folder in sorted(folders, key=lambda path: path.name):
         if not folder.is_dir():
             raise ConfigError(f"{folder}: no such folder. Give folders of annotated tiles.")
         if folder.name in {s.name for s in sets}:
