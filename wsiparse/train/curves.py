@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -24,7 +25,7 @@ def _panel(draw: ImageDraw.ImageDraw, top: int, title: str, curves: Mapping[str,
     x0, x1 = _LEFT, _PANEL[0] - _RIGHT
     y0, y1 = top + _TOP, top + _PANEL[1] - _BOTTOM
     values = [v for curve in curves.values() for _, v in curve]
-    high = max(1.0, *values) if values else 1.0
+    high = max(1.0, math.ceil(2 * max(values, default=0)) / 2)
     draw.text((x0, top + 8), title, "black", font)
     for k in range(5):
         y = y1 - (y1 - y0) * k / 4
