@@ -4,14 +4,17 @@
     python scripts/evaluate_embedded.py ROOT [--engine embedded|classical] [--precision float32|bf16] [--sets ...]
         [--images NAME ...] [--slide-mpp UM]
 
-ROOT holds one folder per data set with `<name>.png` and either `<name>.label.png` (uint16 instance ids, 0 background)
-or `<name>.points.json` ([[x, y, class], ...]), and optionally `<name>.types.json` ({"id": class}); class 2 is
-inflammatory, 0 unlabelled. Every image goes the whole road of a slide: plan, overlapping tiles, field, split, stitch.
+ROOT holds one folder per data set with `<name>.png` or `<name>.jpg` and either `<name>.label.png` (uint16 instance
+ids, 0 background) or `<name>.points.json` ([[x, y, class], ...]), and optionally `<name>.types.json` ({"id": class});
+classes are 0 unlabelled, 1 other, 2 inflammatory, 3 epithelial, 4 connective. A .jpg is at 0.5 um/px, a .png at its
+data set's scale. Every image goes the whole road of a slide: plan, overlapping tiles, field, split, stitch.
 
-F1 counts centroids within 6 px at 0.5 um/px, matched one to one; the inflammatory F1 counts misses, false detections
+F1 counts centroids within 6 px at 0.5 um/px, matched one to one; the F1 of a class counts misses, false detections
 and wrong classes, and leaves out found nuclei whose annotation has no class. Figures are pooled over all instances of
-a set. CPU seconds are of everything from plan to objects on one thread, per megapixel at 0.5 um/px: first of the image,
-then of the tiles with their margins (small images are mostly margin; a slide is not).
+a set; a count is off by found / annotated - 1, pooled as well, and the mean of its size over the tiles is told too.
+Of sets where not every nucleus is annotated, found nuclei without annotation are left out. CPU seconds are of
+everything from plan to objects on one thread, per megapixel at 0.5 um/px: first of the image, then of the tiles with
+their margins (small images are mostly margin; a slide is not).
 """
 
 from __future__ import annotations
@@ -26,61 +29,73 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from wsiparse.run.batch.pipeline import Analysis, analyse
 
 from wsiparse.config import RunConfig
 from wsiparse.coords import Frame
 from wsiparse.errors import WsiparseError
 from wsiparse.objects.scores import (
+    MATCH_RADIUS_PX,
     Agreement,
     centroids_of,
     class_agreement,
+    match_points,
     overlap_agreement,
     paint_objects,
     point_agreement,
 )
-from wsiparse.run.pipeline import Analysis, analyse
 from wsiparse.slides.memory import MemorySlide
 
 FIELD_MPP = 0.5
-INFLAMMATORY, UNLABELLED = 2, 0
+UNLABELLED, OTHER = 0, 1
+CLASSES = {"epithelial": 3, "inflammatory": 2, "connective": 4}
 SCALES = {"consep": 0.5, "crchisto": 1.1, "gbm40": 0.5, "tcga_lgg": 0.5}
-PROMPT_CLASS = {1: INFLAMMATORY, 2: 1}  # class ids of the default prompts -> annotation classes
+PARTIAL = ("nucls", "nucls_points")  # sets in which not every nucleus is annotated
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """Sums over the tiles of a set."""
+    """Sums over the tiles of a set; `tile_bias` is the sum of the sizes of the tiles' relative count errors."""
 
     nuclei: Agreement
-    inflammatory: Agreement | None
+    classes: dict[str, Agreement]
     outlined: bool
+    tiles: int = 1
+    tile_bias: float = 0.0
     cpu_s: float = 0.0
     image_mpx: float = 0.0
     tile_mpx: float = 0.0
 
     def __add__(self, other: Score) -> Score:
-        both = None
-        if self.inflammatory is not None or other.inflammatory is not None:
-            both = (self.inflammatory or Agreement()) + (other.inflammatory or Agreement())
+        names = {**self.classes, **other.classes}
         return Score(
             self.nuclei + other.nuclei,
-            both,
+            {n: self.classes.get(n, Agreement()) + other.classes.get(n, Agreement()) for n in names},
             self.outlined and other.outlined,
+            self.tiles + other.tiles,
+            self.tile_bias + other.tile_bias,
             self.cpu_s + other.cpu_s,
             self.image_mpx + other.image_mpx,
             self.tile_mpx + other.tile_mpx,
         )
 
 
-def scale_of(folder: str, name: str) -> float:
-    """Field px per image px: the data set's, else by the magnification in the file name."""
-    return SCALES.get(folder, 0.5 if "40x" in name.lower() else 1.0)
+def scale_of(path: Path) -> float:
+    """Field px per image px: 1 for a .jpg, else the data set's, else by the magnification in the file name."""
+    if path.suffix == ".jpg":
+        return 1.0
+    return SCALES.get(path.parent.name, 0.5 if "40x" in path.stem.lower() else 1.0)
 
 
 def images_of(folder: Path) -> list[Path]:
     """Annotated images of a data set, by name."""
-    found = sorted(p for p in folder.glob("*.png") if not p.name.endswith(".label.png"))
-    return [p for p in found if label_file_of(p).exists() or p.with_suffix(".points.json").exists()]
+    found = sorted(p for p in folder.iterdir() if p.suffix in (".png", ".jpg") and not p.name.endswith(".label.png"))
+    return [p for p in found if label_file_of(p).exists() or beside(p, ".points.json").exists()]
+
+
+def beside(image: Path, ending: str) -> Path:
+    """A file of an image's annotation; names may hold dots."""
+    return image.with_name(image.stem + ending)
 
 
 def settings(engine: str = "embedded", precision: str = "float32", tile_size: int = 448) -> RunConfig:
@@ -98,7 +113,7 @@ def settings(engine: str = "embedded", precision: str = "float32", tile_size: in
 def slide_of(path: Path, mpp: float | None = None) -> MemorySlide:
     """An image as a slide of `mpp` um per px, else of its data set's scale."""
     rgb = np.asarray(Image.open(path).convert("RGB"))
-    return MemorySlide(rgb, mpp or FIELD_MPP * scale_of(path.parent.name, path.stem), name=path.stem)
+    return MemorySlide(rgb, mpp or FIELD_MPP * scale_of(path), name=path.stem)
 
 
 def evaluate_tile(path: Path, config: RunConfig, mpp: float | None = None) -> Score:
@@ -107,45 +122,67 @@ def evaluate_tile(path: Path, config: RunConfig, mpp: float | None = None) -> Sc
     begin = time.process_time()
     result = analyse(slide, config)
     cpu_s = time.process_time() - begin
-    nuclei, inflammatory, outlined = compare(path, result)
+    nuclei, classes, outlined = compare(path, result)
     plan = result.prepared.passes[0].plan
     width, height = plan.frame.size
     return Score(
         nuclei,
-        inflammatory,
+        classes,
         outlined,
+        1,
+        abs(nuclei.found - nuclei.truth) / max(nuclei.truth, 1),
         cpu_s,
         width * height / 1e6,
         len(plan.kept) * plan.grid.tile**2 / 1e6,
     )
 
 
-def compare(path: Path, result: Analysis) -> tuple[Agreement, Agreement | None, bool]:
-    """Nuclei, inflammatory ones where classes are annotated, and whether the annotation has outlines."""
+def asked_classes(result: Analysis) -> dict[int, int]:
+    """Class id of a prompt -> class of the annotation; every other prompt is `OTHER`."""
+    words = {k: prompt.text.casefold().split() for k, prompt in enumerate(result.prepared.prompts, start=1)}
+    return {k: next((c for name, c in CLASSES.items() if name in text), OTHER) for k, text in words.items()}
+
+
+def compare(path: Path, result: Analysis) -> tuple[Agreement, dict[str, Agreement], bool]:
+    """Nuclei, the classes that were asked for where classes are annotated, and whether the annotation has outlines."""
     frame, table = result.frames["cell"], result.cells
-    found_class = np.array([PROMPT_CLASS[int(c)] for c in table.class_id], np.int64)
-    types_file = path.with_suffix(".types.json")
-    if not label_file_of(path).exists():
-        rows = json.loads(path.with_suffix(".points.json").read_text(encoding="utf-8"))
-        points = np.array(rows, np.float64).reshape(-1, 3)
-        truth, truth_class = points[:, :2] / frame.downsample, points[:, 2].astype(np.int64)
-        inflammatory = class_agreement(
-            truth, truth_class, table.centroid, found_class, INFLAMMATORY, unlabelled=UNLABELLED
-        )
-        return point_agreement(truth, table.centroid), inflammatory, False
-    labels = drawn_labels(path, frame)
-    nuclei = overlap_agreement(labels, paint_objects(table, frame.size))
-    if not types_file.exists():
-        return nuclei, None, True
-    types = {int(k): int(v) for k, v in json.loads(types_file.read_text(encoding="utf-8")).items()}
-    ids, truth = centroids_of(labels)
-    truth_class = np.array([types.get(int(i), UNLABELLED) for i in ids], np.int64)
-    return nuclei, class_agreement(truth, truth_class, table.centroid, found_class, INFLAMMATORY), True
+    asked = asked_classes(result)
+    found, found_class = table.centroid, np.array([asked[int(c)] for c in table.class_id], np.int64)
+    labels = drawn_labels(path, frame) if label_file_of(path).exists() else None
+    if labels is None:
+        rows = np.array(json.loads(beside(path, ".points.json").read_text(encoding="utf-8")), np.float64).reshape(-1, 3)
+        truth, truth_class = rows[:, :2] / frame.downsample, rows[:, 2].astype(np.int64)
+    else:
+        ids, truth = centroids_of(labels)
+        types = types_of(path)
+        truth_class = np.array([types.get(int(i), UNLABELLED) for i in ids], np.int64)
+    if path.parent.name in PARTIAL:
+        matched = match_points(truth, found, MATCH_RADIUS_PX)[1]
+        found, found_class = found[matched], found_class[matched]
+        nuclei = point_agreement(truth, found)
+    elif labels is None:
+        nuclei = point_agreement(truth, found)
+    else:
+        nuclei = overlap_agreement(labels, paint_objects(table, frame.size))
+    classes = {
+        name: class_agreement(truth, truth_class, found, found_class, wanted, unlabelled=UNLABELLED)
+        for name, wanted in CLASSES.items()
+        if wanted in asked.values() and truth_class.any()
+    }
+    return nuclei, classes, labels is not None and path.parent.name not in PARTIAL
+
+
+def types_of(path: Path) -> dict[int, int]:
+    """Classes of the outlined nuclei of an image, if it has any."""
+    file = beside(path, ".types.json")
+    if not file.exists():
+        return {}
+    return {int(k): int(v) for k, v in json.loads(file.read_text(encoding="utf-8")).items()}
 
 
 def label_file_of(path: Path) -> Path:
     """Where an image's outlines are, if it has any."""
-    return path.with_suffix(".label.png")
+    return beside(path, ".label.png")
 
 
 def drawn_labels(path: Path, frame: Frame) -> NDArray[np.int32]:
@@ -169,16 +206,23 @@ def line_of(name: str, tiles: int, score: Score) -> str:
     def outlined(value: float) -> str:
         return f"{value:.3f}" if score.outlined else "-"
 
-    i = score.inflammatory
-    inflammatory = (
-        f"inflammatory F1 {i.f1:.3f} (precision {i.precision:.3f} recall {i.recall:.3f})" if i and i.truth else "-"
-    )
+    classes = [
+        f"{word} F1 {c.f1:.3f} (precision {c.precision:.3f} recall {c.recall:.3f} count {bias_of(c)})"
+        for word, c in score.classes.items()
+        if c.truth
+    ]
     return (
         f"{name:<15} F1 {n.f1:.3f}  IoU>0.5 F1 {outlined(n.overlap_f1)}  PQ {outlined(n.pq)}  AJI {outlined(n.aji)}  "
-        f"precision {n.precision:.3f}  recall {n.recall:.3f}  CPU-s/Mpx {score.cpu_s / score.image_mpx:.2f} of image "
-        f"{score.cpu_s / score.tile_mpx:.2f} of tiles  {inflammatory}  "
-        f"[{tiles} tiles, {n.truth} annotated, {n.found} found]"
+        f"precision {n.precision:.3f}  recall {n.recall:.3f}  "
+        f"count {bias_of(n)}, by tile {100 * score.tile_bias / score.tiles:.1f} %  "
+        f"CPU-s/Mpx {score.cpu_s / score.image_mpx:.2f} of image {score.cpu_s / score.tile_mpx:.2f} of tiles  "
+        f"{'  '.join(classes) or '-'}  [{tiles} tiles, {n.truth} annotated, {n.found} found]"
     )
+
+
+def bias_of(one: Agreement) -> str:
+    """Found over annotated, minus 1."""
+    return f"{100 * (one.found / one.truth - 1):+.1f} %" if one.truth else "-"
 
 
 def warm_up(config: RunConfig) -> None:

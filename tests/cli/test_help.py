@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import shutil
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
+from tests.train.painted import TINY, write_tiles
 from wsiparse.cli.main import COMMANDS
 
 #: Commands whose example is about a results folder that is there already.
@@ -33,6 +35,9 @@ def test_every_command_has_help_whose_example_works(
     monkeypatch.chdir(tmp_path)
     if name in OF_RESULTS:
         assert wsiparse("run", "slides", "-o", "results").code == 0
+    if name == "train":
+        write_tiles(tmp_path / "tiles" / "mine", 2)
+        (tmp_path / "recipe.yaml").write_text(json.dumps({**TINY, "steps": 2}))
     ran = wsiparse(*shlex.split(example.group(1)))
     assert ran.code == 0, ran.err
 

@@ -70,6 +70,12 @@ def data_sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = [[x / 1.1, y / 1.1, kinds[int(i)]] for i, (x, y) in zip(*centroids_of(field.labels), strict=True)]
     (points / "b.points.json").write_text(json.dumps(rows))
 
+    # as a .jpg, whatever its data set, an image is at 0.5 um/px; names hold dots; only some nuclei are annotated
+    partial = root / "nucls"
+    partial.mkdir()
+    image.save(partial / "d_0.98.jpg", quality=95)
+    (partial / "d_0.98.points.json").write_text(json.dumps([[x * 1.1, y * 1.1, c] for x, y, c in rows[::3]]))
+
     plain = root / "cpm15"
     plain.mkdir()
     image.save(plain / "c_20x.png")
@@ -79,8 +85,11 @@ def data_sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_each_data_set_gives_one_line_at_its_own_scale(data_sets: Path) -> None:
-    lines = evaluate(data_sets, "--engine", "classical")
+    *lines, partial = evaluate(data_sets, "--engine", "classical")
     assert [line.split()[0] for line in lines] == ["consep", "cpm15", "crchisto"]
+    assert figure(partial, "precision") == 1.0, "nuclei that nobody annotated are not false"
+    assert (figure(partial, "recall") or 0) > 0.85
+    assert (figure(partial, "inflammatory F1") or 0) > 0.6
     for line in lines:
         f1 = figure(line, "F1")
         assert f1 is not None
@@ -91,6 +100,17 @@ def test_each_data_set_gives_one_line_at_its_own_scale(data_sets: Path) -> None:
     for line in (lines[0], lines[2]):
         assert (figure(line, "inflammatory F1") or 0) > 0.6, line
     assert "inflammatory" not in lines[1]
+    assert not any("epithelial" in line or "connective" in line for line in lines), "nobody was asked for them"
+
+
+def test_the_count_is_told_for_all_nuclei_and_each_class(data_sets: Path) -> None:
+    (line,) = evaluate(data_sets, "--engine", "classical", "--sets", "consep")
+    numbers = re.search(r"count ([+-]\d+\.\d) %, by tile (\d+\.\d) %.*\[1 tiles, (\d+) annotated, (\d+) found\]", line)
+    assert numbers is not None, line
+    bias, by_tile, annotated, found = map(float, numbers.groups())
+    assert bias == pytest.approx(100 * (found / annotated - 1), abs=0.06)
+    assert by_tile == pytest.approx(abs(bias), abs=0.06)
+    assert re.search(r"inflammatory F1 \d\.\d+ \(precision \S+ recall \S+ count [+-]\d+\.\d %\)", line)
 
 
 def test_the_network_runs_the_same_road(data_sets: Path) -> None:
