@@ -99,7 +99,7 @@ def test_verify_finds_a_slide_that_is_gone(results: Path) -> None:
 READERS: dict[str, tuple[str, ...]] = {
     "export": ("objects.zarr", "DONE.json"),
     "report": ("objects.zarr", "basis", "DONE.json"),
-    "view": ("objects.zarr", "labels.ome.zarr", "DONE.json"),
+    "view": ("objects.zarr", "labels.ome.zarr", "basis", "DONE.json"),
     "read_objects": ("objects.zarr",),
 }
 
