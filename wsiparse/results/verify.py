@@ -227,7 +227,8 @@ def _recorded(folder: Path) -> tuple[dict[str, dict[str, Any]], list[Finding]]:
         return {}, [Finding("damaged", path, f"damaged: not JSON. {_OVERWRITE}")]
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         version = record.get("format") if isinstance(record, dict) else None
-        return {}, [Finding("damaged", path, f"of format {version!r}, this program reads {FORMAT}. {_OVERWRITE}")]
+        text = f"of another version of wsiparse (format {version!r}, this one reads {FORMAT}). {_OVERWRITE}"
+        return {}, [Finding("damaged", path, text)]
     files = record.get("files")
     if not isinstance(files, dict) or not all(_is_entry(name, facts) for name, facts in files.items()):
         return {}, [Finding("damaged", path, f"damaged: its list of files is not one. {_OVERWRITE}")]
