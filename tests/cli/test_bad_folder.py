@@ -68,6 +68,38 @@ def test_slides_whose_names_are_not_text_are_done_and_found_done(
     assert "caf\\xe9" in (tmp_path / "results" / "summary.csv").read_text(encoding="utf-8")
 
 
+def test_a_slide_that_is_away_for_a_while_loses_no_parts(
+    wsiparse: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.svs"
+    write_svs(path, paint_he(400, 300, seed=5).image)
+    real = slide.assemble
+
+    def meanwhile(*arguments: Any) -> Any:
+        made = real(*arguments)
+        path.rename(tmp_path / "away")
+        return made
+
+    monkeypatch.setattr(slide, "assemble", meanwhile)
+    run = ("run", path, "--engine", "classical", "-o", tmp_path / "r")
+    said = wsiparse(*run)
+    assert (said.code, said.err.count("\n")) == (1, 1)
+    assert "a.svs: cannot be read" in said.err
+    [folder] = (tmp_path / "r" / "slides").iterdir()
+    [part] = folder.glob("work-*/scale-0/part-*.json")
+    written = part.stat().st_mtime_ns
+    assert not (folder / "DONE.json").exists()
+    (tmp_path / "away").rename(path)
+
+    def again(*arguments: Any) -> Any:
+        assert part.stat().st_mtime_ns == written
+        return real(*arguments)
+
+    monkeypatch.setattr(slide, "assemble", again)
+    assert wsiparse(*run).code == 0
+    assert wsiparse("verify", tmp_path / "r").code == 0
+
+
 def test_a_slide_that_changes_while_it_is_analysed_fails_and_leaves_nothing_to_go_on_from(
     wsiparse: Callable, demo_slide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

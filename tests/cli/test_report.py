@@ -101,3 +101,32 @@ def test_without_a_browser_the_remedy_is_told(
     said = wsiparse("report", results, "--pdf")
     assert said.code == 1
     assert "apt-get install chromium" in said.err
+
+
+def test_a_slide_whose_report_is_damaged_is_missing_in_the_tables_and_told_by_everyone(
+    results: Path, wsiparse: Callable
+) -> None:
+    first, second = sorted((results / "slides").iterdir())
+    text = (second / "report.json").read_text(encoding="utf-8")
+    (second / "report.json").write_text(text.replace('"n": 50', '"n": 51', 1), encoding="utf-8")
+    told = (
+        "notice: not in the tables, for their results or their report are damaged or of another version: b. `wsiparse "
+        "verify` says what to do.\n"
+    )
+    said = wsiparse("report", results, "--cohort-only")
+    assert (said.code, said.err) == (3, told)
+    said = wsiparse("merge", results)
+    assert (said.code, said.err) == (3, told)
+    assert {line.partition(",")[0] for line in (results / "summary.csv").read_text().splitlines()} == {"slide", "a"}
+    assert "1 slide is not done or without a report" in (results / "report.html").read_text(encoding="utf-8")
+    (first / "report.json").unlink()
+    assert wsiparse("report", results, "--cohort-only").code == 3
+    assert len((results / "summary.csv").read_text().splitlines()) == 1
+    assert wsiparse("report", results).code == 0
+    said = wsiparse("report", results, "--cohort-only")
+    assert (said.code, said.err) == (0, "")
+    record = (first / "DONE.json").read_text(encoding="utf-8")
+    (first / "DONE.json").write_text(record.replace('"n": 50', '"n": 49', 1), encoding="utf-8")
+    for options in ((), ("--cohort-only",)):
+        said = wsiparse("report", results, *options)
+        assert (said.code, said.err) == (3, told.replace(": b.", f": {first.name}."))

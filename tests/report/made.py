@@ -437,6 +437,7 @@ def cohort(
         }
         if grouped
         else None,
+        "without_report": [],
         "notices": ["slide 001.svs, slide 002.svs hold the same image; in one patient it counts once"],
         "groups": [
             _comparison(random, c[0], place, done) for c in classes[:3] for place in ("all tissue", "tumour")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.report.patterns import irregular_tissue, tumour_truth, two_densities
 from wsiparse.report.stats.borders import distance_to, mask_border, polygon_border
-from wsiparse.report.stats.compartments import Compartments, auto_compartments, region_compartments
+from wsiparse.report.stats.compartments import Compartments, _disjoint, auto_compartments, region_compartments
 from wsiparse.report.stats.tissue import Tissue
 
 TISSUE = irregular_tissue(3.6, 3.6, 7)
@@ -192,3 +192,29 @@ def test_a_region_beside_the_tissue_leaves_all_of_it_to_the_rest() -> None:
         region_compartments([("T", shapely.Point(1, 1))], PLAIN)
     with pytest.raises(ValueError, match="at least one region"):
         region_compartments([], PLAIN)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_classes_of_many_parts_share_no_place_and_the_smaller_one_wins(seed: int) -> None:
+    """As with every pair of classes compared, by brute force."""
+    random = np.random.default_rng(seed)
+    joined = {}
+    for name in "abcde":
+        corner = random.uniform(0, 400, (int(random.integers(1, 40)), 2))
+        edge = random.uniform(2, 60 if name < "c" else 10, corner.shape)
+        boxes = shapely.box(corner[:, 0], corner[:, 1], *(corner + edge).T)
+        joined[name] = shapely.union_all(boxes)
+    found = _disjoint(joined)
+    order = sorted(joined, key=lambda name: joined[name].area)
+    for k, name in enumerate(order):
+        want = shapely.difference(joined[name], shapely.union_all([joined[other] for other in order[:k]]))
+        assert shapely.symmetric_difference(found[name], want).area < 1e-9
+    assert sum(shape.area for shape in found.values()) == pytest.approx(shapely.union_all(list(joined.values())).area)
+
+
+def test_many_small_regions_of_two_classes_take_no_square_of_their_number() -> None:
+    place = np.arange(60_000)
+    x, y = place % 250 * 12.0, place // 250 * 12.0
+    boxes = shapely.box(x, y, x + 9, y + 9)
+    found = _disjoint({"a": shapely.multipolygons(boxes[::2]), "b": shapely.multipolygons(boxes[1::2])})
+    assert {name: shape.area for name, shape in found.items()} == {"a": 81.0 * 30_000, "b": 81.0 * 30_000}

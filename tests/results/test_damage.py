@@ -99,7 +99,7 @@ def test_verify_finds_a_slide_that_is_gone(results: Path) -> None:
 READERS: dict[str, tuple[str, ...]] = {
     "export": ("objects.zarr", "DONE.json"),
     "report": ("objects.zarr", "basis", "DONE.json"),
-    "view": ("objects.zarr", "labels.ome.zarr", "DONE.json"),
+    "view": ("objects.zarr", "labels.ome.zarr", "basis", "DONE.json"),
     "read_objects": ("objects.zarr",),
 }
 
@@ -193,3 +193,21 @@ def test_objects_without_a_record_beside_them_are_read(results: Path, wsiparse: 
     [folder] = (results / "slides").iterdir()
     shutil.copytree(folder / "objects.zarr", tmp_path / "alone" / "objects.zarr")
     assert wsiparse("export", tmp_path / "alone" / "objects.zarr", "-f", "csv", "-o", tmp_path / "out").code == 0
+
+
+def test_results_of_another_version_are_one_line_and_stay(results: Path, wsiparse: Callable) -> None:
+    [folder] = (results / "slides").iterdir()
+    record = json.loads((folder / "DONE.json").read_text(encoding="utf-8"))
+    older = {key: value for key, value in record.items() if key not in ("sha256", "settings")} | {"format": 2}
+    (folder / "DONE.json").write_text(json.dumps(older), encoding="utf-8")
+    before = {path: path.read_bytes() for path in watched(folder)}
+    said = "another version of wsiparse"
+    for command in (("export", folder, "-f", "csv"), ("view", folder, "--export", results.parent / "page")):
+        got = wsiparse(*command)
+        assert (got.code, got.err.count("\n")) == (1, 1), command
+        assert said in got.err
+        assert "--overwrite" in got.err
+    assert said in wsiparse("status", results).out
+    assert said in wsiparse("verify", results).out
+    assert wsiparse("report", results).code == 3
+    assert {path: path.read_bytes() for path in watched(folder)} == before

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from wsiparse.errors import OutputError
 from wsiparse.results.folder import REPORT_FILES, own_hash, write_done, write_report_record
-from wsiparse.results.verify import Finding, slide_folders, verify
+from wsiparse.results.verify import Finding, slide_folders, verify, verify_beside
 from wsiparse.types import SlideSummary
 
 
@@ -290,3 +290,25 @@ def test_the_command_has_code_1_for_another_folder(
     assert said.code == 1
     assert said.err.count("\n") == 1
     assert said.out == ""
+
+
+def test_the_kept_table_and_records_of_runs_are_checked_and_those_without_a_hash_are_no_damage(results: Path) -> None:
+    assert verify_beside(results) == []
+    [run_file] = results.glob("run-*.json")
+    record = json.loads(run_file.read_text(encoding="utf-8"))
+    del record["sha256"]  # as earlier versions wrote it
+    run_file.write_text(json.dumps(record), encoding="utf-8")
+    assert verify_beside(results) == []
+    for other in (record | {"sha257": "0"}, {k: v for k, v in record.items() if k != "host"}, [], 7):
+        run_file.write_text(json.dumps(other), encoding="utf-8")
+        assert [finding.path for finding in verify_beside(results)] == [run_file]
+    run_file.unlink()
+    table: dict[str, object] = {"format": 1, "file": "t.csv", "rows": []}
+    path = results / "metadata.json"
+    path.write_text(json.dumps(table | {"sha256": own_hash(table)}), encoding="utf-8")
+    assert verify_beside(results) == []
+    for text in (json.dumps(table | {"file": "u.csv", "sha256": own_hash(table)}), "{", "[]", "[" * 100_000):
+        path.write_text(text, encoding="utf-8")
+        [finding] = verify_beside(results)
+        assert (finding.kind, finding.path) == ("damaged", path)
+        assert "--metadata" in finding.text

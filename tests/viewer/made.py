@@ -91,8 +91,8 @@ def _table(values: Pixels) -> ObjectTable:
     return build_table(labels, count, values, np.full(values.shape, 200, np.uint8), len(PROMPTS))
 
 
-def _report(folder: Path, facts: dict[str, Any], regions: Sequence[tuple[str, BaseGeometry]]) -> None:
-    """A report of everything on the slide, which is all tissue."""
+def _basis(folder: Path, facts: dict[str, Any], regions: Sequence[tuple[str, BaseGeometry]]) -> None:
+    """What a report of everything on the slide is made of, which is all tissue."""
     size = [int(v) for v in facts["size"]]
     step = 8.0 / facts["mpp"][0]
     shape = tuple(-(-n // int(step)) for n in size[::-1])
@@ -109,7 +109,6 @@ def _report(folder: Path, facts: dict[str, Any], regions: Sequence[tuple[str, Ba
         unreadable=(),
     )
     write_basis(folder / BASIS, basis, png_bytes(basis.picture), {})
-    redo_slide_report(folder, None, None)
 
 
 def make(
@@ -146,7 +145,8 @@ def make(
             sorter.append(table)
         sorter.finish(folder / "objects.zarr", engine=ENGINE, slide=facts)
     reader = ObjectsReader(folder / "objects.zarr")
-    files = ["objects.zarr"]
+    _basis(folder, facts, regions)
+    files = ["objects.zarr", BASIS]
     if labels:
         write_labels(folder / "labels.ome.zarr", reader)
         files.append("labels.ome.zarr")
@@ -155,7 +155,7 @@ def make(
     summary = summarise(layers, prompts, slide=name, engine=ENGINE, analysed_mm2=area)
     write_done(folder, files, "digest", summary, {"unreadable": [{"tile": i} for i in range(unreadable)]})
     if report:
-        _report(folder, facts, regions)
+        redo_slide_report(folder, None, None)
     if slide is not None:
         (results / "run-20260101T000000Z-000000.json").write_text(
             json.dumps(

@@ -69,3 +69,13 @@ def test_a_folder_without_results_is_an_error_in_one_line(wsiparse: Callable, tm
     assert said.code == 1
     assert said.err.startswith(f"error: {tmp_path}: neither")
     assert said.err.count("\n") == 1
+
+
+def test_a_damaged_report_is_told_where_the_page_leaves_it_out(
+    library: None, wsiparse: Callable, demo_slide: Path, tmp_path: Path
+) -> None:
+    folder = make(tmp_path / "results", truth((640, 512)), slide=demo_slide)
+    (folder / "counts.csv").write_bytes((folder / "counts.csv").read_bytes() + b"\n")
+    said = wsiparse("view", tmp_path / "results", "--export", tmp_path / "page")
+    told = "notice: without hot-spots: the report is missing or damaged; `wsiparse report` makes it again\n"
+    assert (said.code, said.err) == (0, told)

@@ -23,7 +23,7 @@ def command(results: Path) -> int:
     """
     from wsiparse.cli.progress import TerminalProgress
     from wsiparse.cli.signals import stopping
-    from wsiparse.results.folder import file_name
+    from wsiparse.results.folder import file_name, report_record
     from wsiparse.results.status import slide_statuses, tally
     from wsiparse.run.merge import merge
 
@@ -36,6 +36,8 @@ def command(results: Path) -> int:
             else:
                 finished += 1
                 click.echo(f"{file_name(outcome.path)}: merged -> {outcome.folder}")
-    counts = tally(slide_statuses(results))
+    statuses = slide_statuses(results)
+    counts = tally(statuses)
+    lost = [s for s in statuses if s.state == "done" and report_record(results / "slides" / s.folder) is None]
     click.echo(f"merged {finished} slides; now " + ", ".join(f"{n} {state}" for state, n in counts.items()))
-    return 3 if failed or set(counts) - {"done"} else 0
+    return 3 if failed or lost or set(counts) - {"done"} else 0

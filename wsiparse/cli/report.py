@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
+#: States of slides that have results.
+_DONE: Final = ("done", "partly done")
 #: Rows, and slides, that are told one by one.
 _MOST = 20
 #: Compartments told in a line.
@@ -73,7 +75,13 @@ def command(
     """
     from wsiparse.cli.progress import TerminalProgress
     from wsiparse.machine import available_cores
-    from wsiparse.report.cohort import cohort_slides, joined_slides, read_metadata, write_cohort_report
+    from wsiparse.report.cohort import (
+        cohort_slides,
+        joined_slides,
+        lost_lines,
+        read_metadata,
+        write_cohort_report,
+    )
     from wsiparse.report.pdf import find_browser, print_pdf
     from wsiparse.report.redo import redo_reports
     from wsiparse.results.folder import file_name
@@ -88,7 +96,7 @@ def command(
     everything = cohort_slides(results)
     if table is not None:
         joined_slides(everything, table)  # a table that cannot be joined is told before anything is made anew
-    found = [s for s in everything if s.state in ("done", "partly done")]
+    found = [s for s in everything if s.state in _DONE]
     if not found:
         told = (
             f"error: {results}: no slide is finished yet; `wsiparse status {results}` says why. Run the slides again."
@@ -101,18 +109,22 @@ def command(
     regions = match_regions(roi, names) if roi is not None and not cohort_only else Matched((None,) * len(slides))
     classes = RegionClasses(tumour_classes, stroma_classes) if tumour_classes or stroma_classes else None
     failed = 0
+    said: set[str] = set()
     if not cohort_only:
         with TerminalProgress().stage("report", len(slides), "slides") as stage:
             asked: Any = compartments
             files = regions.files if roi is not None else None
             for redone in redo_reports(slides, files, asked, seed, num_workers or available_cores(), classes):
                 failed += redone.numbers is None
+                said.add(called[redone.folder])
                 _tell(redone, called[redone.folder] if len(slides) > 1 else "")
                 stage.advance()
     for line in regions.told("the run's own count") if roi is not None else ():
         click.echo(f"notice: {line}", err=True)
     cohort = write_cohort_report(results, table)
     if cohort is not None:
+        for line in lost_lines(cohort, said):
+            click.echo(f"notice: {line}", err=True)
         _tell_cohort(results, cohort)
     if browser is not None:
         pages = [results / "report.html", *(folder / "report.html" for folder in slides)]
@@ -121,7 +133,7 @@ def command(
                 click.echo(f"-> {print_pdf(browser, page)}")
     if failed == len(slides) == 1:
         return 1
-    return 3 if failed else 0
+    return 3 if failed or (cohort is not None and cohort["without_report"]) else 0
 
 
 def _tell(redone: RemadeReport, called: str) -> None:

@@ -24,7 +24,7 @@ class Stopped(KeyboardInterrupt):
 
 @contextmanager
 def stopping() -> Iterator[None]:
-    """SIGINT and SIGTERM raise `Stopped` in the block; a second one ends the process without another word.
+    """SIGINT and SIGTERM raise `Stopped` in the block; a second one ends the process at once.
 
     Raises
     ------
@@ -36,6 +36,7 @@ def stopping() -> Iterator[None]:
     def stop(number: int, _: FrameType | None) -> None:
         nonlocal told
         if told:
+            os.write(2, b"\nstopped at once; run the same command again to go on\n")
             os._exit(128 + number)
         told = True
         raise Stopped(number)

@@ -44,6 +44,7 @@ def command(
 
     Example: wsiparse view results --export page
     """
+    from wsiparse.results.folder import report_record
     from wsiparse.viewer.source import find_shown
 
     if folder is None and max_px is not None:
@@ -54,6 +55,9 @@ def command(
     try:
         if shown.missing:
             click.echo(f"notice: without the slide's picture: {shown.missing} (see --slide)", err=True)
+        if report_record(shown.folder) is None:
+            again = "`wsiparse report` makes it again"
+            click.echo(f"notice: without hot-spots: the report is missing or damaged; {again}", err=True)
         if folder is not None:
             _export(shown, folder, max_px)
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -14,11 +14,11 @@ from wsiparse.errors import ConfigError
 from wsiparse.names import some_of
 from wsiparse.report.metadata import keep_metadata, kept_metadata, read_metadata
 from wsiparse.report.pages.page import cohort_page
-from wsiparse.report.stats.cohort import CohortSlide, SlideMetadata, cohort_numbers, joined_metadata
+from wsiparse.report.stats.cohort import CohortSlide, SlideMetadata, cohort_numbers, joined_metadata, without_report
 from wsiparse.report.stats.joining import Metadata
 from wsiparse.report.stats.jsonable import jsonable
 from wsiparse.report.stats.rows import CsvSlide, rows_csv
-from wsiparse.results.folder import done_record, file_name, report_record, write_tables_record, write_text
+from wsiparse.results.folder import DONE, done_record, file_name, report_record, write_tables_record, write_text
 from wsiparse.results.status import SlideStatus, slide_statuses
 from wsiparse.slides import SLIDE_EXTENSIONS
 from wsiparse.version import own_version
@@ -29,6 +29,7 @@ __all__ = [
     "cohort_slides",
     "joined_slides",
     "kept_lines",
+    "lost_lines",
     "read_metadata",
     "write_cohort_report",
 ]
@@ -62,7 +63,18 @@ def _slide(results: Path, status: SlideStatus) -> CohortSlide:
     places = set()
     if status.slide != status.folder:
         places = {status.slide} if "://" in status.slide else {status.slide, os.path.realpath(status.slide)}
-    return CohortSlide(status.slide, status.name, status.folder, href, state, detail, numbers, label, frozenset(places))
+    return CohortSlide(
+        status.slide,
+        status.name,
+        status.folder,
+        href,
+        state,
+        detail,
+        numbers,
+        label,
+        frozenset(places),
+        has_results=(folder / DONE).exists(),
+    )
 
 
 def joined_slides(slides: Sequence[CohortSlide], metadata: Metadata) -> SlideMetadata:
@@ -81,7 +93,7 @@ def joined_slides(slides: Sequence[CohortSlide], metadata: Metadata) -> SlideMet
 
 
 def write_cohort_report(results: Path, metadata: Metadata | None = None) -> dict[str, Any] | None:
-    """Write summary.csv and report.html over every slide of a results folder; the numbers, or None without a slide.
+    """Write summary.csv and report.html over every slide of a results folder; the numbers, or None if none is done.
 
     Parameters
     ----------
@@ -98,7 +110,7 @@ def write_cohort_report(results: Path, metadata: Metadata | None = None) -> dict
     """
     remove_dead(results)
     slides = cohort_slides(results)
-    if not any(slide.numbers is not None for slide in slides):
+    if not any(slide.numbers is not None for slide in slides) and not without_report(slides):
         return None
     told = []
     if metadata is not None:
@@ -124,11 +136,23 @@ def write_cohort_report(results: Path, metadata: Metadata | None = None) -> dict
     return cohort
 
 
+def lost_lines(cohort: Mapping[str, Any], told: Collection[str] = ()) -> list[str]:
+    """What is told of slides that have results and whose numbers no table has; nothing if there is none.
+
+    Parameters
+    ----------
+    told : names of slides that something was said of already
+    """
+    lost = [name for name in cohort["without_report"] if name not in told]
+    reason = "not in the tables, for their results or their report are damaged or of another version"
+    return [f"{reason}: {some_of(lost, 5)}. `wsiparse verify` says what to do."] if lost else []
+
+
 def kept_lines(cohort: Mapping[str, Any] | None) -> list[str]:
     """What is told at the end of a run or a merge about the table that was joined once more, and about the slides."""
     if cohort is None:
         return []
-    lines, table = list(cohort["notices"]), cohort["metadata"]
+    lines, table = [*lost_lines(cohort), *cohort["notices"]], cohort["metadata"]
     if table is not None:
         without = table["unmatched_slides"]
         missing = f"; no row for {len(without)} slide(s): {some_of(without, 5)}" if without else ""

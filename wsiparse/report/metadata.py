@@ -13,15 +13,13 @@ from wsiparse.errors import ConfigError
 from wsiparse.names import folded, same_text
 from wsiparse.report.stats.joining import Metadata, Row
 from wsiparse.report.stats.rows import COLUMNS, OVER_ALL
-from wsiparse.results.folder import own_hash, write_text
+from wsiparse.results.folder import METADATA, own_hash, write_text
 from wsiparse.slides.files import expanded
 from wsiparse.slides.sheet import table_lines
 from wsiparse.slides.urls import is_url, local_path, shown_url
 
-__all__ = ["METADATA", "keep_metadata", "kept_metadata", "read_metadata"]
+__all__ = ["keep_metadata", "kept_metadata", "read_metadata"]
 
-#: The table that was joined last, in a results folder.
-METADATA: Final = "metadata.json"
 FORMAT: Final = 1
 
 #: Columns that a table of slides may call the slide, the patient and the group by, in any case, blanks as "_".

@@ -26,6 +26,7 @@ __all__ = [
     "CHUNK_TILES",
     "DONE",
     "JOB_FILE",
+    "METADATA",
     "REPORT",
     "REPORT_FILES",
     "TABLES",
@@ -69,6 +70,9 @@ REPORT_FILES: Final = ("counts.csv", "density.png", "report.html")
 
 #: In a results folder: what the files over all slides must be.
 TABLES: Final = "tables.json"
+
+#: In a results folder: the table that `wsiparse report --metadata` joined last.
+METADATA: Final = "metadata.json"
 
 _MADE_OF: Final = ("objects.zarr/zarr.json", "basis/basis.json")
 

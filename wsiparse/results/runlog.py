@@ -23,10 +23,15 @@ from wsiparse.machine import process_is_alive
 from wsiparse.results.folder import full_name, own_hash, slide_folder, write_text
 from wsiparse.version import own_version
 
-__all__ = ["Entry", "RunLog", "check_folders", "read_entries"]
+__all__ = ["Entry", "RunLog", "check_folders", "is_whole", "read_entries"]
 
 #: Seconds between writes while outcomes come: a failed slide is told soon, and many small slides cost little.
 _EVERY_S: Final = 5.0
+
+#: What runs of versions without a hash wrote.
+_KEYS: Final = frozenset(
+    ("wsiparse", "python", "host", "pid", "began_utc", "finished_utc", "state", "shard", "config", "slides")
+)
 
 
 class RunLog:
@@ -110,6 +115,13 @@ def _taken(path: str, folder: str, first: str) -> str:
         f"{path}: its results folder would be {folder}, which is that of {first}. Rename one of the two, or give "
         "another -o."
     )
+
+
+def is_whole(record: dict[str, Any]) -> bool:
+    """Whether a run's record is what was written: by its own hash, or of a version that kept none, by its keys."""
+    if "sha256" not in record:
+        return record.keys() == _KEYS
+    return bool(record["sha256"] == own_hash(record))
 
 
 @dataclass(frozen=True, slots=True)

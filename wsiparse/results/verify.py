@@ -17,11 +17,11 @@ from typing import Any, Final, Literal
 
 from wsiparse.atomic import TEMPORARY, sha256_file, sha256_tree
 from wsiparse.errors import OutputError
-from wsiparse.results.folder import FORMAT, REPORT, REPORT_FILES, TABLES, is_made_of, own_hash
+from wsiparse.results.folder import FORMAT, METADATA, REPORT, REPORT_FILES, TABLES, is_made_of, own_hash
 from wsiparse.results.one_slide import LOG
 from wsiparse.results.publish import EXPORTS, is_own
 from wsiparse.results.report_inputs import BASIS
-from wsiparse.results.runlog import read_entries
+from wsiparse.results.runlog import is_whole, read_entries
 
 __all__ = ["Finding", "Verified", "slide_folders", "verify", "verify_beside"]
 
@@ -136,15 +136,31 @@ def verify_beside(results: Path) -> list[Finding]:
     for file in sorted(results.glob("run-*.json")):
         try:
             record = json.loads(file.read_text(encoding="utf-8"))
-            if record.get("sha256") == own_hash(record):
+            if isinstance(record, dict) and is_whole(record):
                 continue
-        except (OSError, ValueError, AttributeError):
+        except (OSError, ValueError, RecursionError):
             pass
         found.append(Finding("damaged", file, "damaged: what this run said about itself is lost. Remove it."))
+    found += _metadata(results / METADATA)
     for entry in read_entries(results):
         if entry.status in ("done", "already done") and not (results / "slides" / entry.folder).is_dir():
             found.append(Finding("missing", results / "slides" / entry.folder, f"missing. {_AGAIN}"))
     return found
+
+
+def _metadata(path: Path) -> Iterator[Finding]:
+    """What is wrong with the table about slides that is kept in a results folder."""
+    again = "Give the table again: wsiparse report RESULTS --metadata TABLE"
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(record, dict) or record.get("sha256") != own_hash(record):
+            yield Finding("damaged", path, f"damaged: not the table that was written. {again}")
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        yield Finding("unreadable", path, f"cannot be read ({error.strerror or error}). Check the disk.")
+    except (ValueError, RecursionError):
+        yield Finding("damaged", path, f"damaged: not JSON. {again}")
 
 
 def verify(folders: Sequence[Path], *, workers: int = 1) -> Iterator[Verified]:
@@ -211,7 +227,8 @@ def _recorded(folder: Path) -> tuple[dict[str, dict[str, Any]], list[Finding]]:
         return {}, [Finding("damaged", path, f"damaged: not JSON. {_OVERWRITE}")]
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         version = record.get("format") if isinstance(record, dict) else None
-        return {}, [Finding("damaged", path, f"of format {version!r}, this program reads {FORMAT}. {_OVERWRITE}")]
+        text = f"of another version of wsiparse (format {version!r}, this one reads {FORMAT}). {_OVERWRITE}"
+        return {}, [Finding("damaged", path, text)]
     files = record.get("files")
     if not isinstance(files, dict) or not all(_is_entry(name, facts) for name, facts in files.items()):
         return {}, [Finding("damaged", path, f"damaged: its list of files is not one. {_OVERWRITE}")]

@@ -72,7 +72,8 @@ def fault_of(folder: Path) -> str:
     if record is None:
         return f"damaged: {DONE} is not JSON. {_AGAIN}"
     if record.get("format") != FORMAT:
-        return f"results of format {record.get('format')!r}, this program reads {FORMAT}. {_AGAIN}"
+        found = f"format {record.get('format')!r}, this one reads {FORMAT}"
+        return f"results of another version of wsiparse ({found}). {_AGAIN}"
     if record.get("sha256") != own_hash(record):
         return f"damaged: {DONE} is not what was written. {_AGAIN}"
     gone = next(name for name in record["files"] if not _has_size(folder / name, record["files"][name]))

@@ -42,7 +42,7 @@ def merge(results: Path, *, progress: Progress, say: Callable[[str], object] | N
 
     Parameters
     ----------
-    say : told of the table of patients that summary.csv keeps
+    say : told of the table of patients that summary.csv keeps, and of slides whose numbers it lacks
 
     Yields
     ------

@@ -22,7 +22,7 @@ from typing import Any, Literal
 
 from wsiparse.atomic import output_error, remove_dead
 from wsiparse.config import RunConfig
-from wsiparse.errors import FieldError, OutputError, SlideError
+from wsiparse.errors import FieldError, OutputError, SlideError, SlideNotFoundError
 from wsiparse.machine import peak_rss_bytes, return_idle_memory
 from wsiparse.parallel.dask import DaskExecutor, Executor, LocalExecutor
 from wsiparse.parallel.progress import OfSlide, Progress
@@ -243,9 +243,14 @@ def _stale(folder: Path, names: list[str]) -> str:
 
 
 def _check_unchanged(slide_run: SlideRun) -> None:
-    """Parts of a slide that was changed meanwhile must not be taken for those of the slide it was."""
+    """Parts of a slide that was changed meanwhile must not be taken for those of the slide it was.
+
+    One that is away, with the drive it lies on, may be back for the next run, which goes on from the parts.
+    """
     try:
         slide_run.slide.check_unchanged()
+    except SlideNotFoundError:
+        raise
     except SlideError:
         shutil.rmtree(slide_run.work, ignore_errors=True)
         raise

@@ -168,7 +168,8 @@ class View:
             notes.append("The slide file is not here: objects are drawn on white.")
         if self._report is None:
             notes.append(
-                "No report, or one of an older version, so there are no hot-spots: `wsiparse report` makes it."
+                "Its report is missing, damaged or of an older version, so there are no hot-spots here: make it again "
+                "with `wsiparse report`."
             )
         else:
             notes += self._report["limits"]["warnings"]
@@ -197,8 +198,7 @@ class View:
 
     def _regions(self) -> list[dict[str, Any]]:
         """Drawn regions: name, whether left out, colour, and an SVG path in level-0 px."""
-        basis = self.shown.folder / BASIS
-        drawn = drawn_regions(read_drawn(basis), is_left_out) if basis.is_dir() else ()
+        drawn = drawn_regions(read_drawn(self.shown.folder / BASIS), is_left_out)
         # what is finer than a px of a large screen is not seen on the whole slide, and bytes are
         step = max(max(self.shown.size) / _REGION_STEPS, 0.5)
         return [

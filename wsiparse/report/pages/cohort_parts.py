@@ -64,7 +64,10 @@ def cohort_parts(cohort: Numbers, pictures: Mapping[str, Picture]) -> dict[str, 
     return {
         "keys_": _keys(cohort),
         "warnings": _warnings(cohort),
-        "unfinished": [{**s, "href": safe_href(s["href"])} for s in cohort["slides"] if s["state"] != DONE],
+        "unfinished": [
+            {**s, "href": safe_href(s["href"])} for s in cohort["slides"] if s["state"] != DONE or s["href"] is None
+        ],
+        "without_report": bool(cohort["without_report"]),
         "rankings": [_ranking(k, one, colours) for k, one in enumerate(cohort["ranking"])],
         "counts": _counts(cohort, colours, links),
         "groups": [_group(k, one) for k, one in enumerate(cohort["groups"])],

@@ -14,7 +14,7 @@ from wsiparse.report.stats.patients import cleaned
 from wsiparse.report.stats.qc import SlideQuality, flag_slides
 from wsiparse.report.stats.rows import ALL_TISSUE
 
-__all__ = ["CohortSlide", "SlideMetadata", "cohort_numbers", "joined_metadata", "same_images"]
+__all__ = ["CohortSlide", "SlideMetadata", "cohort_numbers", "joined_metadata", "same_images", "without_report"]
 
 FORMAT: Final = 1
 
@@ -33,6 +33,7 @@ class CohortSlide:
     numbers : of its report, or None
     label : what it is called by itself, without ending
     places : full paths that are this slide
+    has_results : it has been done, whatever became of its files
     """
 
     path: str
@@ -44,6 +45,7 @@ class CohortSlide:
     numbers: Mapping[str, Any] | None
     label: str = ""
     places: frozenset[str] = frozenset()
+    has_results: bool = False
 
     @property
     def known_path(self) -> str:
@@ -124,6 +126,11 @@ def same_images(slides: Sequence[CohortSlide]) -> list[list[int]]:
     return [own for own in found.values() if len(own) > 1]
 
 
+def without_report(slides: Sequence[CohortSlide]) -> list[str]:
+    """Names of slides that have results and no numbers, for these or their report are damaged."""
+    return [slide.name for slide in slides if slide.numbers is None and slide.has_results]
+
+
 def cohort_numbers(
     slides: Sequence[CohortSlide],
     metadata: Metadata | None,
@@ -180,6 +187,7 @@ def cohort_numbers(
             f"{some_of([slides[k].name for k in own], 5)} hold the same image; in one patient it counts once"
             for own in twins
         ],
+        "without_report": without_report(slides),
         "groups": _groups(slides, values, metadata, twins),
         "limits": _limits(slides),
         "methods": [dict(method) for method in COHORT_METHODS],
