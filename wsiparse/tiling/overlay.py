@@ -8,6 +8,7 @@ share no area, and may share edges where they were cut. Areas, points and distan
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -49,6 +50,8 @@ class Pieces:
     @cached_property
     def bounds(self) -> tuple[float, float, float, float]:
         """(x0, y0, x1, y1); NaN without polygons."""
+        if not len(self.polygons):
+            return math.nan, math.nan, math.nan, math.nan
         x0, y0, x1, y1 = shapely.total_bounds(self.polygons)
         return float(x0), float(y0), float(x1), float(y1)
 
