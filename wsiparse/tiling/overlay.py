@@ -66,7 +66,7 @@ class Pieces:
         return found
 
     @cached_property
-    def _prepared(self) -> shapely.MultiPolygon:
+    def _prepared(self) -> Any:
         whole = shapely.multipolygons(self.polygons)
         shapely.prepare(whole)
         return whole
@@ -191,7 +191,8 @@ def _balanced(layers: Sequence[Shapes], axis: int, low: float, high: float) -> f
 def _polygons(shapes: Shapes) -> Shapes:
     """The polygons of geometries of any kind, collections taken apart."""
     parts = shapely.get_parts(shapely.get_parts(shapes))
-    return parts[(shapely.get_type_id(parts) == shapely.GeometryType.POLYGON) & ~shapely.is_empty(parts)]
+    found: Shapes = parts[(shapely.get_type_id(parts) == shapely.GeometryType.POLYGON) & ~shapely.is_empty(parts)]
+    return found
 
 
 def _valid(shapes: Shapes) -> Shapes:

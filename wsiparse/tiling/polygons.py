@@ -78,7 +78,8 @@ def united(shapes: Sequence[BaseGeometry]) -> BaseGeometry:
         pairs = zip(groups[::2], [*groups[1::2], parts[:0]], strict=False)
         groups = [_both(a, b) for a, b in pairs]
     found = np.concatenate([parts[~beside], *groups])
-    whole: BaseGeometry = found[0] if len(found) == 1 else shapely.multipolygons(found)
+    whole: Any = found[0] if len(found) == 1 else shapely.multipolygons(found)
+    assert isinstance(whole, BaseGeometry)
     return whole
 
 
@@ -98,7 +99,8 @@ def _along_curve(parts: NDArray[Any]) -> NDArray[np.int64]:
 
 def _parts_united(parts: NDArray[Any]) -> NDArray[Any]:
     union = shapely.get_parts(shapely.union_all(parts))
-    return union[shapely.get_type_id(union) == shapely.GeometryType.POLYGON]
+    polygons: NDArray[Any] = union[shapely.get_type_id(union) == shapely.GeometryType.POLYGON]
+    return polygons
 
 
 def _both(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:

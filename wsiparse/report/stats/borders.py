@@ -86,8 +86,7 @@ def _lines(segments: Floats) -> NDArray[Any]:
     line = np.cumsum(starts) - 1
     points, of = np.concatenate([segments[starts, 0], segments[:, 1]]), np.concatenate([line[starts], line])
     order = np.argsort(of, kind="stable")
-    lines: NDArray[Any] = shapely.linestrings(points[order], indices=of[order])
-    return lines
+    return np.asarray(shapely.linestrings(points[order], indices=of[order]), object)
 
 
 def _runs(edges: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:

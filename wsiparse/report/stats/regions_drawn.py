@@ -93,7 +93,7 @@ def draw_regions(image: Image.Image, regions: Sequence[DrawnRegion], scale: Sequ
 
 def _points_of(rings: NDArray[Any]) -> tuple[Floats, NDArray[np.int64]]:
     """Corners of all rings, and where each but the first begins."""
-    return shapely.get_coordinates(rings), np.cumsum(shapely.get_num_coordinates(rings))[:-1]
+    return shapely.get_coordinates(rings), np.cumsum(shapely.get_num_coordinates(rings), dtype=np.int64)[:-1]
 
 
 def _dashes(points: Floats) -> list[Floats]:
