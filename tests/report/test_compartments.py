@@ -222,7 +222,10 @@ def test_compartments_of_regions_are_those_of_overlays_of_the_whole(seed: int) -
         assert mm2 == pytest.approx(want.intersection(ground).area * 1e-6, abs=1e-15)
     points = random.uniform(0, 63, (60, 2))
     core = disjoint.get("tumour", shapely.Polygon())
-    other = ground.difference(core)
+    # the ground without tumour has thread-like spikes where two outlines are one but for rounding: no tissue
+    left = region.difference(shapely.union_all(list(whole.values())))
+    away = [shape for name, shape in disjoint.items() if name != "tumour"] + [left] * (left.area > 1e-3)
+    other = shapely.union_all(away).intersection(ground)
     if core.is_empty or other.area < 1e-6:
         return
     inside = np.isin(got.of_points(points), got.tumour)
