@@ -82,6 +82,8 @@ def draw_regions(image: Image.Image, regions: Sequence[DrawnRegion], scale: Sequ
         _hatch(image, united(left_out))
     parts, region_of = shapely.get_parts(shapes, return_index=True)
     rings, part_of = shapely.get_rings(parts, return_index=True)
+    if not len(rings):
+        return
     points = np.split(*_points_of(rings))
     for xy, k in zip(points, region_of[part_of].tolist(), strict=True):
         region = order[k]
