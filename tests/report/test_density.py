@@ -11,8 +11,9 @@ from shapely.geometry.base import BaseGeometry
 
 from wsiparse.coords import Frame, to_um
 from wsiparse.report.stats.density import density_grid, squares_over
-from wsiparse.report.stats.tissue import Tissue, analysed_tissue, cell_index, polygonal
+from wsiparse.report.stats.tissue import Tissue, analysed_tissue, cell_index
 from wsiparse.tiling import AnalysisArea
+from wsiparse.tiling.geometry import polygonal
 from wsiparse.tiling.polygons import coverage
 
 

@@ -146,7 +146,7 @@ def test_a_byte_order_mark_does_not_matter(tmp_path: Path) -> None:
         ('{"type": "FeatureCollection"}', "without a list of features"),
         ('{"type": "FeatureCollection", "features": 5}', "without a list of features|not valid GeoJSON"),
         ('{"type": "FeatureCollection", "features": []}', "no polygon in it"),
-        ({"type": "Point", "coordinates": [1, 2]}, "no polygon in it .only 1 geometries without area"),
+        ({"type": "Point", "coordinates": [1, 2]}, "no polygon in it .only 1 geometry without area"),
         (polygon([[[0, 0], [float("nan"), 5], [5, 5], [0, 0]]]), "not a finite number|not JSON compliant"),
         (polygon([[[0, 0], [float("inf"), 5], [5, 5], [0, 0]]]), "not a finite number|not JSON compliant"),
         ('{"type": "Polygon", "coordinates": [[[0, 0], [1e999, 5], [5, 5], [0, 0]]]}', "finite|not JSON compliant"),
@@ -249,7 +249,7 @@ def test_objects_are_no_regions_whichever_way_their_type_is_told(kind: str, memb
 
 def test_a_file_of_objects_only_is_refused_with_their_number(tmp_path: Path) -> None:
     cell = {"type": "Feature", "geometry": polygon(), "nucleusGeometry": polygon(), "properties": {}}
-    with pytest.raises(RoiError, match="only 1 detections, cells or tiles skipped"):
+    with pytest.raises(RoiError, match="only 1 detection, cell or tile skipped"):
         read_regions(write(tmp_path, [cell]))
 
 
@@ -274,7 +274,7 @@ def test_regions_of_another_plane_are_left_aside_and_told(tmp_path: Path) -> Non
     found = read_regions(write(tmp_path, [feature({**polygon(), "plane": plane}) for plane in planes]))
     assert len(found.regions) == 2
     assert "2 regions skipped that are drawn on another plane" in found.notes[0]
-    with pytest.raises(RoiError, match="1 regions skipped that are drawn on another plane"):
+    with pytest.raises(RoiError, match="1 region skipped that is drawn on another plane"):
         read_regions(write(tmp_path, feature({**polygon(), "plane": {"z": 5}})))
 
 

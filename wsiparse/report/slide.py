@@ -47,7 +47,7 @@ from wsiparse.report.stats.qc import SlideQuality, slide_quality
 from wsiparse.report.stats.regions_drawn import DrawnRegion, drawn_regions
 from wsiparse.report.stats.rows import CsvSlide, IntervalSettings, counts_csv
 from wsiparse.report.stats.spots import Spot
-from wsiparse.report.stats.tissue import Tissue, analysed_tissue, polygonal
+from wsiparse.report.stats.tissue import Tissue, analysed_tissue
 from wsiparse.results.folder import made_of, report_record, write_report_record, write_text
 from wsiparse.results.publish import publish_report, staging
 from wsiparse.results.report_inputs import BASIS, Basis, jpeg_bytes, read_basis
@@ -57,10 +57,12 @@ from wsiparse.tiling import (
     RegionClasses,
     Regions,
     background_colour,
+    cut_to_slide,
     is_left_out,
     off_slide,
     read_regions,
 )
+from wsiparse.tiling.polygons import united
 from wsiparse.types import Box, ObjectTable, PromptSet
 from wsiparse.version import own_version
 
@@ -167,19 +169,21 @@ def load(
     """
     given = regions.regions if regions is not None else basis.regions
     classes = classes or RegionClasses(basis.tumour_classes, basis.stroma_classes)
-    kept = [(name, shape) for name, shape in given if not is_left_out(name)]
+    out = {name for name in {name for name, _ in given} if is_left_out(name)}
+    kept = [(name, shape) for name, shape in given if name not in out]
     asked = asked or basis.compartments
     if asked is None:
         asked = "roi" if any(name for name, _ in kept) else "auto"
     settings = ReportSettings(asked, IntervalSettings(seed=seed))
-    drawn_out = [shape for name, shape in given if is_left_out(name)]
+    drawn_out = [shape for name, shape in given if name in out]
     everywhere = _tissue(basis, basis.tissue, None, [])
     # what the run's own file leaves out lies outside `basis.roi` already, and is told apart from what it does not reach
     reach = _reach(basis)
     in_roi = _tissue(basis, basis.tissue, reach, [])
     unreadable = [shapely.box(*box) for box in basis.unreadable]
-    readable = _tissue(basis, basis.tissue, reach, unreadable)
-    tissue = _tissue(basis, basis.tissue, basis.roi, [*unreadable, *drawn_out])
+    readable = _tissue(basis, basis.tissue, reach, unreadable) if unreadable else in_roi
+    same = reach is basis.roi and not drawn_out
+    tissue = readable if same else _tissue(basis, basis.tissue, basis.roi, [*unreadable, *drawn_out])
     area = {
         "tissue_mm2": everywhere.area_mm2,
         "outside_roi_mm2": max(everywhere.area_mm2 - in_roi.area_mm2, 0.0),
@@ -196,7 +200,7 @@ def load(
         roles=roles_of(reader.prompts),
         recognition={p: grid.median(p) for grid in reader.recognition for p in grid.positions},
         tissue=tissue,
-        regions=tuple((name, shapely.transform(shape, lambda xy: xy * mpp)) for name, shape in kept),
+        regions=_in_um(kept, mpp),
         mpp=basis.mpp,
         slide_size=basis.size,
         classes_by_rule=basis.limits.classes_by_rule,
@@ -210,7 +214,7 @@ def load(
         tissue_mm2=tissue.area_mm2,
         background=[float(v) for v in background_colour(basis.picture)[0]],
     )
-    drawn = drawn_regions(((n, shapely.transform(shape, lambda xy: xy * mpp)) for n, shape in given), is_left_out)
+    drawn = drawn_regions(_in_um(given, mpp), is_left_out)
     file = (regions.name, regions.sha256) if regions is not None else basis.region_file
     notes = regions.notes if regions is not None else basis.region_notes
     return ReportInputs(reader, basis, source, area, quality, settings, regions, drawn, file, notes)
@@ -364,13 +368,22 @@ def _tissue(basis: Basis, mask: NDArray[np.bool_], roi: BaseGeometry | None, wit
 
 def _reach(basis: Basis) -> BaseGeometry | None:
     """The region of interest with what is drawn out of it, level-0 px; None for the whole slide."""
-    left_out = [shape for name, shape in basis.regions if is_left_out(name)]
-    if basis.roi is None or not left_out:
+    out = {name for name in {name for name, _ in basis.regions} if is_left_out(name)}
+    if basis.roi is None or not out:
         return basis.roi
-    kept = [shape for name, shape in basis.regions if not is_left_out(name)]
+    kept = [shape for name, shape in basis.regions if name not in out]
     if not kept:
         return None
-    return polygonal(shapely.intersection(shapely.union_all(kept), shapely.box(0, 0, *basis.size)))
+    return cut_to_slide(united(kept), basis.size)
+
+
+def _in_um(
+    regions: Sequence[tuple[str, BaseGeometry]], mpp: NDArray[np.float64]
+) -> tuple[tuple[str, BaseGeometry], ...]:
+    """Classes and polygons, level-0 px to um."""
+    shapes = np.array([*(shape for _, shape in regions), None], object)[:-1]
+    scaled = shapely.transform(shapes, lambda xy: xy * mpp)
+    return tuple(zip((name for name, _ in regions), scaled.tolist(), strict=True))
 
 
 def _named(drawn: Sequence[DrawnRegion]) -> list[dict[str, Any]]:

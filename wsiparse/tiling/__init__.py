@@ -6,6 +6,7 @@ from wsiparse.tiling.region_classes import RegionClasses, is_left_out
 from wsiparse.tiling.roi import (
     Region,
     Regions,
+    cut_to_slide,
     off_slide,
     parse_regions,
     read_regions,
@@ -22,6 +23,7 @@ __all__ = [
     "Regions",
     "TilePlan",
     "background_colour",
+    "cut_to_slide",
     "estimate",
     "find_tissue",
     "is_left_out",

@@ -170,10 +170,13 @@ def one_spelling(names: Sequence[str]) -> tuple[list[str], list[str]]:
     -------
     the same names, each as its class is called; a line for each class that was written in several ways
     """
-    tidy = [tidy_name(name) for name in names]
+    # a file may have a hundred thousand regions of two classes
+    tidied = {name: tidy_name(name) for name in set(names)}
+    key_of = {name: _key(name) for name in set(tidied.values())}
+    tidy = [tidied[name] for name in names]
     ways: dict[str, Counter[str]] = {}
     raw: dict[str, set[str]] = {}
-    keys = [_key(name) for name in tidy]
+    keys = [key_of[name] for name in tidy]
     for key, name, written in zip(keys, tidy, names, strict=True):
         ways.setdefault(key, Counter())[name] += 1
         raw.setdefault(key, set()).add(written)

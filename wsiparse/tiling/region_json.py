@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from wsiparse.errors import RoiError
 from wsiparse.tiling.region_classes import stated_class
 
-__all__ = ["Area", "Left", "areas_in"]
+__all__ = ["Area", "Left", "Why", "areas_in"]
 
 _AGAIN: Final = "Export the annotations again."
 

@@ -24,9 +24,17 @@ from wsiparse.errors import RoiError
 from wsiparse.tiling.geometry import polygonal, polygons_of_rings
 from wsiparse.tiling.polygons import united
 from wsiparse.tiling.region_classes import is_left_out, one_spelling
-from wsiparse.tiling.region_json import Left, areas_in
+from wsiparse.tiling.region_json import Left, Why, areas_in
 
-__all__ = ["Region", "Regions", "off_slide", "parse_regions", "read_regions", "union_on_slide"]
+__all__ = [
+    "Region",
+    "Regions",
+    "cut_to_slide",
+    "off_slide",
+    "parse_regions",
+    "read_regions",
+    "union_on_slide",
+]
 
 log = logging.getLogger(__name__)
 
@@ -172,13 +180,25 @@ def parse_regions(text: str, source: str, *, offset: tuple[float, float] = (0.0,
 
 
 def _left_aside(left: Left) -> list[str]:
-    words = [
-        (left.of("no area"), "geometries without area skipped, only polygons count"),
-        (left.of("object"), "detections, cells or tiles skipped: they are objects, not regions"),
-        (left.of("missing core"), "TMA cores skipped that are marked as missing"),
-        (left.of("other plane"), "regions skipped that are drawn on another plane (z or t) than the first"),
-    ]
-    return [f"{n} {what}" for n, what in words if n]
+    words: dict[Why, tuple[str, str]] = {
+        "no area": (
+            "geometry without area skipped, only polygons count",
+            "geometries without area skipped, only polygons count",
+        ),
+        "object": (
+            "detection, cell or tile skipped: it is an object, not a region",
+            "detections, cells or tiles skipped: they are objects, not regions",
+        ),
+        "missing core": (
+            "TMA core skipped that is marked as missing",
+            "TMA cores skipped that are marked as missing",
+        ),
+        "other plane": (
+            "region skipped that is drawn on another plane (z or t) than the first",
+            "regions skipped that are drawn on another plane (z or t) than the first",
+        ),
+    }
+    return [f"{left.of(why)} {what[left.of(why) > 1]}" for why, what in words.items() if left.of(why)]
 
 
 def off_slide(found: Regions, slide_size: tuple[int, int], source: str) -> tuple[str, ...]:
@@ -196,9 +216,8 @@ def off_slide(found: Regions, slide_size: tuple[int, int], source: str) -> tuple
     RoiError
         If more than half lies off: the file is of another slide, in microns, or of another resolution.
     """
-    shapes = np.array([r.geometry for r in found.regions if not is_left_out(r.class_name)], object)
-    if not len(shapes):
-        shapes = np.array([r.geometry for r in found.regions], object)
+    kept, left_out = _kept_and_left_out(found)
+    shapes = np.array(kept or left_out, object)
     x0, y0, x1, y1 = shapely.bounds(shapes).T
     beyond = (x0 < 0) | (y0 < 0) | (x1 > slide_size[0]) | (y1 > slide_size[1])
     reaching = shapes[beyond]
@@ -219,6 +238,21 @@ def off_slide(found: Regions, slide_size: tuple[int, int], source: str) -> tuple
     return ()
 
 
+def cut_to_slide(shape: BaseGeometry, slide_size: tuple[int, int]) -> BaseGeometry:
+    """The part of a polygonal geometry on the slide, level-0 px; (width, height) of the slide."""
+    x0, y0, x1, y1 = shape.bounds
+    if x0 >= 0 and y0 >= 0 and x1 <= slide_size[0] and y1 <= slide_size[1]:
+        return shape
+    return polygonal(shapely.intersection(shape, shapely.box(0, 0, *slide_size)))
+
+
+def _kept_and_left_out(found: Regions) -> tuple[list[BaseGeometry], list[BaseGeometry]]:
+    """Geometries of regions that are analysed, and of those that are left out."""
+    out = {name for name in {r.class_name for r in found.regions} if is_left_out(name)}
+    kept = [r.geometry for r in found.regions if r.class_name not in out]
+    return kept, [r.geometry for r in found.regions if r.class_name in out]
+
+
 def union_on_slide(found: Regions, slide_size: tuple[int, int], source: str) -> BaseGeometry:
     """The union of regions, without those that `is_left_out`, cut to the slide; of the slide when all are left out.
 
@@ -227,11 +261,10 @@ def union_on_slide(found: Regions, slide_size: tuple[int, int], source: str) -> 
     RoiError
         If nothing of it lies on the slide.
     """
-    slide = shapely.box(0, 0, *slide_size)
-    left_out = united([r.geometry for r in found.regions if is_left_out(r.class_name)])
-    inside = [r.geometry for r in found.regions if not is_left_out(r.class_name)]
-    union = united(inside) if inside else slide
-    on_slide = polygonal(shapely.intersection(union, slide))
+    inside, apart = _kept_and_left_out(found)
+    left_out = united(apart)
+    union = united(inside) if inside else shapely.box(0, 0, *slide_size)
+    on_slide = cut_to_slide(union, slide_size)
     if not left_out.is_empty and not on_slide.is_empty:
         on_slide = polygonal(shapely.difference(on_slide, left_out))
         if on_slide.is_empty:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import shapely
 from numpy.typing import NDArray
@@ -13,6 +15,8 @@ Floats = NDArray[np.float64]
 
 #: Points asked at a time.
 _BATCH = 1 << 17
+#: Segments in one line.
+_AT_ONCE = 16
 
 
 def mask_border(cells: NDArray[np.bool_], cell_um: tuple[float, float]) -> Floats:
@@ -37,8 +41,8 @@ def mask_border(cells: NDArray[np.bool_], cell_um: tuple[float, float]) -> Float
     return np.concatenate([upright, level]).astype(np.float64) * np.asarray(cell_um, np.float64)
 
 
-def polygon_border(geometry: BaseGeometry) -> Floats:
-    """(S, 2, 2) float64: edges of a polygon's rings, shells and holes; start and end, x then y, the polygon's unit."""
+def polygon_border(geometry: BaseGeometry | NDArray[Any]) -> Floats:
+    """(S, 2, 2) float64: edges of polygons' rings, shells and holes; start and end, x then y, the polygons' unit."""
     rings = shapely.get_rings(shapely.get_parts(geometry))
     points, ring = shapely.get_coordinates(rings, return_index=True)
     if not len(points):
@@ -64,12 +68,25 @@ def distance_to(points_um: Floats, segments: Floats) -> Floats:
     out = np.full(len(points), np.inf)
     if not len(segments):
         return out
-    tree = shapely.STRtree(list(shapely.get_parts(shapely.multilinestrings(segments))))
+    tree = shapely.STRtree(_lines(segments))
     for start in range(0, len(points), _BATCH):
         batch = shapely.points(points[start : start + _BATCH])
         (asked, _), distance = tree.query_nearest(batch, return_distance=True, all_matches=False)
         out[start + asked] = distance
     return out
+
+
+def _lines(segments: Floats) -> NDArray[Any]:
+    """Segments as lines, of at most `_AT_ONCE` that follow each other: a tree of few long lines takes less memory."""
+    follows = np.zeros(len(segments), np.bool_)
+    follows[1:] = (segments[1:, 0] == segments[:-1, 1]).all(axis=1)
+    first = np.flatnonzero(~follows)
+    place = np.arange(len(segments)) - np.repeat(first, np.diff([*first.tolist(), len(segments)]))
+    starts = place % _AT_ONCE == 0
+    line = np.cumsum(starts) - 1
+    points, of = np.concatenate([segments[starts, 0], segments[:, 1]]), np.concatenate([line[starts], line])
+    order = np.argsort(of, kind="stable")
+    return np.asarray(shapely.linestrings(points[order], indices=of[order]), object)
 
 
 def _runs(edges: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:

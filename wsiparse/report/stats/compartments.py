@@ -36,7 +36,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import shapely
@@ -45,8 +45,8 @@ from scipy import ndimage
 from shapely.geometry.base import BaseGeometry
 
 from wsiparse.report.stats.borders import distance_to, mask_border, polygon_border
-from wsiparse.report.stats.tissue import Tissue, polygonal
-from wsiparse.tiling.polygons import united
+from wsiparse.report.stats.tissue import Tissue
+from wsiparse.tiling.overlay import Pieces, laid_out, parts_of
 
 __all__ = ["MARGIN_UM", "STROMA", "TUMOUR", "Compartments", "auto_compartments", "region_compartments"]
 
@@ -57,9 +57,6 @@ TUMOUR: Final = "tumour"
 STROMA: Final = "stroma"
 #: Outer ends of the margin bands, um.
 MARGIN_UM: Final = (100.0, 500.0)
-
-#: Parts of shapes compared with all others at once.
-_PARTS_AT_ONCE: Final = 1024
 
 _BANDWIDTHS_UM: Final = (24.0, 32.0, 48.0, 64.0, 96.0)
 #: Half the distance of the two expected values of L, in standard deviations: 1 place in 400 goes wrong by chance.
@@ -111,7 +108,8 @@ class Compartments:
         parts = [self.parts[k] for k in positions]
         if not self._by_region:
             return replace(parts[0], mask=np.logical_or.reduce([part.mask for part in parts]))
-        return replace(parts[0], region=polygonal(united([part.region for part in parts if part.region is not None])))
+        pieces = [part.pieces.polygons for part in parts if part.pieces is not None]
+        return parts[0].cut_to(Pieces(np.concatenate(pieces)))
 
     def of_points(self, points_um: Floats) -> NDArray[np.int64]:
         """The compartment of each point.
@@ -260,19 +258,13 @@ def region_compartments(
     for name, geometry in regions:
         if geometry.geom_type not in ("Polygon", "MultiPolygon"):
             raise ValueError(f"region {name!r} must be a polygon, got {geometry.geom_type}")
-        classes.setdefault(name, []).append(polygonal(geometry))
+        classes.setdefault(name, []).append(geometry)
     if not classes:
         raise ValueError("at least one region is needed")
-    # normalized geometries in a fixed order: the order of annotations changes nothing
-    joined = {
-        name: united(sorted((shapely.normalize(g) for g in parts), key=lambda g: g.wkb))
-        for name, parts in sorted(classes.items())
-    }
-    disjoint, taken = _disjoint(joined), united(list(joined.values()))
-    names = list(joined)
-    parts = [tissue.within(disjoint[name]) for name in names]
-    x1, y1 = tissue.slide_um
-    left_over = tissue.within(shapely.difference(shapely.box(0, 0, x1, y1), taken))
+    names = sorted(classes)
+    _, layout = laid_out([_in_order(classes[name]) for name in names], tissue.ground)
+    parts = [tissue.cut_to(pieces) for pieces in layout.inside]
+    left_over = tissue.cut_to(layout.rest)
     if left_over.area_mm2 > 1e-9:
         names.append(rest if rest not in classes else f"{rest} (outside all regions)")
         parts.append(left_over)
@@ -282,11 +274,10 @@ def region_compartments(
     tumour_border = other_border = nothing
     if inner:
         # within analysed tissue: the edge of the slide or of tissue is no border of tumour
-        core = united([disjoint[names[k]] for k in inner])
         others = [part for k, part in enumerate(parts) if k not in inner]
         if any(part.area_mm2 > 0 for part in others):
-            tumour_border = polygon_border(core)
-            other_border = _border_outside(tissue, core)
+            tumour_border = polygon_border(np.concatenate([layout.alone[k].polygons for k in inner]))
+            other_border = _border_of(others)
     return Compartments(
         tuple(names),
         tuple(parts),
@@ -316,30 +307,11 @@ def _labels(parts: Sequence[Tissue], tissue: Tissue) -> NDArray[np.unsignedinteg
     return labels
 
 
-def _disjoint(joined: Mapping[str, BaseGeometry]) -> dict[str, BaseGeometry]:
-    """Of each class what no class with less area has."""
-    order = sorted(joined, key=lambda name: (joined[name].area, name))
-    shapes = [joined[name] for name in order]
-    above, below = _near(shapes)
-    out = {}
-    for k, name in enumerate(order):
-        smaller = [shapes[j] for j in below[(above == k) & (below < k)]]
-        out[name] = polygonal(shapely.difference(shapes[k], united(smaller))) if smaller else shapes[k]
-    return out
-
-
-def _near(shapes: Sequence[BaseGeometry]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Pairs of shapes parts of which may meet, each once, in order.
-
-    Whether shapes of many parts do meet, GEOS tells in a time that grows with the product of their parts.
-    """
-    parts, owner = shapely.get_parts(shapes, return_index=True)
-    tree, n = shapely.STRtree(parts), len(shapes)
-    found = np.zeros(0, np.int64)
-    for start in range(0, len(parts), _PARTS_AT_ONCE):
-        one, other = tree.query(parts[start : start + _PARTS_AT_ONCE])
-        found = np.union1d(found, owner[start + one] * n + owner[other])
-    return found // max(n, 1), found % max(n, 1)
+def _in_order(shapes: Sequence[BaseGeometry]) -> NDArray[Any]:
+    """The polygons of one class in a fixed order: the order of annotations changes nothing."""
+    parts = shapely.normalize(parts_of(shapes))
+    keys = shapely.to_wkb(parts).tolist()
+    return parts[sorted(range(len(keys)), key=keys.__getitem__)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -514,18 +486,9 @@ def _without_specks(inside: Mask, cells: Mask, least_cells: float) -> Mask:
     return out & cells
 
 
-def _border_outside(tissue: Tissue, core: BaseGeometry) -> Floats:
-    """The border of the analysed tissue outside a polygon: what a point inside is measured against."""
-    x1, y1 = tissue.slide_um
-    cx, cy = tissue.cell_um
-    # runs of tissue cells, each a box: few, and their union is the tissue
-    padded = np.pad(tissue.mask, ((0, 0), (1, 1))).astype(np.int8)
-    change = np.diff(padded, axis=1)
-    row, start = np.nonzero(change == 1)
-    _, end = np.nonzero(change == -1)
-    boxes = shapely.box(start * cx, row * cy, np.minimum(end * cx, x1), np.minimum((row + 1) * cy, y1))
-    ground = shapely.union_all(boxes)
-    if tissue.region is not None:
-        ground = shapely.intersection(ground, tissue.region)
-    outside = shapely.difference(shapely.intersection(ground, shapely.box(0, 0, x1, y1)), core)
-    return polygon_border(polygonal(outside))
+def _border_of(parts: Sequence[Tissue]) -> Floats:
+    """The border of analysed tissue outside tumour: what a point inside is measured against."""
+    polygons = np.concatenate([part.ground for part in parts])
+    if not parts[0].mask.all():
+        polygons = laid_out([polygons], parts[0].mask_polygons)[1].inside[0].polygons
+    return polygon_border(polygons)

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import shapely
-import shapely.ops
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from shapely.geometry.base import BaseGeometry
+
+from wsiparse.tiling.polygons import united
 
 __all__ = ["LEFT_OUT_COLOUR", "DrawnRegion", "draw_regions", "drawn_regions"]
 
@@ -56,7 +57,7 @@ def drawn_regions(
     is_left_out : whether a class is kept out of the analysis
     """
     given = list(regions)
-    kept = sorted({name for name, _ in given if not is_left_out(name)})
+    kept = sorted(name for name in {name for name, _ in given} if not is_left_out(name))
     colour = {name: _COLOURS[k % len(_COLOURS)] for k, name in enumerate(kept)}
     return tuple(DrawnRegion(n, g, n not in colour, colour.get(n, LEFT_OUT_COLOUR)) for n, g in given)
 
@@ -72,29 +73,39 @@ def draw_regions(image: Image.Image, regions: Sequence[DrawnRegion], scale: Sequ
     width : of the lines, px
     """
     draw = ImageDraw.Draw(image)
-    for region in sorted(regions, key=lambda r: r.left_out):
-        scaled = shapely.transform(region.geometry, lambda xy: xy * np.asarray(scale))
-        # half a px is not seen, and a drawn outline may have as many corners as the slide has pixels
-        shape = shapely.simplify(scaled, 0.5)
-        if region.left_out:
-            _hatch(image, shape)
-        for ring in shapely.get_rings(shapely.get_parts(shape)):
-            points = shapely.get_coordinates(ring)
-            pieces = _dashes(points) if region.left_out else [points]
-            for colour, wide in (("#ffffff", width + 2), (region.colour, width)):
-                for piece in pieces:
-                    draw.line([tuple(p) for p in piece.tolist()], fill=colour, width=wide, joint="curve")
+    order = sorted(regions, key=lambda r: r.left_out)
+    scaled = shapely.transform(np.array([*(r.geometry for r in order), None], object)[:-1], lambda xy: xy * scale)
+    # half a px is not seen, and a drawn outline may have as many corners as the slide has pixels
+    shapes = shapely.simplify(scaled, 0.5)
+    left_out = [shape for shape, region in zip(shapes, order, strict=True) if region.left_out]
+    if left_out:
+        _hatch(image, united(left_out))
+    parts, region_of = shapely.get_parts(shapes, return_index=True)
+    rings, part_of = shapely.get_rings(parts, return_index=True)
+    if not len(rings):
+        return
+    points = np.split(*_points_of(rings))
+    for xy, k in zip(points, region_of[part_of].tolist(), strict=True):
+        region = order[k]
+        pieces = _dashes(xy) if region.left_out else [xy]
+        for colour, wide in (("#ffffff", width + 2), (region.colour, width)):
+            for piece in pieces:
+                draw.line(piece.ravel().tolist(), fill=colour, width=wide, joint="curve")
+
+
+def _points_of(rings: NDArray[Any]) -> tuple[Floats, NDArray[np.int64]]:
+    """Corners of all rings, and where each but the first begins."""
+    return shapely.get_coordinates(rings), np.cumsum(shapely.get_num_coordinates(rings), dtype=np.int64)[:-1]
 
 
 def _dashes(points: Floats) -> list[Floats]:
     """Pieces of a line, each as long as a dash, with gaps between them."""
-    line = shapely.LineString(points)
-    period = sum(_DASH_PX)
-    starts = np.arange(0.0, line.length, period)
-    return [
-        shapely.get_coordinates(shapely.ops.substring(line, s, min(s + _DASH_PX[0], line.length)))
-        for s in starts.tolist()
-    ]
+    along = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(points, axis=0).T))])
+    starts = np.arange(0.0, along[-1], sum(_DASH_PX))
+    ends = np.minimum(starts + _DASH_PX[0], along[-1])
+    first, last = (np.stack([np.interp(at, along, axis) for axis in points.T], axis=1) for at in (starts, ends))
+    between = zip(np.searchsorted(along, starts, "right"), np.searchsorted(along, ends, "left"), strict=True)
+    return [np.concatenate([[a], points[i:j], [b]]) for a, b, (i, j) in zip(first, last, between, strict=True)]
 
 
 def _hatch(image: Image.Image, shape: BaseGeometry) -> None:

@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import shapely
@@ -18,9 +19,10 @@ from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
 from wsiparse.coords import Frame
+from wsiparse.tiling.overlay import Pieces, laid_out, parts_of
 from wsiparse.tiling.polygons import coverage, united
 
-__all__ = ["Tissue", "analysed_tissue", "cell_index", "polygonal"]
+__all__ = ["Tissue", "analysed_tissue", "cell_index"]
 
 Floats = NDArray[np.float64]
 
@@ -71,17 +73,24 @@ class Tissue:
     mask: NDArray[np.bool_]
     cell_um: tuple[float, float]
     slide_um: tuple[float, float]
-    region: BaseGeometry | None = None
+    region: BaseGeometry | Pieces | None = None
 
     def __post_init__(self) -> None:
         if self.mask.ndim != 2 or self.mask.dtype != np.bool_ or not self.mask.size:
             raise ValueError(f"a tissue mask must be (h, w) bool, got {self.mask.dtype} {self.mask.shape}")
         if not all(math.isfinite(v) and v > 0 for v in (*self.cell_um, *self.slide_um)):
             raise ValueError(f"cell and slide sizes must be > 0 um, got {self.cell_um} and {self.slide_um}")
-        if self.region is not None:
-            if not self.region.is_valid or self.region.geom_type not in ("Polygon", "MultiPolygon"):
-                raise ValueError(f"a region of interest must be a valid polygon, got {self.region.geom_type}")
-            shapely.prepare(self.region)
+        if isinstance(self.region, BaseGeometry) and not (
+            self.region.is_valid and self.region.geom_type in ("Polygon", "MultiPolygon")
+        ):
+            raise ValueError(f"a region of interest must be a valid polygon, got {self.region.geom_type}")
+
+    @cached_property
+    def pieces(self) -> Pieces | None:
+        """The region as polygons that share no area, None for no restriction."""
+        if isinstance(self.region, BaseGeometry):
+            return Pieces(parts_of([self.region]))
+        return self.region
 
     def area_um2(self, rows: slice = slice(None)) -> Floats:
         """Exact analysed area of each cell, um^2: made anew at every call, 8 bytes a cell.
@@ -107,9 +116,9 @@ class Tissue:
     @cached_property
     def rows(self) -> slice:
         """Rows of cells that the region can reach; all without one."""
-        if self.region is None:
+        if self.pieces is None:
             return slice(0, len(self.mask))
-        _, low, _, high = self.region.bounds
+        _, low, _, high = self.pieces.bounds
         if math.isnan(low):
             return slice(0, 0)
         first, last = (int(np.floor(y / self.cell_um[1])) for y in (low, high))
@@ -173,16 +182,16 @@ class Tissue:
 
     def _area_at_once(self, xs: Floats, ys: Floats) -> Floats:
         """`area_between`, with numbers for every cell between the lines in memory."""
-        if self.region is not None:
-            _, low, _, high = self.region.bounds
+        if self.pieces is not None:
+            _, low, _, high = self.pieces.bounds
             if not (low < ys[-1] and high > ys[0]):  # nor any of an empty region
                 return np.zeros((len(ys) - 1, len(xs) - 1))
         all_x, column = self._merged(xs, 0)
         all_y, row = self._merged(ys, 1)
-        if self.region is None:
+        if self.pieces is None:
             pieces = np.diff(all_y)[:, None] * np.diff(all_x)
         else:
-            pieces = coverage(self.region, all_x, all_y)
+            pieces = coverage(self.pieces.edges, all_x, all_y)
         on_slide = (row >= 0)[:, None] & (column >= 0)
         pieces *= on_slide & self.mask[np.maximum(row, 0)[:, None], np.maximum(column, 0)]
         pieces = np.add.reduceat(pieces, np.searchsorted(all_x, xs[:-1]), axis=1)
@@ -194,8 +203,8 @@ class Tissue:
         row, column = self.cell_of(points)
         inside: NDArray[np.bool_] = (row >= 0) & (column >= 0)
         inside[inside] = self.mask[row[inside], column[inside]]
-        if self.region is not None and inside.any():
-            inside[inside] = shapely.intersects_xy(self.region, points[inside, 0], points[inside, 1])
+        if self.pieces is not None and inside.any():
+            inside[inside] = self.pieces.contain(points[inside])
         return inside
 
     def cell_of(self, points_um: Floats) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -225,12 +234,28 @@ class Tissue:
 
     def only(self, cells: NDArray[np.bool_]) -> Tissue:
         """The part of this tissue in some cells, (h, w) bool."""
-        return replace(self, mask=self.mask & cells)
+        return replace(self, region=self.pieces, mask=self.mask & cells)
 
-    def within(self, region: BaseGeometry) -> Tissue:
-        """The part of this tissue in a polygonal region, um."""
-        both = region if self.region is None else shapely.intersection(self.region, region)
-        return replace(self, region=polygonal(both))
+    def cut_to(self, pieces: Pieces) -> Tissue:
+        """This tissue in polygons that lie in its region, um."""
+        return replace(self, region=pieces)
+
+    @cached_property
+    def ground(self) -> NDArray[Any]:
+        """(n,) object: the polygons of the region, or that of the slide, um."""
+        return np.array([shapely.box(0, 0, *self.slide_um)], object) if self.pieces is None else self.pieces.polygons
+
+    @cached_property
+    def mask_polygons(self) -> NDArray[Any]:
+        """(n,) object: the cells of the mask, cut at the slide's end, as polygons, um."""
+        x1, y1 = self.slide_um
+        cx, cy = self.cell_um
+        # runs of tissue cells, each a box: few, and their union is the tissue
+        change = np.diff(np.pad(self.mask, ((0, 0), (1, 1))).astype(np.int8), axis=1)
+        row, start = np.nonzero(change == 1)
+        _, end = np.nonzero(change == -1)
+        boxes = shapely.box(start * cx, row * cy, np.minimum(end * cx, x1), np.minimum((row + 1) * cy, y1))
+        return parts_of([united(boxes.tolist())])
 
     def _cell_lines(self, axis: int, count: int) -> Floats:
         """Lines of the cells along an axis, cut at the slide's end."""
@@ -266,20 +291,9 @@ def analysed_tissue(
     unreadable : polygons of tiles that could not be read, level-0 px; their area is taken out
     """
     mpp = np.array(overview.mpp) / np.array(overview.downsample)
-    lost = shapely.union_all(list(unreadable))
-    region = roi
-    if not lost.is_empty:
-        region = polygonal(shapely.difference(shapely.box(0, 0, *slide_size) if roi is None else roi, lost))
-    if region is not None:
-        region = polygonal(shapely.transform(region, lambda xy: xy * mpp))
+    lost, region = parts_of(list(unreadable)), None
+    if roi is not None or len(lost):
+        ground = parts_of([shapely.box(0, 0, *slide_size) if roi is None else roi])
+        region = laid_out([lost], ground)[1].rest if len(lost) else Pieces(ground)
+        region = region.transformed(mpp)
     return Tissue(mask, overview.mpp, (slide_size[0] * float(mpp[0]), slide_size[1] * float(mpp[1])), region)
-
-
-def polygonal(geometry: BaseGeometry) -> BaseGeometry:
-    """The part of a geometry that has area, valid: scaling and cutting round, and may leave slivers that cross."""
-    if not geometry.is_valid:
-        geometry = shapely.make_valid(geometry)
-    if geometry.geom_type in ("Polygon", "MultiPolygon"):
-        return geometry
-    parts = [p for p in shapely.get_parts(geometry) if p.geom_type in ("Polygon", "MultiPolygon") and not p.is_empty]
-    return united(parts) if parts else shapely.Polygon()
