@@ -55,6 +55,8 @@ def test_info_names_the_image_and_takes_another(tmp_path: Path, capsys: pytest.C
     assert run("info", path, "--image", "IHC") == 1
     told = capsys.readouterr().err
     assert "has no image 'IHC'" in told
+    assert "Choose one that it has with --image, or leave that out." in told
+    assert "Convert" not in told
     assert len(told.splitlines()) == 1
 
 
@@ -76,6 +78,9 @@ def test_a_run_takes_the_slide_and_remembers_which_image_it_was(
         assert shown.slide.size == size
         shown.slide.close()
     assert "is read, not" in next((tmp_path / "r" / "slides").glob("*/log.txt")).read_text(encoding="utf-8")
+    capsys.readouterr()
+    assert run("run", path, "-o", tmp_path / "r", "--image", "again", *options) == 1
+    assert "which differ: image 1 there, 2 now. " in capsys.readouterr().err
 
 
 def test_a_sheet_names_the_image_of_each_slide(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

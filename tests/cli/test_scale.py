@@ -80,6 +80,7 @@ def test_a_wrong_cell_is_one_line(wsiparse: Callable, tmp_path: Path, column: st
     assert said.err.startswith("error: ")
     assert said.err.count("\n") == 1
     assert f"slides.csv, line 2: {column}" in said.err
+    assert cell != "20" or said.err.endswith(f"here perhaps {column} 0.5.\n")
 
 
 @pytest.mark.parametrize("option", ["--slide-mpp", "--override-mpp"])

@@ -18,7 +18,7 @@ def folder_of(tmp_path: Path, *names: str) -> Path:
 
 
 def match(roi: Path, *slides: str | Path) -> Matched:
-    return match_regions(roi, [named(Path(s) if isinstance(s, str) and "://" not in s else s) for s in slides])
+    return match_regions(roi, [named(Path(s) if "://" not in str(s) else s) for s in slides])
 
 
 NFC = unicodedata.normalize("NFC", "Müller_é")
@@ -63,6 +63,32 @@ def test_the_name_of_the_results_folder_tells_slides_of_one_name_apart(tmp_path:
         f"{first.folder}.geojson",
         f"{second.folder}_annotations.geojson",
     ]
+
+
+def test_a_folder_of_regions_may_have_the_folders_of_the_slides(tmp_path: Path) -> None:
+    roi = tmp_path / "rois"
+    for file in ("p1/HE.geojson", "P2/HE_annotations.geojson", "p3/HE.geojson", "p1/notes.json", ".old/HE.geojson"):
+        (roi / file).parent.mkdir(parents=True, exist_ok=True)
+        (roi / file).touch()
+    found = match(roi, "s/p1/HE.tif", "s/p2/HE.tif", "s/p4/HE.tif")
+    assert found.files == (roi / "p1" / "HE.geojson", roi / "P2" / "HE_annotations.geojson", None)
+    assert found.unused == (roi / "p3" / "HE.geojson",)  # of another patient, though only one slide is left
+    with pytest.raises(RoiError, match="named as two slides"):
+        match(roi, "a/p1/HE.tif", "b/p1/HE.tif")
+    (roi / "HE.geojson").touch()  # what lies in the folder itself goes before
+    assert match(roi, "s/p1/HE.tif").files == (roi / "HE.geojson",)
+
+
+def test_regions_may_lie_beside_the_slides_and_results_are_not_searched(tmp_path: Path) -> None:
+    for name in ("p1", "p2"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "HE.geojson").touch()
+    done = tmp_path / "r" / "slides" / "HE__0123abcd"
+    done.mkdir(parents=True)
+    for name in ("DONE.json", "cells.geojson.gz", "HE.geojson"):
+        (done / name).touch()
+    found = match(tmp_path, tmp_path / "p1" / "HE.tif", tmp_path / "p2" / "HE.tif")
+    assert found == Matched((tmp_path / "p1" / "HE.geojson", tmp_path / "p2" / "HE.geojson"))
 
 
 @pytest.mark.parametrize("file", ["a.b.geojson", "a_b.geojson", "annotations_a.geojson", "aa.geojson", ".geojson"])

@@ -2,20 +2,24 @@
 
 A folder of region files is matched by name, as people have them: the slide's name with or without its ending, the name
 of its results folder, and any of these with a word such as ``_annotations`` behind it; capitals, blanks and Unicode
-forms do not matter. What could be meant for two slides, and two files for one slide, are refused.
+forms do not matter. A folder within it is one of slides: its files are for slides in a folder of that name, so that
+``p1/HE.geojson`` belongs to ``p1/HE.svs``. What could be meant for two slides, and two files for one, are refused.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from wsiparse.errors import RoiError
+from wsiparse.names import path_parts
 from wsiparse.results.folder import file_name, slide_folder
+from wsiparse.slides.own_results import OwnResults
 
 __all__ = ["Matched", "Named", "match_regions", "named"]
 
@@ -51,6 +55,11 @@ class Named:
         names = [self.folder, self.file, self.called or stem, stem]
         names += [stem[:-4]] if stem.lower().endswith(".ome") else []
         return {_folded(name): rank for rank, name in reversed(list(enumerate(names)))}
+
+    def lies_in(self, folders: tuple[str, ...]) -> bool:
+        """Whether the slide's path has these folders before the file, as `_folded`; so it has if there are none."""
+        own = tuple(map(_folded, path_parts(self.shown)[:-1]))
+        return not folders or own[-len(folders) :] == folders
 
 
 def named(slide: Path | str) -> Named:
@@ -127,13 +136,13 @@ def match_regions(roi: Path, slides: Sequence[Named], *, own: Sequence[Path | No
 def _in_folder(roi: Path, slides: Sequence[Named], waiting: Sequence[int]) -> tuple[dict[int, Path], tuple[Path, ...]]:
     """The files of slides by position, and those of none."""
     ranks = [slide.ranks() for slide in slides]
-    files: dict[int, list[tuple[bool, Path]]] = {}
+    files: dict[int, list[tuple[tuple[bool, bool], Path]]] = {}
     unused: list[Path] = []
     everything = _region_files(roi)
     if not everything:
         raise RoiError(f"{roi}: no file of regions in it. Give a folder with <slide>.geojson for each slide.")
-    for path, name, other in everything:
-        fits = _fitting(name, ranks)
+    for path, folders, name, other in everything:
+        fits = _fitting(name, {k: own for k, own in enumerate(ranks) if slides[k].lies_in(folders)})
         if len(fits) > 1 and any(k in waiting for k in fits):
             both = " and ".join(slides[k].shown for k in fits[:2])
             raise RoiError(
@@ -141,7 +150,7 @@ def _in_folder(roi: Path, slides: Sequence[Named], waiting: Sequence[int]) -> tu
                 f"({slides[fits[0]].folder}.geojson), or list slides and files in a slides.csv."
             )
         if fits:
-            files.setdefault(fits[0], []).append((other, path))
+            files.setdefault(fits[0], []).append(((folders != (), other), path))
         else:
             unused.append(path)
     if not files:
@@ -151,7 +160,7 @@ def _in_folder(roi: Path, slides: Sequence[Named], waiting: Sequence[int]) -> tu
         )
     found = {}
     for k, several in sorted(files.items()):
-        best = sorted(path for other, path in several if other == min(several)[0])
+        best = sorted(path for rank, path in several if rank == min(several)[0])
         if len(best) > 1 and k in waiting:
             raise RoiError(
                 f"{roi}: two files of regions for {slides[k].shown}, {best[0].name} and {best[1].name}. Keep one."
@@ -161,28 +170,38 @@ def _in_folder(roi: Path, slides: Sequence[Named], waiting: Sequence[int]) -> tu
     return found, tuple(sorted(unused))
 
 
-def _fitting(name: str, ranks: Sequence[dict[str, int]]) -> list[int]:
+def _fitting(name: str, ranks: Mapping[int, dict[str, int]]) -> list[int]:
     """Positions of the slides that a file's name fits best."""
     for tried in dict.fromkeys((name, _WORDS.sub("", name))):
-        fits = {k: own[tried] for k, own in enumerate(ranks) if tried in own}
+        fits = {k: own[tried] for k, own in ranks.items() if tried in own}
         if fits:
             return [k for k, rank in fits.items() if rank == min(fits.values())]
     return []
 
 
-def _region_files(folder: Path) -> list[tuple[Path, str, bool]]:
-    """Files of regions in a folder, by name: path, name without ending, whether its ending says less than GeoJSON."""
-    out = []
-    try:
-        paths = sorted(folder.iterdir())
-    except OSError as error:
-        raise RoiError(f"{folder}: cannot be read ({error.strerror or error}). Check the permissions.") from error
-    for path in paths:
-        low = path.name.lower()
-        endings = [e for e in (*_GEOJSON, *_OTHER) if low.endswith(e)]
-        if endings and not low.startswith(".") and path.is_file():
-            ending = max(endings, key=len)
-            out.append((path, _folded(path.name[: -len(ending)]), ending not in _GEOJSON))
+def _region_files(folder: Path) -> list[tuple[Path, tuple[str, ...], str, bool]]:
+    """Files of regions in a folder and below it, what is below last and GeoJSON only; results are not searched.
+
+    Each with its path, the folders it lies in below `folder`, its name without ending, and whether its ending says less
+    than GeoJSON.
+    """
+    out: list[tuple[Path, tuple[str, ...], str, bool]] = []
+    own = OwnResults()
+
+    def unreadable(error: OSError) -> None:
+        if Path(error.filename) == folder:
+            raise RoiError(f"{folder}: cannot be read ({error.strerror or error}). Check the permissions.") from error
+
+    for place, below, files in os.walk(folder, onerror=unreadable):
+        here = Path(place)
+        below[:] = sorted(name for name in below if not name.startswith(".") and not own.is_own(here / name))
+        within = tuple(map(_folded, here.relative_to(folder).parts))
+        for name in sorted(files):
+            low = name.lower()
+            endings = [e for e in (_GEOJSON if within else (*_GEOJSON, *_OTHER)) if low.endswith(e)]
+            if endings and not low.startswith(".") and (here / name).is_file():
+                ending = max(endings, key=len)
+                out.append((here / name, within, _folded(name[: -len(ending)]), ending not in _GEOJSON))
     return out
 
 

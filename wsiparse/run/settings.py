@@ -24,6 +24,7 @@ _AUTO: Final = ("device", "precision")
 _FOLLOW: Final[Mapping[str, frozenset[str]]] = {
     "engine": frozenset({"weights", "tile size", "overlap", "mode", "min area um2", "stain"}),
     "prompts": frozenset({"classes"}),
+    "image": frozenset({"slide content", "slide mpp", "mpp", "tissue", "stain"}),
     "slide content": frozenset({"tissue", "stain"}),
     "slide mpp": frozenset({"tissue", "stain"}),
 }
@@ -54,6 +55,7 @@ def settings_of(prepared: Prepared, slide: Slide, config: RunConfig) -> dict[str
         "min recognition": config.min_recognition,
         "regions": f"{len(regions)} ({_short(repr(regions).encode())})" if regions else None,
         "whole slide": config.whole_slide,
+        "image": slide.image,
         "slide mpp": [round(value, 6) for value in plan.slide_mpp],
         "reader": slide.reader,
         "coords": config.coords,

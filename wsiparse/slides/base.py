@@ -20,6 +20,7 @@ from wsiparse.coords import Frame, frame_at
 from wsiparse.errors import MissingMppError, PlanError, SlideError, TileReadError, UnsupportedSlideError
 from wsiparse.slides.discover import slide_of_folder
 from wsiparse.slides.files import check_file, expanded, picture_kind
+from wsiparse.slides.images import NoSuchImageError
 from wsiparse.slides.magic import looks_like
 from wsiparse.slides.multiscales import is_zarr_folder
 from wsiparse.slides.pyramid import PyramidSlide
@@ -223,6 +224,8 @@ def open_slide(
     for name in _order(path, skeleton) if reader in ("auto", "direct") else (reader,):
         try:
             slide = _open_with(name, path, given, skeleton, image)
+        except NoSuchImageError as error:
+            raise _without_image(path, error) from error
         except UnsupportedSlideError as error:
             reasons[name] = str(error).rstrip(".")
             continue
@@ -249,6 +252,10 @@ def _why(reasons: dict[str, str], skeleton: TiffSkeleton | None) -> str:
     return f" ({'; '.join(f'{name}: {why}' for name, why in told.items())})" if told else ""
 
 
+def _without_image(path: Path, error: NoSuchImageError) -> UnsupportedSlideError:
+    return UnsupportedSlideError(f"{path}: {error}. Choose one that it has with --image, or leave that out.")
+
+
 def _order(path: Path, skeleton: TiffSkeleton | None) -> tuple[str, ...]:
     """The readers to try for a file, first things first."""
     if skeleton is None:
@@ -265,6 +272,8 @@ def _open_folder(path: Path, mpp: GivenMpp, image: str | None) -> Slide:
 
     try:
         return _settled(ZarrSlide(path, mpp, image))
+    except NoSuchImageError as error:
+        raise _without_image(path, error) from error
     except UnsupportedSlideError as error:
         raise UnsupportedSlideError(
             f"{path}: not readable as a slide (zarr: {error}). Give the folder of an OME-Zarr 0.4 or 0.5 image with "

@@ -14,12 +14,16 @@ from typing import Final
 
 from wsiparse.errors import UnsupportedSlideError
 
-__all__ = ["ImageFact", "choose_image", "image_fingerprint", "image_note"]
+__all__ = ["ImageFact", "NoSuchImageError", "choose_image", "image_fingerprint", "image_note"]
 
 _BESIDE: Final = re.compile(r"(?:^|[^a-z])(macro|label|overview|thumb|thumbnail|preview|barcode)(?:[^a-z]|$)")
 
 #: Names in a message; a file may have thousands.
 _MOST_NAMED: Final = 12
+
+
+class NoSuchImageError(UnsupportedSlideError):
+    """A file of several images lacks the one that was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +60,7 @@ def choose_image(images: Sequence[ImageFact], wanted: str | None) -> int:
 
     Raises
     ------
-    UnsupportedSlideError
+    NoSuchImageError
         If no image, or more than one, is called so; the text is the bare reason.
     """
     if wanted is None:
@@ -71,8 +75,8 @@ def choose_image(images: Sequence[ImageFact], wanted: str | None) -> int:
         return int(wanted)
     listed = _listed(images, range(len(images)))
     if named:
-        raise UnsupportedSlideError(f"it has several images {wanted!r}, but {listed}; name one by number")
-    raise UnsupportedSlideError(f"it has no image {wanted!r}, but {listed}")
+        raise NoSuchImageError(f"it has several images {wanted!r}, but {listed}; name one by number")
+    raise NoSuchImageError(f"it has no image {wanted!r}, but {listed}")
 
 
 def image_note(images: Sequence[ImageFact], taken: int) -> str:

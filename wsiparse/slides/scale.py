@@ -82,9 +82,10 @@ def told_mpp(value: float, name: str) -> float:
         If it is not between 0.05 and 20, or is a magnification.
     """
     if value in _MAGNIFICATIONS:
+        what = name.rpartition(": ")[2]  # without the place in a list
         raise MissingMppError(
             f"{name} {value:g} is a magnification, not a pixel size: {value:g}x is about {10 / value:.2g} um per "
-            f"pixel. Give the size of a full-resolution pixel in um, here perhaps {name} {10 / value:.2g}."
+            f"pixel. Give the size of a full-resolution pixel in um, here perhaps {what} {10 / value:.2g}."
         )
     number = checked_mpp(value)
     if number is None:
