@@ -77,7 +77,7 @@ def test_the_stated_operations_per_tile_are_those_counted() -> None:
         assert stated - encode == pytest.approx(counted - encode, rel=0.02)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_shared_encoding_equals_full_passes_and_bf16_keeps_the_queries(
     request: pytest.FixtureRequest,
 ) -> None:

@@ -54,7 +54,7 @@ def test_no_figure_is_below_its_floor() -> None:
     assert all(float(row["measured"]) >= float(row["floor"]) for row in table("set", "floor"))
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("name", FLOORS)
 def test_the_figures_of_the_network_are_what_is_measured(shared: Path, name: str) -> None:
     """Processors round differently; a change of the engine shows."""
@@ -73,7 +73,7 @@ def test_tiles_and_licences_are_those_of_the_data(shared: Path) -> None:
         assert row["tiles"].split()[0] == str(len(tiles)), folder
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_another_scale_changes_the_failures_as_stated(shared: Path) -> None:
     root = shared / "data" / "annotated" / FOLDERS["DSB-2018 colour"]
     names = [row["tile"] for row in table("tile", "F1")]

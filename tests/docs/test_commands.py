@@ -36,6 +36,8 @@ NOT_RUN = {
 OTHERS = {
     "scripts/quickstart.sh": "makes an environment",
     "scripts/check.sh": "is what runs this test",
+    ".venv/bin/ruff check": "part of the gate",
+    ".venv/bin/python -m pytest": "part of the gate",
     "scripts/build_viewer.sh": "needs npm",
     "scripts/slurm_array.sbatch submit": "needs Slurm; tests/slurm",
     "scripts/pbs_array.sh submit": "needs PBS; tests/slurm/test_job_scripts.py",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -113,8 +112,7 @@ def test_a_fault_at_some_places_of_an_export_and_a_report(disk: Disk, tmp_path: 
         check(disk.try_points(command, points_of(whole["calls"], max(1, whole["calls"] // 4)), start), whole, {1, 3})
 
 
-@pytest.mark.slow
-@pytest.mark.skipif("WSIPARSE_EVERY_FAULT" not in os.environ, reason="an hour: set WSIPARSE_EVERY_FAULT=1")
+@pytest.mark.nightly
 @pytest.mark.parametrize("slides", [("s0",), ("s0", "s1")], ids=["one slide", "two slides"])
 def test_a_fault_at_every_place_of_a_run(slides: tuple[str, ...], disk: Disk) -> None:
     [whole] = disk.try_points(disk.run(*slides), [[-1, 0, 0]])

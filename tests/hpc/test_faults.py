@@ -28,7 +28,7 @@ def kill_group(process: subprocess.Popen[str]) -> None:
     process.communicate()
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_killed_at_twenty_random_moments_a_run_goes_on_and_ends_with_the_same_bytes(
     slide: Path, undisturbed: dict[str, str], tmp_path: Path
 ) -> None:

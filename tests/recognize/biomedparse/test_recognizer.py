@@ -265,7 +265,7 @@ def test_a_folder_without_weights_or_tokenizer_is_refused(folder: Path) -> None:
         find_checkpoint(folder)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, while it imports its compiler
 def test_a_compiled_backbone_gives_the_same_logits(
