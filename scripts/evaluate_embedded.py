@@ -29,7 +29,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from wsiparse.run.batch.pipeline import Analysis, analyse
 
 from wsiparse.config import RunConfig
 from wsiparse.coords import Frame
@@ -44,6 +43,7 @@ from wsiparse.objects.scores import (
     paint_objects,
     point_agreement,
 )
+from wsiparse.run.pipeline import Analysis, analyse
 from wsiparse.slides.memory import MemorySlide
 
 FIELD_MPP = 0.5

@@ -25,6 +25,8 @@ USED_ELSEWHERE = {
     "cli/weights.py": {"fetch_command", "path_command", "verify_command"},
     # settings read as a whole, columns of tables read by name
     "config.py": None,
+    "train/recipe.py": None,
+    "recognize/embedded/compact.py": {"flop_per_px", "load_compact"},  # of model folders, and of docs/training.md
     "report/stats/groups.py": None,
     "types.py": {"ragged"},  # for users, docs/python-api.md
     "report/stats/threshold.py": {"lowered_known"},  # a field of report.json

@@ -20,6 +20,7 @@ def test_every_value_is_in_a_bin_or_above(values: list[float]) -> None:
 
 
 @given(st.lists(st.floats(-1e4, 1e4), min_size=1, max_size=300))
+@example([25.0, -5e-324])
 def test_values_below_zero_have_bins_too(values: list[float]) -> None:
     got = binned(np.array(values), from_zero=False)
     assert got["edges"][0] <= min(values)

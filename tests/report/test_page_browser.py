@@ -281,6 +281,8 @@ def test_script_and_page_write_numbers_alike(browser: Browser, show: Callable[..
         {
             **rows[0],
             "slide": str(k),
+            "slide_id": f"s{k}",
+            "path": f"/s{k}.svs",
             "compartment_mm2": v,
             "density_low": v,
             "density_high": 3 * v,

@@ -141,6 +141,7 @@ def lost_lines(cohort: Mapping[str, Any], told: Collection[str] = ()) -> list[st
 
     Parameters
     ----------
+    cohort : numbers of the cohort's page
     told : names of slides that something was said of already
     """
     lost = [name for name in cohort["without_report"] if name not in told]

@@ -163,7 +163,7 @@ def own_record(folder: Path) -> dict[str, Any] | None:
     """DONE.json as it stands, whatever became of the files that it names; None when it is absent or not JSON."""
     try:
         record = json.loads((folder / DONE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return record if isinstance(record, dict) else None
 

@@ -37,7 +37,7 @@ class Pieces:
 
     Parameters
     ----------
-    polygons : (n,) object, valid Polygons, any unit; may share edges and corners
+    polygons : (n,) of dtype object, valid Polygons, any unit; may share edges and corners
     """
 
     polygons: Shapes
@@ -93,7 +93,16 @@ class Layout:
 
 
 def parts_of(shapes: Sequence[Any] | Shapes) -> Shapes:
-    """(n,) object: the valid polygons of polygonal geometries, in order; those that rounding spoiled are mended."""
+    """The valid polygons of polygonal geometries, in order; those that rounding spoiled are mended.
+
+    Parameters
+    ----------
+    shapes : (m,) of dtype object, polygonal geometries
+
+    Returns
+    -------
+    (n,) of dtype object
+    """
     array = np.empty(len(shapes), object)
     array[:] = shapes
     return _valid(_polygons(array))
@@ -104,8 +113,9 @@ def laid_out(layers: Sequence[Shapes], ground: Shapes) -> tuple[tuple[int, ...],
 
     Parameters
     ----------
-    layers : of each class its valid polygons, which may overlap; of equal areas the earlier class lies on top
-    ground : valid polygons; may overlap, too
+    layers : of each class (n,) of dtype object: valid polygons, which may overlap; of equal areas the earlier class
+        lies on top
+    ground : (m,) of dtype object, valid polygons; may overlap, too
 
     Returns
     -------

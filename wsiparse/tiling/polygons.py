@@ -44,7 +44,7 @@ class Edges:
     reach: Floats
 
     def between(self, low: float, high: float) -> tuple[Floats, Floats]:
-        """Start and end of the edges that may lie between two heights."""
+        """Start and end of the edges that may lie between two heights, (m, 2) float64 each."""
         first = int(np.searchsorted(self.reach, low, side="right"))
         last = int(np.searchsorted(np.minimum(self.start[:, 1], self.end[:, 1]), high, side="left"))
         return self.start[first:last], self.end[first:last]
@@ -179,7 +179,7 @@ def edges_of(polygons: NDArray[Any]) -> Edges:
 
     Parameters
     ----------
-    polygons : (n,) object, valid Polygons that share no area
+    polygons : (n,) of dtype object, valid Polygons that share no area
     """
     parts = polygons[~shapely.is_empty(polygons)]
     if not len(parts):

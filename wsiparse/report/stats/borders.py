@@ -42,7 +42,16 @@ def mask_border(cells: NDArray[np.bool_], cell_um: tuple[float, float]) -> Float
 
 
 def polygon_border(geometry: BaseGeometry | NDArray[Any]) -> Floats:
-    """(S, 2, 2) float64: edges of polygons' rings, shells and holes; start and end, x then y, the polygons' unit."""
+    """Edges of polygons' rings, shells and holes.
+
+    Parameters
+    ----------
+    geometry : one, or (n,) of dtype object
+
+    Returns
+    -------
+    (S, 2, 2) float64: start and end, x then y, the polygons' unit
+    """
     rings = shapely.get_rings(shapely.get_parts(geometry))
     points, ring = shapely.get_coordinates(rings, return_index=True)
     if not len(points):

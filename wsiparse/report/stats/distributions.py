@@ -38,6 +38,7 @@ def binned(values: Floats, *, from_zero: bool = True) -> dict[str, Any]:
     step = _round_up((high - low) / _BINS or 1.0)
     start = np.floor(low / step)
     edges = (start + np.arange(max(1, int(np.ceil(high / step - start - 1e-9))) + 1)) * step
+    edges[0] = min(edges[0], low)  # which may lie a rounding below the first of the round numbers
     edges[-1] = max(edges[-1], high)  # which may lie a rounding above the last of the round numbers
     counts, _ = np.histogram(values, bins=edges)
     above = int((values > edges[-1]).sum())

@@ -242,12 +242,12 @@ class Tissue:
 
     @cached_property
     def ground(self) -> NDArray[Any]:
-        """(n,) object: the polygons of the region, or that of the slide, um."""
+        """(n,) of dtype object: the polygons of the region, or that of the slide, um."""
         return np.array([shapely.box(0, 0, *self.slide_um)], object) if self.pieces is None else self.pieces.polygons
 
     @cached_property
     def mask_polygons(self) -> NDArray[Any]:
-        """(n,) object: the cells of the mask, cut at the slide's end, as polygons, um."""
+        """(n,) of dtype object: the cells of the mask, cut at the slide's end, as polygons, um."""
         x1, y1 = self.slide_um
         cx, cy = self.cell_um
         # runs of tissue cells, each a box: few, and their union is the tissue
