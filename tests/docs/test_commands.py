@@ -37,6 +37,8 @@ OTHERS = {
     "scripts/quickstart.sh": "makes an environment",
     "scripts/check.sh": "is what runs this test",
     ".venv/bin/ruff check": "part of the gate",
+    ".venv/bin/mypy": "part of the gate",
+    ".venv/bin/lint-imports": "part of the gate",
     ".venv/bin/python -m pytest": "part of the gate",
     "scripts/build_viewer.sh": "needs npm",
     "scripts/slurm_array.sbatch submit": "needs Slurm; tests/slurm",

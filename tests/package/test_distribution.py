@@ -168,7 +168,8 @@ def test_every_extra_that_pages_and_messages_name_exists() -> None:
     from wsiparse.export.extras import _EXTRAS
 
     places = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "docs").rglob("*.ipynb")]
-    places += [*(ROOT / "wsiparse").rglob("*.py"), *(ROOT / "scripts").iterdir(), ROOT / "pyproject.toml"]
+    scripts = [path for path in (ROOT / "scripts").iterdir() if path.is_file()]
+    places += [*(ROOT / "wsiparse").rglob("*.py"), *scripts, ROOT / "pyproject.toml"]
     named = {
         extra: path
         for path in places
