@@ -26,13 +26,16 @@ USED_ELSEWHERE = {
     # settings read as a whole, columns of tables read by name
     "config.py": None,
     "train/recipe.py": None,
-    "recognize/embedded/compact.py": {"flop_per_px", "load_compact"},  # of model folders, and of docs/training.md
+    "recognize/embedded/compact.py": {
+        "flop_per_px",
+        "load_compact",
+    },  # only tests call them until a run takes a model folder
     "report/stats/groups.py": None,
     "types.py": {"ragged"},  # for users, docs/python-api.md
     "report/stats/threshold.py": {"lowered_known"},  # a field of report.json
     "tiling/roi.py": {"skipped"},  # for users of the regions of a file
     "tiling/grid.py": {"tile_mpx"},  # for users of a plan
-    "objects/trace.py": {"trace_labels"},  # outlines of any label image: the tracer's tests and scores use it
+    "objects/trace.py": {"trace_labels"},  # only tests call it: the tracer on label images
     "slides/zarrguard.py": {"max_length"},  # of a Protocol
     "cli/compiled.py": {"on_start", "on_end"},  # Numba's events
     "results/one_slide.py": {"handleError"},  # logging's
