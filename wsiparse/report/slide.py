@@ -47,6 +47,7 @@ from wsiparse.report.stats.qc import SlideQuality, slide_quality
 from wsiparse.report.stats.regions_drawn import DrawnRegion, drawn_regions
 from wsiparse.report.stats.rows import CsvSlide, IntervalSettings, counts_csv
 from wsiparse.report.stats.spots import Spot
+from wsiparse.report.stats.summary import nothing_told
 from wsiparse.report.stats.tissue import Tissue, analysed_tissue
 from wsiparse.results.folder import made_of, report_record, write_report_record, write_text
 from wsiparse.results.publish import publish_report, staging
@@ -238,6 +239,8 @@ def write_slide_report(
         If a file cannot be written.
     """
     analysis = compute_report(loaded.source, loaded.settings, loaded.area, loaded.quality)
+    source = loaded.source
+    nothing = nothing_told(source.prompts, source.objects.n_cells, source.tissue.area_mm2)
     today = _day(time.time())
     pictures, maps, tops = _maps(loaded, analysis)
     spots = _spot_pictures(loaded, analysis.spots, squares)
@@ -253,7 +256,7 @@ def write_slide_report(
         },
         "region_notes": list(loaded.notes),
         **analysis.numbers,
-        "limits": limits(analysis.numbers["area"], loaded.basis.slide, loaded.basis.limits),
+        "limits": limits(analysis.numbers["area"], loaded.basis.slide, loaded.basis.limits, nothing),
         "stain_strength": loaded.basis.limits.stain_strength,
         "regions": _named(loaded.drawn),
         "maps": maps,
