@@ -60,6 +60,7 @@ from wsiparse.tiling import (
     background_colour,
     cut_to_slide,
     is_left_out,
+    microns_told,
     off_slide,
     read_regions,
 )
@@ -218,6 +219,8 @@ def load(
     drawn = drawn_regions(_in_um(given, mpp), is_left_out)
     file = (regions.name, regions.sha256) if regions is not None else basis.region_file
     notes = regions.notes if regions is not None else basis.region_notes
+    if regions is not None:
+        notes += _microns(basis, [shape for _, shape in kept])
     return ReportInputs(reader, basis, source, area, quality, settings, regions, drawn, file, notes)
 
 
@@ -367,6 +370,12 @@ def square_images(boxes: Sequence[Box], read: Callable[[Box], NDArray[np.uint8]]
 
 def _tissue(basis: Basis, mask: NDArray[np.bool_], roi: BaseGeometry | None, without: Sequence[BaseGeometry]) -> Tissue:
     return analysed_tissue(basis.size, basis.overview, mask, roi=roi, unreadable=without)
+
+
+def _microns(basis: Basis, kept: Sequence[BaseGeometry]) -> tuple[str, ...]:
+    """A line where regions given to the report seem to be in microns; the run told it of its own."""
+    drawn = cut_to_slide(united(kept), basis.size) if kept else shapely.Polygon()
+    return microns_told(drawn, basis.tissue, basis.overview, slide_size=basis.size, mpp=basis.mpp, offset=basis.offset)
 
 
 def _reach(basis: Basis) -> BaseGeometry | None:
