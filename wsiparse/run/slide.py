@@ -40,7 +40,7 @@ from wsiparse.results.folder import (
     summary_of,
     write_text,
 )
-from wsiparse.results.one_slide import LOG, slide_log
+from wsiparse.results.one_slide import LOG, held_log, slide_log
 from wsiparse.results.publish import publish_staged, staging
 from wsiparse.run.chunk_status import ChunkStatus
 from wsiparse.run.chunks import Chunk, chunks_of, fill_chunks
@@ -165,14 +165,17 @@ def run_slide(
     slide_mpp, override_mpp = job.slide_mpp or config.slide_mpp, job.override_mpp or config.override_mpp
     source = source or Path(job.path)
     image = job.image or config.image
-    with open_slide(
-        source,
-        slide_mpp=slide_mpp,
-        override_mpp=override_mpp,
-        reader=config.reader,
-        image=image,
-        threads=executor.workers,
-    ) as slide:
+    with (
+        held_log(),
+        open_slide(
+            source,
+            slide_mpp=slide_mpp,
+            override_mpp=override_mpp,
+            reader=config.reader,
+            image=image,
+            threads=executor.workers,
+        ) as slide,
+    ):
         _tell_scale(slide, file_name(job.path), progress)
         prepared = prepare(slide, config, engine, job.roi)
         if isinstance(executor, LocalExecutor):
