@@ -148,8 +148,8 @@ def settle_mpp(
         if fault:
             return Mpp(
                 None,
-                f"{FILLED} = {given.fill:g}: {fault}; if it is right all the same, give it to --override-mpp, or in the "
-                "column override_mpp",
+                f"{FILLED} = {given.fill:g}: {fault}; if it is right all the same, give it to --override-mpp, or "
+                "to the column override_mpp",
             )
         unused = () if own.source.startswith("looked for") else (f"the metadata are not usable: {own.source}.",)
         return Mpp(value, FILLED, (*unused, *doubts))
