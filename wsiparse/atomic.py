@@ -281,10 +281,13 @@ def one_at_a_time(folder: Path) -> Iterator[None]:
                 try:
                     yield
                 finally:
-                    path.unlink(missing_ok=True)
+                    _remove(path)
                 return
         finally:
-            os.close(handle)
+            with suppress(OSError):
+                fcntl.flock(handle, fcntl.LOCK_UN)
+            with suppress(OSError):  # nothing was written to it
+                os.close(handle)
 
 
 def _is_still(path: Path, handle: int) -> bool:
