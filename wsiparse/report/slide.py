@@ -47,6 +47,7 @@ from wsiparse.report.stats.qc import SlideQuality, slide_quality
 from wsiparse.report.stats.regions_drawn import DrawnRegion, drawn_regions
 from wsiparse.report.stats.rows import CsvSlide, IntervalSettings, counts_csv
 from wsiparse.report.stats.spots import Spot
+from wsiparse.report.stats.summary import nothing_told
 from wsiparse.report.stats.tissue import Tissue, analysed_tissue
 from wsiparse.results.folder import (
     REPORT_INPUTS,
@@ -66,6 +67,7 @@ from wsiparse.tiling import (
     background_colour,
     cut_to_slide,
     is_left_out,
+    microns_told,
     off_slide,
     read_regions,
 )
@@ -224,6 +226,8 @@ def load(
     drawn = drawn_regions(_in_um(given, mpp), is_left_out)
     file = (regions.name, regions.sha256) if regions is not None else inputs.region_file
     notes = regions.notes if regions is not None else inputs.region_notes
+    if regions is not None:
+        notes += _microns(inputs, [shape for _, shape in kept])
     return ReportData(reader, inputs, source, area, quality, settings, regions, drawn, file, notes)
 
 
@@ -245,6 +249,8 @@ def write_slide_report(
         If a file cannot be written.
     """
     analysis = compute_report(loaded.source, loaded.settings, loaded.area, loaded.quality)
+    source = loaded.source
+    nothing = nothing_told(source.prompts, source.objects.n_cells, source.tissue.area_mm2)
     today = _day(time.time())
     pictures, maps, tops = _maps(loaded, analysis)
     spots = _spot_pictures(loaded, analysis.spots, squares)
@@ -260,7 +266,7 @@ def write_slide_report(
         },
         "region_notes": list(loaded.notes),
         **analysis.numbers,
-        "limits": limits(analysis.numbers["area"], loaded.inputs.slide, loaded.inputs.limits),
+        "limits": limits(analysis.numbers["area"], loaded.inputs.slide, loaded.inputs.limits, nothing),
         "stain_strength": loaded.inputs.limits.stain_strength,
         "regions": _named(loaded.drawn),
         "maps": maps,
@@ -374,6 +380,14 @@ def _tissue(
     inputs: ReportInputs, mask: NDArray[np.bool_], roi: BaseGeometry | None, without: Sequence[BaseGeometry]
 ) -> Tissue:
     return analysed_tissue(inputs.size, inputs.overview, mask, roi=roi, unreadable=without)
+
+
+def _microns(inputs: ReportInputs, kept: Sequence[BaseGeometry]) -> tuple[str, ...]:
+    """A line where regions given to the report seem to be in microns; the run told it of its own."""
+    drawn = cut_to_slide(united(kept), inputs.size) if kept else shapely.Polygon()
+    return microns_told(
+        drawn, inputs.tissue, inputs.overview, slide_size=inputs.size, mpp=inputs.mpp, offset=inputs.offset
+    )
 
 
 def _reach(inputs: ReportInputs) -> BaseGeometry | None:

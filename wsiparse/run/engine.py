@@ -12,6 +12,7 @@ from wsiparse.recognize.base import Recognizer, check_prompts, engine_info, load
 from wsiparse.recognize.biomedparse.weights import find_weights
 from wsiparse.recognize.prompts import INFLAMMATORY, answered
 from wsiparse.recognize.vocabulary import TARGETS, resolve, trained_target
+from wsiparse.recognize.words import check_one_each
 from wsiparse.types import EngineInfo, RecognizerSpec
 
 __all__ = ["Engine", "Recognizers", "Scale"]
@@ -87,6 +88,7 @@ class Engine:
         engine = config.engine
         if engine == "auto":
             engine = "biomedparse" if weights else "embedded"
+        check_one_each([prompt.text for prompt in config.prompts])
         asked, self.notices = _trained(config) if engine == "biomedparse" else _answered(config, engine)
         self.prompts = prompt_set(asked)
         spec = RecognizerSpec(

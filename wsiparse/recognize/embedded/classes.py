@@ -16,19 +16,31 @@ from numpy.typing import NDArray
 
 from wsiparse.errors import PromptError
 from wsiparse.objects.split import SplitPixels, split_cells
+from wsiparse.recognize.arithmetic import arithmetic_of
 from wsiparse.recognize.embedded.compact import PLAIN_MAPS, CompactNetwork
 from wsiparse.recognize.embedded.cut import CUT, Cut, class_of_each, landscape_of
+from wsiparse.recognize.embedded.openvino import OpenVinoMaps
 from wsiparse.recognize.instances import in_tile_split
 from wsiparse.recognize.prompts import role_of
-from wsiparse.types import EngineInfo, PromptSet, Recognition
+from wsiparse.types import EngineInfo, PromptSet, Recognition, RecognizerSpec
 
-__all__ = ["ALL_NUCLEI", "CLASS_WORDS", "ClassRecognizer", "batch_maps", "class_of_text", "share_by_class"]
+__all__ = [
+    "ALL_NUCLEI",
+    "CLASS_WORDS",
+    "ClassRecognizer",
+    "batch_maps",
+    "class_of_text",
+    "network_for",
+    "share_by_class",
+]
 
 #: Position of the prompt that wants every nucleus which no other prompt asks for.
 ALL_NUCLEI: Final = -1
 
 #: Class of a pixel of no nucleus.
 _OUTSIDE: Final = -2
+
+_DTYPES: Final = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 #: Class of a network -> other words for it. Neoplastic epithelium is epithelium to the network.
 CLASS_WORDS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -51,12 +63,32 @@ def class_of_text(text: str, classes: Sequence[str]) -> int | None:
     return next((k for k, known in enumerate(words) if plain in known), None)
 
 
-def batch_maps(network: CompactNetwork, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+def network_for(network: CompactNetwork, spec: RecognizerSpec) -> CompactNetwork | OpenVinoMaps:
+    """The network as a resolved spec wants it: by OpenVINO, or on a device and of a dtype of PyTorch's.
+
+    Parameters
+    ----------
+    network : without BatchNorm, in eval mode, float32, on the processor; PyTorch moves it in place
+    spec : see `wsiparse.recognize.arithmetic.resolved`
+
+    Raises
+    ------
+    ConfigError
+        If this machine has not got that runtime, in that version.
+    """
+    arithmetic_of(spec.device, spec.precision, spec.runtime)
+    if spec.runtime.startswith("openvino"):
+        return OpenVinoMaps(network, spec.precision)
+    moved = network.to(device=spec.device, dtype=_DTYPES[spec.precision])
+    return moved.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def batch_maps(network: CompactNetwork | OpenVinoMaps, images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Maps of a batch; sizes that are no multiples of 16 are mirrored at the bottom and right and cut again.
 
     Parameters
     ----------
-    network : in eval mode, of any float dtype
+    network : in eval mode, of any float dtype; or what OpenVINO made of it
     images : (B, H, W, 3) uint8 RGB at 0.5 um/px
 
     Returns
@@ -68,6 +100,8 @@ def batch_maps(network: CompactNetwork, images: NDArray[np.uint8]) -> NDArray[np
     pad = (-height % stride, -width % stride)
     # a copy in any case: arrays of readers may be read-only, which torch dislikes
     padded = np.pad(images, ((0, 0), (0, pad[0]), (0, pad[1]), (0, 0)), mode="symmetric")
+    if isinstance(network, OpenVinoMaps):
+        return network(padded)[:, :, :height, :width]
     weight = network.head.weight
     with torch.inference_mode():
         # NHWC memory seen as NCHW is exactly channels_last
@@ -110,7 +144,7 @@ class ClassRecognizer:
 
     Parameters
     ----------
-    network : in eval mode, on its device
+    network : in eval mode, on its device, or what OpenVINO made of it (`network_for`)
     info : facts of the engine
     classes : names of the class maps, in order
     prompts : what is asked for
@@ -123,7 +157,12 @@ class ClassRecognizer:
     """
 
     def __init__(
-        self, network: CompactNetwork, info: EngineInfo, classes: Sequence[str], prompts: PromptSet, cut: Cut = CUT
+        self,
+        network: CompactNetwork | OpenVinoMaps,
+        info: EngineInfo,
+        classes: Sequence[str],
+        prompts: PromptSet,
+        cut: Cut = CUT,
     ) -> None:
         self.info = info
         self._network, self._classes, self._cut = network, tuple(classes), cut
