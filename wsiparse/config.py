@@ -111,6 +111,7 @@ class RunConfig(_Strict):
     engine: Engine = "auto"
     device: str = "auto"
     precision: Precision = "auto"
+    runtime: str = Field(default="auto", pattern=r"^(auto|(openvino|torch)( \d+\.\d+)?)?$")
     weights: str | None = None
     mode: Literal["solo", "joint"] = "solo"
     compiled: bool = False

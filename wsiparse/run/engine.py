@@ -94,6 +94,7 @@ class Engine:
             prompts=self.prompts,
             device=config.device,
             precision=config.precision,
+            runtime=config.runtime,
             weights=weights,
             mode=config.mode,
             compiled=config.compiled,

@@ -12,13 +12,13 @@ from wsiparse.config import RunConfig
 from wsiparse.run.plan import Prepared
 from wsiparse.slides import Slide
 
-__all__ = ["FOUND", "chosen_here", "differences", "settings_of", "told"]
+__all__ = ["AUTO", "FOUND", "chosen_here", "differences", "settings_of", "told"]
 
 #: Settings that come from the slide itself, not from whoever runs it.
 FOUND: Final = ("slide content", "tissue", "stain")
 
 #: Settings that "auto" stands for: another machine may choose another value, for the same command.
-_AUTO: Final = ("device", "precision")
+AUTO: Final = ("device", "precision", "runtime")
 
 #: Setting -> what differs because it does, and is no news then.
 _FOLLOW: Final[Mapping[str, frozenset[str]]] = {
@@ -51,6 +51,7 @@ def settings_of(prepared: Prepared, slide: Slide, config: RunConfig) -> dict[str
         "mode": spec.mode,
         "device": spec.device,
         "precision": spec.precision,
+        "runtime": spec.runtime or None,
         "min area um2": [p.scale.info.split.min_area_um2 for p in passes],
         "min recognition": config.min_recognition,
         "regions": f"{len(regions)} ({_short(repr(regions).encode())})" if regions else None,
@@ -80,7 +81,7 @@ def differences(there: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 def chosen_here(names: list[str], config: RunConfig) -> bool:
     """Whether settings differ only in what this machine takes for "auto"."""
-    return bool(names) and all(name in _AUTO and getattr(config, name) == "auto" for name in names)
+    return bool(names) and all(name in AUTO and getattr(config, name) == "auto" for name in names)
 
 
 def told(there: Mapping[str, Any], now: Mapping[str, Any], names: list[str]) -> str:

@@ -46,7 +46,7 @@ from wsiparse.run.chunks import Chunk, chunks_of, fill_chunks
 from wsiparse.run.engine import Engine
 from wsiparse.run.objects import assemble
 from wsiparse.run.plan import Prepared, check_memory, prepare
-from wsiparse.run.settings import FOUND, chosen_here, differences, settings_of, told
+from wsiparse.run.settings import AUTO, FOUND, chosen_here, differences, settings_of, told
 from wsiparse.run.shards import Shard
 from wsiparse.run.state import SlideRun
 from wsiparse.run.worker import FillTask, fill_on_worker
@@ -312,7 +312,7 @@ def _open_work(work: Path, job: Job, config: RunConfig, prepared: Prepared) -> l
     except OSError as err:
         raise output_error(work, err) from err
     spec = prepared.passes[0].scale.spec  # what "auto" stood for: another machine may stand for something else
-    resolved = {"engine": spec.engine, "weights": spec.weights or None, "device": spec.device}
+    resolved = {"engine": spec.engine, "weights": spec.weights or None, **{name: getattr(spec, name) for name in AUTO}}
     facts = {
         "wsiparse": own_version(),
         "slide": full_name(job.path),
