@@ -34,7 +34,6 @@ PALETTE = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#c
 #: A tile of this edge takes some 200 GB of memory in a network.
 MAX_TILE_PX = 16384
 
-Engine = Literal["auto", "embedded", "classical", "biomedparse"]
 Precision = Literal["auto", "float32", "bf16", "fp16"]
 
 
@@ -108,7 +107,7 @@ class RunConfig(_Strict):
 
     prompts: tuple[PromptConfig, ...] = ()
     strict_prompts: bool = False
-    engine: Engine = "auto"
+    engine: str = Field(default="auto", min_length=1)
     device: str = "auto"
     precision: Precision = "auto"
     runtime: str = Field(default="auto", pattern=r"^(auto|(openvino|torch)( \d+\.\d+)?)?$")

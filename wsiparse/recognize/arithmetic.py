@@ -26,6 +26,7 @@ __all__ = [
     "Arithmetic",
     "arithmetic_of",
     "bf16_units",
+    "by_torch",
     "import_openvino",
     "openvino_fault",
     "openvino_version",
@@ -130,6 +131,26 @@ def resolved(spec: RecognizerSpec) -> RecognizerSpec:
     """
     found = arithmetic_of(spec.device, spec.precision, spec.runtime)
     return replace(spec, runtime=found.runtime, precision=found.precision)
+
+
+def by_torch(spec: RecognizerSpec, auto: str) -> RecognizerSpec:
+    """The spec of a network that PyTorch alone computes; its device is resolved.
+
+    Parameters
+    ----------
+    spec : of an engine
+    auto : the precision that "auto" stands for
+
+    Raises
+    ------
+    ConfigError
+        If another runtime is asked for, or another version of PyTorch than is here.
+    """
+    wanted, _, told = spec.runtime.partition(" ")
+    if wanted not in ("auto", "torch"):
+        raise ConfigError(f"runtime '{wanted}' does not compute the {spec.engine} engine. Leave --runtime out.")
+    precision = auto if spec.precision == "auto" else spec.precision
+    return replace(spec, runtime=_same(Arithmetic(torch_version(), precision, ""), told).runtime, precision=precision)
 
 
 def bf16_units(cpuinfo: Path = _CPUINFO) -> str:

@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from wsiparse.config import RunConfig
+from wsiparse.recognize.registry import engine_of
 from wsiparse.run.plan import Prepared
 from wsiparse.slides import Slide
 
@@ -22,7 +23,7 @@ AUTO: Final = ("device", "precision", "runtime")
 
 #: Setting -> what differs because it does, and is no news then.
 _FOLLOW: Final[Mapping[str, frozenset[str]]] = {
-    "engine": frozenset({"weights", "tile size", "overlap", "mode", "min area um2", "stain"}),
+    "engine": frozenset({"weights", "model card", "tile size", "overlap", "mode", "min area um2", "stain"}),
     "prompts": frozenset({"classes"}),
     "image": frozenset({"slide content", "slide mpp", "mpp", "tissue", "stain"}),
     "slide content": frozenset({"tissue", "stain"}),
@@ -43,12 +44,13 @@ def settings_of(prepared: Prepared, slide: Slide, config: RunConfig) -> dict[str
     return {
         "engine": prepared.title,
         "weights": passes[0].scale.info.weights_sha256[:12] or None,
+        "model card": passes[0].scale.info.card_sha256[:12] or None,
         "prompts": [prompt.text for prompt in prepared.prompts],
         "classes": [[p.class_name, p.kind, p.colour, p.threshold] for p in prepared.prompts],
         "mpp": [round(p.plan.frame.mean_mpp, 6) for p in passes],
         "tile size": [p.plan.grid.tile for p in passes],
         "overlap": [2 * p.plan.grid.halo for p in passes],
-        "mode": spec.mode,
+        **{name: value for name, value in spec.options if name not in engine_of(spec.engine).idle_options},
         "device": spec.device,
         "precision": spec.precision,
         "runtime": spec.runtime or None,
