@@ -219,7 +219,7 @@ def _classes(source: Source) -> list[dict[str, Any]]:
             "colour": p.colour,
             "prompt": p.text,
             "threshold": p.threshold,
-            "role": role,
+            "role": source.cells_of if role == "tumour" else role,
         }
         for p, role in zip(source.prompts, source.roles, strict=True)
     ]
