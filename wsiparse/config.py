@@ -132,6 +132,7 @@ class RunConfig(_Strict):
     compartments: Literal["auto", "roi", "none"] | None = None
     tumour_classes: tuple[str, ...] = ()
     stroma_classes: tuple[str, ...] = ()
+    tumour_is_epithelium: bool = False
     labels: bool = True
     ngff: Literal["0.5", "0.4"] = "0.5"
     min_area_um2: float | None = Field(default=None, ge=0)

@@ -142,6 +142,11 @@ def class_options(function: F) -> F:
                 metavar="NAME",
                 help="A class of regions that is stroma, beside Stroma and its like (repeatable).",
             ),
+            click.option(
+                "--tumour-is-epithelium/--no-tumour-is-epithelium",
+                default=None,
+                help="Call epithelium tumour: that of these slides is neoplastic (default: it may be normal).",
+            ),
         ]
     ):
         function = option(function)

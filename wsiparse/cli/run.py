@@ -54,8 +54,8 @@ __all__ = ["command"]
 @click.option(
     "--compartments",
     type=click.Choice(["auto", "roi", "none"]),
-    help="How the report divides tissue: by tumour and connective cells (auto), by the classes of --roi's regions "
-    "(roi), or not at all. Default: roi where its regions have classes, else auto.",
+    help="How the report divides tissue: by epithelial (or tumour) and connective cells (auto), by the classes of "
+    "--roi's regions (roi), or not at all. Default: roi where its regions have classes, else auto.",
 )
 @class_options
 @click.option("--labels/--no-labels", default=None, help="Write labels.ome.zarr, the objects as images (default: yes).")

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
-from wsiparse.config import MAX_TILE_PX, RunConfig, prompt_set
+from wsiparse.config import MAX_TILE_PX, PromptConfig, RunConfig, prompt_set
 from wsiparse.errors import ConfigError
 from wsiparse.recognize.base import Recognizer, check_prompts, load_recognizer, on_this_machine, scales_of
 from wsiparse.recognize.registry import AUTO, automatic_engine, engine_names, engine_of
+from wsiparse.recognize.vocabulary import trained_target
 from wsiparse.types import EngineInfo, RecognizerSpec
+
+#: What epithelial cells are called where the user says that they are tumour.
+TUMOUR: Final = "Tumour"
 
 __all__ = ["Engine", "Recognizers", "Scale"]
 
@@ -84,6 +89,8 @@ class Engine:
         engine = automatic_engine(given) if config.engine == AUTO else engine_of(config.engine)
         weights = engine.find_weights(given)
         asked, self.notices = engine.completed(config.prompts, strict=config.strict_prompts)
+        if config.tumour_is_epithelium:
+            asked = _called_tumour(asked, config.prompts)
         self.prompts = prompt_set(asked)
         spec = RecognizerSpec(
             engine=engine.name if engine.name in engine_names() else str(Path(config.engine).absolute()),
@@ -106,6 +113,18 @@ class Engine:
     def title(self) -> str:
         """The words every output carries."""
         return self.scales[0].info.title
+
+
+def _called_tumour(asked: Sequence[PromptConfig], given: Sequence[PromptConfig]) -> tuple[PromptConfig, ...]:
+    """Epithelial cells as tumour, where the user gave them no other name."""
+    named = [p.class_name is not None for p in given] or [False] * len(asked)
+    taken = {p.class_name for p in asked}
+    out = []
+    for prompt, own in zip(asked, named, strict=True):
+        target = trained_target(prompt.text)
+        called = target is not None and target.text == "epithelial cells" and not own and TUMOUR not in taken
+        out.append(prompt.model_copy(update={"class_name": TUMOUR}) if called else prompt)
+    return tuple(out)
 
 
 def _overridden(info: EngineInfo, config: RunConfig, *, resizes: bool) -> EngineInfo:

@@ -247,6 +247,8 @@ def prepare(slide: Slide, config: RunConfig, engine: Engine, roi: Path | None = 
     }
     if config.tumour_classes or config.stroma_classes:
         settings["classes"] = [config.tumour_classes, config.stroma_classes]
+    if config.tumour_is_epithelium:
+        settings["tumour is epithelium"] = True
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
     return Prepared(passes, engine.prompts, engine.title, digest, ground)
 

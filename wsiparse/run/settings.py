@@ -66,6 +66,7 @@ def settings_of(prepared: Prepared, slide: Slide, config: RunConfig) -> dict[str
         "compartments": config.compartments,
         "tumour classes": list(config.tumour_classes),
         "stroma classes": list(config.stroma_classes),
+        "tumour is epithelium": config.tumour_is_epithelium,
         "slide content": plan.fingerprint,
         "tissue": _short(np.packbits(plan.area.tissue).tobytes()),
         "stain": _short(repr([p.scale.spec.calibration for p in passes]).encode()),
