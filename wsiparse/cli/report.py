@@ -32,8 +32,8 @@ _MOST_NAMES: Final = 12
 @click.option(
     "--compartments",
     type=click.Choice(["auto", "roi", "none"]),
-    help="Tissue divided by tumour and connective cells (auto), by the classes of regions (roi), or not at all. "
-    "Default: as the run was told, else roi where regions with classes are known, else auto.",
+    help="Tissue divided by epithelial (or tumour) and connective cells (auto), by the classes of regions (roi), or "
+    "not at all. Default: as the run was told, else roi where regions with classes are known, else auto.",
 )
 @click.option(
     "--metadata",
@@ -54,6 +54,7 @@ def command(
     compartments: str | None,
     tumour_classes: tuple[str, ...],
     stroma_classes: tuple[str, ...],
+    tumour_is_epithelium: bool | None,
     metadata: Path | None,
     patient: str | None,
     group: str | None,
@@ -126,7 +127,8 @@ def command(
         with TerminalProgress().stage("report", len(slides), "slides") as stage:
             asked: Any = compartments
             files = regions.files if roi is not None else None
-            for redone in redo_reports(slides, files, asked, seed, num_workers or available_cores(), classes):
+            workers = num_workers or available_cores()
+            for redone in redo_reports(slides, files, asked, seed, workers, classes, tumour_is_epithelium):
                 failed += redone.numbers is None
                 said.add(called[redone.folder])
                 _tell(redone, called[redone.folder] if len(slides) > 1 else "")
