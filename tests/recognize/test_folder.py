@@ -208,7 +208,7 @@ def test_schedulers_and_shards_change_no_object(model: Path, tmp_path: Path) -> 
         return read(name)
 
     def read(name: str) -> list[list[object]]:
-        table = wsiparse.read_objects(tmp_path / name)
+        table = wsiparse.read_objects(next((tmp_path / name / "slides").iterdir()))
         return [table[column].tolist() for column in ("id", "class", "share_Epithelial", "area_px")]
 
     once = run("serial", "--scheduler", "serial")
