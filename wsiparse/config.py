@@ -110,6 +110,7 @@ class RunConfig(_Strict):
     engine: str = Field(default="auto", min_length=1)
     device: str = "auto"
     precision: Precision = "auto"
+    runtime: Literal["auto", "openvino", "torch"] = "auto"
     weights: str | None = None
     mode: Literal["solo", "joint"] = "solo"
     compiled: bool = False

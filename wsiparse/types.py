@@ -343,6 +343,7 @@ class RecognizerSpec:
     prompts : what to look for
     device : "cpu", "cuda", "cuda:1", "mps"
     precision : "auto" | "float32" | "bf16" | "fp16"
+    runtime : "auto" | "openvino" | "torch", resolved with its version, "openvino 2026.4"; "" for engines without one
     weights : file or folder of the engine's weights, "" where it has its own or none
     calibration : what the engine learned from a sample of this slide (see `wsiparse.recognize.base.calibrate`), its
         own numbers; empty for none
@@ -363,6 +364,7 @@ class RecognizerSpec:
     precision: str = "auto"
     weights: str = ""
     calibration: tuple[float, ...] = ()
+    runtime: str = "auto"
     options: tuple[tuple[str, str | bool], ...] = ()
 
     def option(self, name: str, otherwise: str | bool) -> str | bool:
@@ -676,7 +678,8 @@ class ClassCount:
     kind : "cell" or "region"
     n : objects
     area_um2 : their summed area
-    verdict : "found", "not found", or "low score" (found, but the masks do not look like the class)
+    verdict : "found", "not found", "low score" (found, but the masks do not look like the class), or "no cell at all"
+        (of any class, on much tissue: no finding)
     recognition : median recognition score of the tiles where a mask was drawn, 0-1; None without score parameters
     """
 

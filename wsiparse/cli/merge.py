@@ -35,6 +35,8 @@ def command(results: Path) -> int:
                 click.echo(f"error: {outcome.error}", err=True)
             else:
                 finished += 1
+                for notice in outcome.notices:
+                    click.echo(f"{file_name(outcome.path)}: notice: {notice}", err=True)
                 click.echo(f"{file_name(outcome.path)}: merged -> {outcome.folder}")
     statuses = slide_statuses(results)
     counts = tally(statuses)

@@ -101,14 +101,14 @@ class DeclaredEngine(abc.ABC):
         return given
 
     def resolve(self, spec: RecognizerSpec) -> RecognizerSpec:
-        """The spec with what "auto" stands for on this machine.
+        """The spec with what "auto" stands for on this machine; "" for a runtime where the engine has no choice.
 
         Raises
         ------
         ConfigError
-            If the device is not there.
+            If the device or the runtime is not there.
         """
-        return spec
+        return replace(spec, runtime="")
 
     def check(self, spec: RecognizerSpec) -> None:
         """Refuse devices, options and prompts that the engine does not take, before anything is read or loaded.

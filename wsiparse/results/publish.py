@@ -39,7 +39,7 @@ _BESIDE: Final = (EXPORTS, "log.txt")
 
 #: Names that runs give, of this version or an older one, whatever their settings.
 _OWN: Final = re.compile(
-    r"objects\.zarr|labels\.ome\.zarr|basis|(cells|regions|centroids|region_centroids)(\.part\d+)?\.geojson\.gz"
+    r"objects\.zarr|labels\.ome\.zarr|report_inputs|basis|(cells|regions|centroids|region_centroids)(\.part\d+)?\.geojson\.gz"
     r"|overlay\.jpg|counts\.csv|density\.png|report\.(html|json|pdf)|DONE\.json|log\.txt|exports"
 )
 

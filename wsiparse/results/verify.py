@@ -17,10 +17,18 @@ from typing import Any, Final, Literal
 
 from wsiparse.atomic import TEMPORARY, sha256_file, sha256_tree
 from wsiparse.errors import OutputError
-from wsiparse.results.folder import FORMAT, METADATA, REPORT, REPORT_FILES, TABLES, is_made_of, own_hash
+from wsiparse.results.folder import (
+    FORMAT,
+    METADATA,
+    REPORT,
+    REPORT_FILES,
+    TABLES,
+    is_made_of,
+    own_hash,
+    report_inputs_in,
+)
 from wsiparse.results.one_slide import LOG
 from wsiparse.results.publish import EXPORTS, is_own
-from wsiparse.results.report_inputs import BASIS
 from wsiparse.results.runlog import is_whole, read_entries
 
 __all__ = ["Finding", "Verified", "slide_folders", "verify", "verify_beside"]
@@ -198,7 +206,7 @@ def _collected(
     folder: Path, sizes: dict[str, int], findings: list[Finding], checks: list[Future[Finding | None]]
 ) -> Verified:
     found = [finding for check in checks if (finding := check.result()) is not None]
-    if not findings and not any(finding.path.name in (_OBJECTS, BASIS) for finding in found):
+    if not findings and not any(finding.path in (folder / _OBJECTS, report_inputs_in(folder)) for finding in found):
         found += _foreign_report(folder)
     return Verified(folder, len(sizes), sum(sizes.values()), (*findings, *found, *_others(folder, sizes)))
 

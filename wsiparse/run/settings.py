@@ -19,11 +19,13 @@ __all__ = ["FOUND", "chosen_here", "differences", "settings_of", "told"]
 FOUND: Final = ("slide content", "tissue", "stain")
 
 #: Settings that "auto" stands for: another machine may choose another value, for the same command.
-_AUTO: Final = ("device", "precision")
+_AUTO: Final = ("device", "precision", "runtime")
 
 #: Setting -> what differs because it does, and is no news then.
 _FOLLOW: Final[Mapping[str, frozenset[str]]] = {
-    "engine": frozenset({"weights", "model card", "tile size", "overlap", "mode", "min area um2", "stain"}),
+    "engine": frozenset(
+        {"weights", "model card", "runtime", "precision", "tile size", "overlap", "mode", "min area um2", "stain"}
+    ),
     "prompts": frozenset({"classes"}),
     "image": frozenset({"slide content", "slide mpp", "mpp", "tissue", "stain"}),
     "slide content": frozenset({"tissue", "stain"}),
@@ -53,6 +55,7 @@ def settings_of(prepared: Prepared, slide: Slide, config: RunConfig) -> dict[str
         **{name: value for name, value in spec.options if name not in engine_of(spec.engine).idle_options},
         "device": spec.device,
         "precision": spec.precision,
+        "runtime": spec.runtime or None,
         "min area um2": [p.scale.info.split.min_area_um2 for p in passes],
         "min recognition": config.min_recognition,
         "regions": f"{len(regions)} ({_short(repr(regions).encode())})" if regions else None,

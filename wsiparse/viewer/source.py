@@ -8,8 +8,7 @@ from typing import Any, Final
 
 from wsiparse.errors import OutputError, SlideError
 from wsiparse.export.objectframe import slide_fact
-from wsiparse.results.folder import done_record, summary_of
-from wsiparse.results.report_inputs import BASIS
+from wsiparse.results.folder import done_record, report_inputs_in, summary_of
 from wsiparse.results.runlog import read_entries
 from wsiparse.results.whole import check_whole
 from wsiparse.slides import Slide, open_slide
@@ -80,7 +79,7 @@ def find_shown(results: Path, slide: Path | None = None, image: str | None = Non
     """
     folder = _slide_folder(results)
     labels = LABELS if (folder / LABELS).exists() else None
-    record = check_whole(folder, "objects.zarr", BASIS, *([labels] if labels else []))
+    record = check_whole(folder, "objects.zarr", report_inputs_in(folder).name, *([labels] if labels else []))
     reader = ObjectsReader(folder / "objects.zarr")
     try:
         summary = summary_of(record)

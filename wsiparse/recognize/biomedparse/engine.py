@@ -173,7 +173,7 @@ class _BiomedParse(DeclaredEngine):
 
     def resolve(self, spec: RecognizerSpec) -> RecognizerSpec:
         """The device that "auto" stands for."""
-        return replace(spec, device=resolve_device(spec.device))
+        return replace(spec, device=resolve_device(spec.device), runtime="")
 
     def load(self, spec: RecognizerSpec) -> Recognizer:
         """The recognizer, its weights read."""

@@ -9,28 +9,53 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from wsiparse.objects.split import SplitPixels, split_cells
+from wsiparse.recognize.arithmetic import arithmetic_of
 from wsiparse.recognize.embedded.compact import PLAIN_MAPS, CompactNetwork
 from wsiparse.recognize.embedded.cut import CUT, Cut, calibrated, landscape_of
+from wsiparse.recognize.embedded.openvino import OpenVinoMaps
 from wsiparse.recognize.embedded.shares import ALL_NUCLEI, class_sums, prompt_of_pixels, wanted_shares
 from wsiparse.recognize.instances import in_tile_split
 from wsiparse.recognize.prompts import NUCLEI, Answer, check_nucleus_prompts
-from wsiparse.types import EngineInfo, PromptSet, Recognition
+from wsiparse.types import EngineInfo, PromptSet, Recognition, RecognizerSpec
 
-__all__ = ["ClassRecognizer", "batch_maps"]
+__all__ = ["ClassRecognizer", "batch_maps", "network_for"]
+
+_DTYPES: Final = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def batch_maps(network: CompactNetwork, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+def network_for(network: CompactNetwork, spec: RecognizerSpec) -> CompactNetwork | OpenVinoMaps:
+    """The network as a resolved spec wants it: by OpenVINO, or on a device and of a dtype of PyTorch's.
+
+    Parameters
+    ----------
+    network : without BatchNorm, in eval mode, float32, on the processor; PyTorch moves it in place
+    spec : see `wsiparse.recognize.arithmetic.resolved`
+
+    Raises
+    ------
+    ConfigError
+        If this machine has not got that runtime, in that version.
+    """
+    arithmetic_of(spec.device, spec.precision, spec.runtime)
+    if spec.runtime.startswith("openvino"):
+        return OpenVinoMaps(network, spec.precision)
+    moved = network.to(device=spec.device, dtype=_DTYPES[spec.precision])
+    return moved.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def batch_maps(network: CompactNetwork | OpenVinoMaps, images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Maps of a batch; sizes that are no multiples of 16 are mirrored at the bottom and right and cut again.
 
     Parameters
     ----------
-    network : in eval mode, of any float dtype
+    network : in eval mode, of any float dtype; or what OpenVINO made of it
     images : (B, H, W, 3) uint8 RGB at 0.5 um/px
 
     Returns
@@ -42,6 +67,8 @@ def batch_maps(network: CompactNetwork, images: NDArray[np.uint8]) -> NDArray[np
     pad = (-height % stride, -width % stride)
     # a copy in any case: arrays of readers may be read-only, which torch dislikes
     padded = np.pad(images, ((0, 0), (0, pad[0]), (0, pad[1]), (0, 0)), mode="symmetric")
+    if isinstance(network, OpenVinoMaps):
+        return network(padded)[:, :, :height, :width]
     weight = network.head.weight
     with torch.inference_mode():
         # NHWC memory seen as NCHW is exactly channels_last
@@ -57,7 +84,7 @@ class ClassRecognizer:
 
     Parameters
     ----------
-    network : in eval mode, on its device
+    network : in eval mode, on its device, or what OpenVINO made of it (`network_for`)
     info : facts of the engine
     texts : the prompt that each class map answers, in order of the maps
     answers : of the engine; each of its texts is "nuclei" or one of `texts`
@@ -73,7 +100,7 @@ class ClassRecognizer:
 
     def __init__(
         self,
-        network: CompactNetwork,
+        network: CompactNetwork | OpenVinoMaps,
         info: EngineInfo,
         texts: Sequence[str],
         answers: Mapping[str, Answer],

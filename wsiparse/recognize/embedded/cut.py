@@ -7,7 +7,8 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
+
+from wsiparse.recognize.embedded import kernels
 
 __all__ = ["CUT", "Cut", "calibrated", "class_of_each", "landscape_of"]
 
@@ -60,9 +61,17 @@ def landscape_of(maps: NDArray[np.float32], cut: Cut = CUT) -> NDArray[np.uint8]
     -------
     (H, W) uint8
     """
-    mixed = cut.centre_share * maps[1] + (1 - cut.centre_share) * maps[0] - cut.boundary_share * maps[2]
-    smooth: NDArray[np.float32] = gaussian_filter(mixed, cut.sigma_px, output=np.float32)
-    return np.rint(np.clip(smooth, 0, 1) * 255).astype(np.uint8)
+    out = np.empty(maps.shape[1:], np.uint8)
+    shares = np.array([cut.centre_share, 1 - cut.centre_share, cut.boundary_share], np.float32)
+    kernels.landscape_bytes(np.ascontiguousarray(maps[:3]), shares, _gaussian(cut.sigma_px), out)
+    return out
+
+
+def _gaussian(sigma: float) -> NDArray[np.float64]:
+    """Weights of a Gaussian, the centre's and those to one side, as far as four sigma; all of them together are 1."""
+    radius = int(4 * sigma + 0.5)
+    weights = np.exp(-0.5 / max(sigma, 1e-9) ** 2 * np.arange(-radius, radius + 1) ** 2)
+    return np.asarray((weights / weights.sum())[radius:], np.float64)
 
 
 def calibrated(foreground: NDArray[np.float32], cut: float) -> NDArray[np.float32]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from wsiparse.config import OTHER_NUCLEI, PromptConfig
 from wsiparse.errors import WeightsError
+from wsiparse.recognize.arithmetic import resolved
 from wsiparse.recognize.card import CARD, ModelCard, card_path, read_card
 from wsiparse.recognize.declared import DeclaredEngine
 from wsiparse.recognize.device import resolve_device
@@ -157,15 +158,15 @@ class FolderEngine(DeclaredEngine):
         )
 
     def resolve(self, spec: RecognizerSpec) -> RecognizerSpec:
-        """The device that "auto" stands for."""
-        return replace(spec, device=resolve_device(spec.device))
+        """Device, runtime and precision that "auto" stands for."""
+        return resolved(replace(spec, device=resolve_device(spec.device)))
 
     def load(self, spec: RecognizerSpec) -> Recognizer:
         """The recognizer, tried on one small picture."""
         from wsiparse.recognize.embedded.classes import ClassRecognizer
         from wsiparse.recognize.embedded.loading import tried_network
 
-        network = tried_network(self._content, str(self._weights), self.card, spec)
+        network = tried_network(self._content, str(self._weights), self.card, self.resolve(spec))
         text_of = {prompt.of_class: prompt.text for prompt in self.card.prompts}
         return ClassRecognizer(
             network,

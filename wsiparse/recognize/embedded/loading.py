@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import numpy as np
-import torch
 
-from wsiparse.errors import ConfigError, WeightsError
+from wsiparse.errors import WeightsError
 from wsiparse.recognize.card import ModelCard
-from wsiparse.recognize.device import resolve_device
-from wsiparse.recognize.embedded.classes import batch_maps
+from wsiparse.recognize.embedded.classes import batch_maps, network_for
 from wsiparse.recognize.embedded.compact import CompactNetwork, load_compact
+from wsiparse.recognize.embedded.openvino import OpenVinoMaps
 from wsiparse.types import RecognizerSpec
 
 __all__ = ["tried_network"]
 
-_DTYPES: Final = {"auto": torch.float32, "float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
-
-def tried_network(content: bytes, name: str, card: ModelCard, spec: RecognizerSpec) -> CompactNetwork:
+def tried_network(content: bytes, name: str, card: ModelCard, spec: RecognizerSpec) -> CompactNetwork | OpenVinoMaps:
     """The network of a model folder on its device, in eval mode.
 
     Parameters
@@ -27,18 +22,15 @@ def tried_network(content: bytes, name: str, card: ModelCard, spec: RecognizerSp
     content : of the weights file
     name : of the file, for errors
     card : of the folder
-    spec : device and precision
+    spec : with device, runtime and precision resolved
 
     Raises
     ------
     WeightsError
         If the weights are damaged, do not have the classes of the card or its scale of pooling, or answer no numbers.
     ConfigError
-        If the device is not there, or the precision does not run on it.
+        If this machine has not got that runtime, in that version.
     """
-    device = resolve_device(spec.device)
-    if spec.precision == "fp16" and device == "cpu":
-        raise ConfigError("precision 'fp16' needs a GPU: use float32 or bf16 with --device cpu.")
     network = load_compact(content, name)
     shape = network.shape
     if shape.classes != len(card.classes):
@@ -51,9 +43,9 @@ def tried_network(content: bytes, name: str, card: ModelCard, spec: RecognizerSp
             f"{name}: the network pools {shape.stride_px} px, but the card says multiple_of {card.input.multiple_of}. "
             f"Set it to {shape.stride_px}."
         )
-    network.to(device=device, dtype=_DTYPES[spec.precision])
+    runnable = network_for(network, spec)
     ramp = np.arange(64, dtype=np.uint8) * 4
     picture = np.stack(np.broadcast_arrays(ramp[:, None], ramp[None], np.uint8(200)), axis=-1)
-    if not np.isfinite(batch_maps(network, picture[None])).all():
+    if not np.isfinite(batch_maps(runnable, picture[None])).all():
         raise WeightsError(f"{name}: the network answers no numbers (NaN). Its weights are damaged: train it again.")
-    return network
+    return runnable
