@@ -90,6 +90,7 @@ class Engine:
         given = config.weights or ""
         engine = automatic_engine(given) if config.engine == AUTO else engine_of(config.engine)
         weights = engine.find_weights(given)
+        check_one_each([prompt.text for prompt in config.prompts])
         asked, self.notices = engine.completed(config.prompts, strict=config.strict_prompts)
         if config.tumour_is_epithelium:
             asked = _called_tumour(asked, config.prompts)

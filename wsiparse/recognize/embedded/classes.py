@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from wsiparse.recognize.embedded.openvino import OpenVinoMaps
 from wsiparse.recognize.embedded.shares import ALL_NUCLEI, class_sums, prompt_of_pixels, wanted_shares
 from wsiparse.recognize.instances import in_tile_split
 from wsiparse.recognize.prompts import NUCLEI, Answer, check_nucleus_prompts
-from wsiparse.types import EngineInfo, PromptSet, Recognition
+from wsiparse.types import EngineInfo, PromptSet, Recognition, RecognizerSpec
 
 __all__ = ["ClassRecognizer", "batch_maps"]
 
