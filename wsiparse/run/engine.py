@@ -86,7 +86,6 @@ class Engine:
     def __init__(
         self, config: RunConfig, *, resolve: Callable[[RecognizerSpec], RecognizerSpec] = on_this_machine
     ) -> None:
-        check_one_each([prompt.text for prompt in config.prompts])
         given = config.weights or ""
         engine = automatic_engine(given) if config.engine == AUTO else engine_of(config.engine)
         weights = engine.find_weights(given)

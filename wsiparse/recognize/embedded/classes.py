@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import Final
 
 import numpy as np
 import torch
@@ -22,7 +21,7 @@ from wsiparse.recognize.embedded.openvino import OpenVinoMaps
 from wsiparse.recognize.embedded.shares import ALL_NUCLEI, class_sums, prompt_of_pixels, wanted_shares
 from wsiparse.recognize.instances import in_tile_split
 from wsiparse.recognize.prompts import NUCLEI, Answer, check_nucleus_prompts
-from wsiparse.types import EngineInfo, PromptSet, Recognition, RecognizerSpec
+from wsiparse.types import EngineInfo, PromptSet, Recognition
 
 __all__ = ["ClassRecognizer", "batch_maps"]
 

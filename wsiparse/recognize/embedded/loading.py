@@ -6,11 +6,13 @@ from dataclasses import replace
 from typing import Final
 
 import numpy as np
+import torch
 
 from wsiparse.errors import WeightsError
 from wsiparse.recognize.arithmetic import resolved
 from wsiparse.recognize.card import ModelCard
-from wsiparse.recognize.embedded.classes import batch_maps, network_for
+from wsiparse.recognize.device import resolve_device
+from wsiparse.recognize.embedded.classes import batch_maps
 from wsiparse.recognize.embedded.compact import CompactNetwork, load_compact
 from wsiparse.recognize.embedded.openvino import OpenVinoMaps
 from wsiparse.types import RecognizerSpec
@@ -53,7 +55,7 @@ def tried_network(content: bytes, name: str, card: ModelCard, spec: RecognizerSp
     network = network_for(loaded, spec)
     ramp = np.arange(64, dtype=np.uint8) * 4
     picture = np.stack(np.broadcast_arrays(ramp[:, None], ramp[None], np.uint8(200)), axis=-1)
-    if not np.isfinite(batch_maps(runnable, picture[None])).all():
+    if not np.isfinite(batch_maps(network, picture[None])).all():
         raise WeightsError(f"{name}: the network answers no numbers (NaN). Its weights are damaged: train it again.")
     return network
 
