@@ -307,7 +307,7 @@ class EngineInfo:
 
     Parameters
     ----------
-    name : "embedded" | "classical" | "biomedparse"
+    name : of the engine, or of the model
     title : the words every output carries, e.g. "embedded network, not BiomedParse"
     mpp : microns per pixel it wants, or None when each prompt says
     tile_px : default edge of the read box
@@ -315,6 +315,7 @@ class EngineInfo:
     align_px : tile and halo must be multiples of this
     split : how its masks become instances
     weights_sha256 : "" for engines without weights
+    card_sha256 : over what a model's card says of how its weights are run; "" for engines without a card
     base_bytes : memory of a process before its first tile, measured on a CPU
     bytes_per_px : working memory of one worker per px of a tile, measured on a CPU
     """
@@ -327,6 +328,7 @@ class EngineInfo:
     align_px: int
     split: SplitSettings
     weights_sha256: str = ""
+    card_sha256: str = ""
     base_bytes: int = 300 << 20
     bytes_per_px: int = 100
 
@@ -337,16 +339,15 @@ class RecognizerSpec:
 
     Parameters
     ----------
-    engine : "embedded" | "classical" | "biomedparse"
+    engine : name of a registered engine, or the folder of a model
     prompts : what to look for
     device : "cpu", "cuda", "cuda:1", "mps"
     precision : "auto" | "float32" | "bf16" | "fp16"
     runtime : "auto" | "openvino" | "torch", resolved with its version, "openvino 2026.4"; "" for engines without one
-    weights : checkpoint file for BiomedParse, "" for the embedded weights
+    weights : file or folder of the engine's weights, "" where it has its own or none
     calibration : what the engine learned from a sample of this slide (see `wsiparse.recognize.base.calibrate`), its
         own numbers; empty for none
-    mode : "solo" (BiomedParse is asked each prompt alone) | "joint" (all together, so that they influence each other)
-    compiled : let torch compile the network's blocks: the first tiles take minutes, the rest are faster on some GPUs
+    options : of the engine's own (see `wsiparse.recognize.declared.DeclaredEngine.options`), (name, value) each
 
     Examples
     --------
@@ -364,8 +365,11 @@ class RecognizerSpec:
     weights: str = ""
     calibration: tuple[float, ...] = ()
     runtime: str = "auto"
-    mode: Literal["solo", "joint"] = "solo"
-    compiled: bool = False
+    options: tuple[tuple[str, str | bool], ...] = ()
+
+    def option(self, name: str, otherwise: str | bool) -> str | bool:
+        """The value of one of the engine's own options, `otherwise` where it is not given."""
+        return dict(self.options).get(name, otherwise)
 
 
 @dataclass(frozen=True, slots=True)
@@ -374,14 +378,15 @@ class EngineLimits:
 
     Parameters
     ----------
-    classes_by_rule : each object has one class outright and its probability is that of being an object at all; False
-        where probabilities are of the class
+    classes_by_rule : each object has one class outright, so that its class shares tell nothing of doubt
+    nucleus_probability : an object's probability is that of being a nucleus, whatever its class
     stain_strength : see `wsiparse.recognize.strength`; None where it is not known or not asked for
     warnings : sentences about this slide
     sentences : about the engine on any slide
     """
 
     classes_by_rule: bool = False
+    nucleus_probability: bool = False
     stain_strength: float | None = None
     warnings: tuple[str, ...] = ()
     sentences: tuple[str, ...] = ()

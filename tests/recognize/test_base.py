@@ -41,7 +41,7 @@ def test_every_output_can_say_that_this_is_not_biomedparse(engine: str) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"engine": "cellpose"}, "embedded, classical, biomedparse"),
+        ({"engine": "cellpose"}, "auto, biomedparse, embedded, classical"),
         ({"device": "gpu"}, "choose auto, cpu, cuda"),
         ({"precision": "int8"}, "choose one of auto, float32"),
         ({"engine": "classical", "device": "cuda"}, "CPU only"),

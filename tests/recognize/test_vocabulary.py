@@ -14,7 +14,7 @@ from tests.conftest import ROOT, SHARED
 from wsiparse.config import load_config, prompt_set
 from wsiparse.errors import PromptError
 from wsiparse.recognize.biomedparse.engine import engine_info
-from wsiparse.recognize.prompts import role_of
+from wsiparse.recognize.prompts import answer_of
 from wsiparse.recognize.vocabulary import TARGETS, describe, resolve, support, trained_target
 from wsiparse.types import Prompt, PromptSet
 
@@ -245,7 +245,7 @@ def test_the_list_tells_what_each_engine_answers() -> None:
     assert list(facts) == [*[t.text for t in TARGETS], "nuclei"]
     for text, fact in facts.items():
         answers = {engine for engine, how in fact.engines.items() if how == "answered"}
-        assert answers == ({"embedded", "classical"} if role_of(text) is not None else set())
+        assert answers == ({"embedded", "classical"} if answer_of(text) is not None else set())
         assert fact.engines["biomedparse"] == fact.support == support(text)
         assert re.fullmatch("#[0-9a-f]{6}", fact.colour)
 

@@ -35,6 +35,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "doctor": ("doctor", "Check whether this machine is ready, and say what to do."),
     "demo": ("demo", "Analyse a painted slide and compare with its truth."),
     "prompts": ("prompts", "List what can be looked for, and which engine answers."),
+    "engines": ("engines", "List the engines, what each answers and whether it is ready."),
     "train": ("train", "Train a nucleus network on annotated tiles."),
     "weights": ("weights", "Fetch, find or check the BiomedParse weights."),
 }

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 if TYPE_CHECKING:
     from wsiparse.config import RunConfig
@@ -14,6 +15,14 @@ if TYPE_CHECKING:
 __all__ = ["analysis_options", "class_options", "config_from", "say_notice", "shard_options", "slide_options"]
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _engines(_context: click.Context, _option: click.Parameter, begun: str) -> list[CompletionItem]:
+    """Names of engines that a shell completes; folders beside them."""
+    from wsiparse.recognize.registry import AUTO, engine_names
+
+    names = [CompletionItem(name) for name in (AUTO, *engine_names()) if name.startswith(begun)]
+    return names or [CompletionItem(begun, type="dir")]
 
 
 def say_notice(text: str) -> None:
@@ -64,8 +73,10 @@ def analysis_options(function: F) -> F:
             click.option("--config", "config_file", type=click.Path(path_type=Path), help="YAML file of settings."),
             click.option(
                 "--engine",
-                type=click.Choice(["auto", "embedded", "classical", "biomedparse"]),
-                help="Recognizer; auto takes BiomedParse when its weights are configured, else the embedded network.",
+                metavar="NAME|FOLDER",
+                shell_complete=_engines,
+                help="Recognizer: a name of `wsiparse engines`, or the folder of a model; auto takes BiomedParse when "
+                "its weights are configured, else the embedded network.",
             ),
             click.option("--weights", help="BiomedParse weights (file or folder)."),
             click.option(
@@ -84,7 +95,16 @@ def analysis_options(function: F) -> F:
             ),
             click.option("--whole-slide", is_flag=True, default=None, help="Analyse everything, not only tissue."),
             click.option("--device", help="auto, cpu, cuda, cuda:1, mps."),
-            click.option("--precision", type=click.Choice(["auto", "float32", "bf16", "fp16"]), help="Of the network."),
+            click.option(
+                "--precision",
+                type=click.Choice(["auto", "float32", "bf16", "fp16"]),
+                help="Of the network; auto is bf16 on processors that compute it.",
+            ),
+            click.option(
+                "--runtime",
+                type=click.Choice(["auto", "openvino", "torch"]),
+                help="What computes the network on the processor; auto is OpenVINO where it is installed.",
+            ),
             click.option("--tile-size", type=int, help="Edge of the network's input, px (default: the engine's own)."),
             click.option(
                 "--tile-um",
@@ -121,6 +141,11 @@ def class_options(function: F) -> F:
                 multiple=True,
                 metavar="NAME",
                 help="A class of regions that is stroma, beside Stroma and its like (repeatable).",
+            ),
+            click.option(
+                "--tumour-is-epithelium/--no-tumour-is-epithelium",
+                default=None,
+                help="Call epithelium tumour: that of these slides is neoplastic (default: it may be normal).",
             ),
         ]
     ):

@@ -54,8 +54,8 @@ __all__ = ["command"]
 @click.option(
     "--compartments",
     type=click.Choice(["auto", "roi", "none"]),
-    help="How the report divides tissue: by tumour and connective cells (auto), by the classes of --roi's regions "
-    "(roi), or not at all. Default: roi where its regions have classes, else auto.",
+    help="How the report divides tissue: by epithelial (or tumour) and connective cells (auto), by the classes of "
+    "--roi's regions (roi), or not at all. Default: roi where its regions have classes, else auto.",
 )
 @class_options
 @click.option("--labels/--no-labels", default=None, help="Write labels.ome.zarr, the objects as images (default: yes).")
@@ -93,6 +93,7 @@ def command(
     from wsiparse.cli.progress import TerminalProgress
     from wsiparse.cli.signals import stopping
     from wsiparse.parallel.dask import DaskExecutor, open_executor
+    from wsiparse.recognize.registry import only_on_cpu
     from wsiparse.results.folder import slide_folder
     from wsiparse.run.batch import check_results_folder, run_slides
     from wsiparse.run.engine import Engine
@@ -101,8 +102,8 @@ def command(
     from wsiparse.slides import find_listed
 
     config = config_from(config_file, prompts, values)
-    # the classical engine has no use for a GPU, and PyTorch takes seconds to be asked
-    scheduler, gpus = _scheduler(config.scheduler, "cpu" if config.engine == "classical" else config.device)
+    # an engine of the CPU has no use for a GPU, and PyTorch takes seconds to be asked
+    scheduler, gpus = _scheduler(config.scheduler, "cpu" if only_on_cpu(config.engine) else config.device)
     elsewhere = scheduler not in ("serial", "threads", "local")  # another machine's devices count
     engine = Engine(config, resolve=lambda spec: spec) if elsewhere else Engine(config)
     for notice in engine.notices:  # and a wrong prompt is told before any slide is opened or worker started

@@ -15,6 +15,7 @@ from typing import Any, Final, Literal, get_args
 
 from wsiparse.errors import OutputError
 from wsiparse.names import safe_cell, unique_names
+from wsiparse.results.find import find_results
 from wsiparse.results.folder import CHUNK_TILES, DONE, JOB_FILE, done_record, file_name, write_text
 from wsiparse.results.runlog import Entry, read_entries
 from wsiparse.results.whole import another_version, fault_of
@@ -94,15 +95,18 @@ def unfinished_slide(folder: Path) -> UnfinishedSlide | None:
 
 
 def slide_statuses(results: Path) -> list[SlideStatus]:
-    """Every slide that a run has planned or a folder holds, by path.
+    """Every slide that a run has planned or a folder holds, by path; or the one whose folder is given.
 
     Raises
     ------
     OutputError
-        If this is no results folder.
+        If this is no results folder and no slide's folder.
     """
-    entries = {entry.folder: entry for entry in read_entries(results)}
-    folders = {p.name: p for p in (results / "slides").iterdir()} if (results / "slides").is_dir() else {}
+    found = find_results(results)
+    if found.one and found.root is not None:  # what it is called depends on the others
+        return [s for s in slide_statuses(found.root) if s.folder == found.slides[0].name]
+    entries = {entry.folder: entry for entry in read_entries(found.root)} if found.root is not None else {}
+    folders = {p.name: p for p in found.slides}
     if not entries and not folders:
         raise OutputError(f"{results}: no results folder (no run and no slide is in it). Give the folder of a run.")
     names = sorted(entries.keys() | folders.keys(), key=lambda n: (entries[n].path if n in entries else n, n))
