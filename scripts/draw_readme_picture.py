@@ -21,7 +21,8 @@ from wsiparse.report.pages.maps import RAMP, MapBackground, density_map, top_of
 from wsiparse.report.pages.picture import bar_length_um
 from wsiparse.report.slide import load
 from wsiparse.report.stats.numbers import compute_report
-from wsiparse.results.report_inputs import BASIS, read_basis
+from wsiparse.results.folder import report_inputs_in
+from wsiparse.results.report_inputs import read_report_inputs
 from wsiparse.store.read import ObjectsReader
 from wsiparse.types import Box
 
@@ -41,21 +42,21 @@ def enlarged(box: Box, factor: float, size: tuple[int, int]) -> Box:
 
 def panels(folder: Path) -> tuple[list[Panel], list[tuple[str, str]], str]:
     """The three pictures, each with its um per px and what it shows; name and colour of the classes; the caption."""
-    basis = read_basis(folder / BASIS)
-    loaded = load(ObjectsReader(folder / "objects.zarr"), basis)
+    inputs = read_report_inputs(report_inputs_in(folder))
+    loaded = load(ObjectsReader(folder / "objects.zarr"), inputs)
     analysis = compute_report(loaded.source, loaded.settings, loaded.area, loaded.quality)
     done = json.loads((folder / "DONE.json").read_text(encoding="utf-8"))
-    spot, mpp = basis.squares[0].box, basis.mpp[0]
+    spot, mpp = inputs.squares[0].box, inputs.mpp[0]
     with Image.open(folder / "overlay.jpg") as image:
         overlay = image.convert("RGB")
-    scale = overlay.width / basis.size[0]
+    scale = overlay.width / inputs.size[0]
 
     def cut(box: Box) -> tuple[Image.Image, float]:
         corners = tuple(round(n * scale) for n in (box.x, box.y, box.x1, box.y1))
         part = overlay.crop(corners).resize((PANEL, PANEL), Image.Resampling.LANCZOS)
         return part, mpp * box.width / PANEL
 
-    ground = MapBackground.of(basis.picture, loaded.source.tissue.cells, basis.overview)
+    ground = MapBackground.of(inputs.picture, loaded.source.tissue.cells, inputs.overview)
     top, _ = top_of(analysis.grid, 0)
     picture = density_map(ground, analysis.grid, 0, top)
     with Image.open(io.BytesIO(picture.data)) as image:
@@ -65,7 +66,7 @@ def panels(folder: Path) -> tuple[list[Panel], list[tuple[str, str]], str]:
     counts = ", ".join(f"{count['n']:,} {count['class_name']}" for count in done["summary"]["counts"])
     caption = f"{done['summary']['slide']} (OpenSlide test data, CC0): {counts}. {done['engine']}. Research use only."
     shown = [
-        (*cut(enlarged(spot, 2.4, basis.size)), "every object is an outline"),
+        (*cut(enlarged(spot, 2.4, inputs.size)), "every object is an outline"),
         (_with_ramp(density, top), picture.um_per_px / zoom, f"{name} per mm2 of tissue"),
         (*cut(spot), f"where {name} is densest"),
     ]

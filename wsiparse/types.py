@@ -681,7 +681,8 @@ class ClassCount:
     kind : "cell" or "region"
     n : objects
     area_um2 : their summed area
-    verdict : "found", "not found", or "low score" (found, but the masks do not look like the class)
+    verdict : "found", "not found", "low score" (found, but the masks do not look like the class), or "no cell at all"
+        (of any class, on much tissue: no finding)
     recognition : median recognition score of the tiles where a mask was drawn, 0-1; None without score parameters
     """
 

@@ -3,7 +3,7 @@
     python -m tests.benchmarks.run_report --slides 200
     python -m tests.benchmarks.run_report --cells 1000000
 
-The slides are made without a run (objects.zarr and basis/ with known cells); making them is not timed.
+The slides are made without a run (objects.zarr and report_inputs/ with known cells); making them is not timed.
 """
 
 from __future__ import annotations

@@ -43,3 +43,10 @@ def test_the_json_list_is_the_library_s_own(wsiparse: Callable) -> None:
 def test_strict_prompts_is_a_setting_of_a_run(wsiparse: Callable, demo_slide: Path) -> None:
     said = wsiparse("plan", demo_slide, "--prompt", "nuclei", "--engine", "embedded", "--strict-prompts")
     assert said.code == 0, said.err
+
+
+def test_several_prompts_in_one_are_refused_by_every_engine(wsiparse: Callable, demo_slide: Path) -> None:
+    for engine in ("embedded", "classical"):
+        said = wsiparse("plan", demo_slide, "--prompt", "immune cells, nuclei", "--engine", engine)
+        assert said.code == 1
+        assert '--prompt "immune cells" --prompt "nuclei"' in said.err

@@ -177,3 +177,25 @@ def test_more_names_than_a_byte_counts_are_compartments_and_too_many_are_none(
     assert (found["used"], found["names"]) == ("none", ["all tissue"])
     assert found["reason"] == "the regions have 1001 classes and names, compartments are made of at most 1000"
     assert found["reason"] in said.out
+
+
+def test_regions_in_microns_that_fit_are_told_by_run_and_report(wsiparse: Callable, tmp_path: Path) -> None:
+    image = np.full((900, 1200, 3), 243, np.uint8)
+    image[500:800, 700:1100] = (210, 150, 190)
+    write_svs(tmp_path / "a.svs", image)
+    px = write(tmp_path / "px.geojson", feature((740, 540, 1060, 760), "Tumor"))
+    um = write(tmp_path / "um.geojson", feature((370, 270, 530, 380), "Tumor"))
+    line = "the regions may be in microns: read as px, 0 % of their area is tissue; read as microns, 100 % would be"
+    said = wsiparse("run", tmp_path / "a.svs", "-o", tmp_path / "r", "--roi", px, *RUN)
+    assert said.code == 0
+    assert "microns" not in said.err
+    redone = wsiparse("report", tmp_path / "r", "--roi", um)
+    assert redone.code == 0
+    assert any(line in note for note in report_of(tmp_path / "r", "a")["region_notes"])
+    for args in ((), ("--whole-slide",)):
+        said = wsiparse("run", tmp_path / "a.svs", "-o", tmp_path / f"um{len(args)}", "--roi", um, *RUN[:2], *args)
+        assert said.code == 0
+        assert line in said.err
+        (folder,) = (tmp_path / f"um{len(args)}" / "slides").iterdir()
+        assert f"WARNING um.geojson: {line}" in (folder / "log.txt").read_text(encoding="utf-8")
+        assert any(line in note for note in report_of(tmp_path / f"um{len(args)}", "a")["region_notes"])

@@ -51,11 +51,11 @@ def test_one_file_of_regions_for_several_slides_is_refused(results: Path, wsipar
 
 def test_a_slide_whose_report_cannot_be_made_costs_only_itself(results: Path, wsiparse: Callable) -> None:
     first, second = sorted((results / "slides").iterdir())
-    (second / "basis" / "basis.json").write_text("{", encoding="utf-8")
+    (second / "report_inputs" / "report_inputs.json").write_text("{", encoding="utf-8")
     said = wsiparse("report", results)
     assert said.code == 3
     assert "objects on" in said.out
-    assert "basis: damaged" in said.err
+    assert "report_inputs: damaged" in said.err
     assert (first / "report.json").exists()
 
 

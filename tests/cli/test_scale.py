@@ -42,13 +42,13 @@ def test_a_replacement_is_told_on_the_screen_in_log_manifest_and_report(wsiparse
     write_svs(slide, PICTURE)
     said = wsiparse("run", slide, "-o", tmp_path / "r", *RUN, "--override-mpp", "0.45")
     assert said.code == 0
-    words = "--override-mpp 0.45 REPLACES the slide's own pixel size of 0.5 um"
+    words = "0.45 um per px (--override-mpp, or column override_mpp) REPLACES the slide's own pixel size of 0.5 um"
     assert said.err.count(words) == 1
     (folder,) = (tmp_path / "r" / "slides").iterdir()
     assert words in (folder / "log.txt").read_text(encoding="utf-8")
     facts = records(tmp_path / "r")["has"]["slide"]
     assert facts["mpp"] == [0.45, 0.45]
-    assert facts["mpp_source"] == "--override-mpp or slides.csv"
+    assert facts["mpp_source"] == "--override-mpp, or column override_mpp"
     assert words in facts["mpp_notices"][0]
     assert "REPLACES" in (folder / "report.html").read_text(encoding="utf-8")
     for verb in ("info", "plan"):

@@ -62,15 +62,15 @@ def test_the_mpp_of_a_row_and_of_the_option_fill_gaps_only(wsiparse: Callable, c
     planned = plans(said)
     ratio = planned["other"]["analysed_mm2"] / planned["whole"]["analysed_mm2"]
     assert ratio == pytest.approx(4, rel=0.2)  # 1.0 fills the gap of one slide, and no other is touched
-    assert "whole.svs: 0.25 um per px (--slide-mpp or slides.csv) is NOT used" in said.err
-    assert "part.svs: 1 um per px (--slide-mpp or slides.csv) is NOT used" in said.err
+    assert "whole.svs: 0.25 um per px (--slide-mpp, or column mpp) is NOT used" in said.err
+    assert "part.svs: 1 um per px (--slide-mpp, or column mpp) is NOT used" in said.err
     assert "other.svs: 1 um per px does not fit the objective of 20x" in said.err  # it is what the row leaves open
 
 
 def test_info_takes_the_mpp_of_a_row_and_says_so(wsiparse: Callable, cohort: Path) -> None:
     facts = plans(wsiparse("info", cohort, "--json"))
     assert facts["bare"]["mpp"] == [0.5, 0.5]
-    assert facts["bare"]["mpp_source"] == "--slide-mpp or slides.csv"
+    assert facts["bare"]["mpp_source"] == "--slide-mpp, or column mpp"
     assert facts["whole"]["mpp_source"] == "metadata openslide.mpp-x"
 
 

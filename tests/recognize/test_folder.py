@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,9 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from PIL import Image
 
+import wsiparse
 from tests.recognize.models import card_facts, random_network, write_model
 from wsiparse.config import PromptConfig, RunConfig
 from wsiparse.errors import PromptError, WeightsError
@@ -187,6 +191,34 @@ def test_every_object_knows_the_share_of_every_class(model: Path) -> None:
     np.testing.assert_allclose(cells.class_share.sum(1), 1, atol=1e-5)
     np.testing.assert_array_equal(cells.class_share.argmax(1) + 1, cells.class_id)
     assert ((cells.class_share > 0.05) & (cells.class_share < 0.95)).any(), "shares are no yes or no"
+
+
+def test_schedulers_and_shards_change_no_object(model: Path, tmp_path: Path) -> None:
+    Image.fromarray(blocks(512, 704)).save(tmp_path / "a.png")
+
+    def run(name: str, *options: str) -> list[list[object]]:
+        done = subprocess.run(
+            [sys.executable, "-m", "wsiparse", "run", "a.png", "-o", name, "--engine", str(model), "--slide-mpp", "0.5",
+             "--whole-slide", "--tile-size", "224", "--device", "cpu", "--no-labels", *options],
+            cwd=tmp_path, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        if "--shard" in options:
+            return []
+        return read(name)
+
+    def read(name: str) -> list[list[object]]:
+        table = wsiparse.read_objects(next((tmp_path / name / "slides").iterdir()))
+        return [table[column].tolist() for column in ("id", "class", "share_Epithelial", "area_px")]
+
+    once = run("serial", "--scheduler", "serial")
+    assert len(once[0]) > 20
+    assert run("threads", "--scheduler", "threads", "-n", "2") == once
+    assert run("local", "--scheduler", "local", "-n", "2") == once
+    for share in ("1/2", "2/2"):
+        run("shards", "--scheduler", "serial", "--shard", share, "--shard-by", "tiles")
+    subprocess.run([sys.executable, "-m", "wsiparse", "merge", "shards"], cwd=tmp_path, check=True, capture_output=True)
+    assert read("shards") == once
 
 
 BAD: dict[str, tuple[dict[str, Any], str]] = {

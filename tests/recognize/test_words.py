@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wsiparse.errors import PromptError
 from wsiparse.recognize.targets import TARGETS
-from wsiparse.recognize.words import NUCLEI, match, means_nuclei, nearest, plain
+from wsiparse.recognize.words import NUCLEI, check_one_each, match, means_nuclei, nearest, plain
 
 WORDS = [(words, t.text) for t in TARGETS for s in t.synonyms for words in s.texts]
 
@@ -59,3 +60,25 @@ def test_what_means_no_target_is_none(text: str) -> None:
 def test_the_nearest_of_unlike_words_is_none() -> None:
     assert nearest("qqqq") is None
     assert nearest("炎症性细胞") == "inflammatory cells"
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("immune cells, nuclei", ("immune cells", "nuclei")),
+        ("nuclei and lymphocytes", ("nuclei", "lymphocytes")),
+        ("Zellkerne und Lymphozyten", ("Zellkerne", "Lymphozyten")),
+        ("neoplastic cells; glands, and nuclei", ("neoplastic cells", "glands", "nuclei")),
+        ("炎症细胞、细胞核", ("炎症细胞", "细胞核")),
+    ],
+)
+def test_several_prompts_in_one_are_refused_and_shown_one_by_one(text: str, parts: tuple[str, ...]) -> None:
+    with pytest.raises(PromptError) as caught:
+        check_one_each(["glands", text])
+    assert f"{len(parts)} prompts in one" in str(caught.value)
+    assert " ".join(f'--prompt "{part}"' for part in parts) in str(caught.value)
+
+
+def test_no_known_words_and_no_words_of_others_are_a_list() -> None:
+    check_one_each([*(words for words, _ in WORDS), *NUCLEI, *(t.text for t in TARGETS)])
+    check_one_each(["mast cells and eosinophil granules", "nuclei, in the basal layer", "cells, round", ","])

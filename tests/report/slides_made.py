@@ -1,4 +1,4 @@
-"""Finished slides with known cells, written without a run: objects.zarr, basis/, DONE.json and the report of them."""
+"""Finished slides with known cells, written without a run: objects.zarr, report_inputs/, DONE.json and their report."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from wsiparse.report.stats.numbers import spots_of
 from wsiparse.report.stats.objects import KINDS
 from wsiparse.report.stats.summary import summarise
 from wsiparse.report.stats.tissue import Tissue
-from wsiparse.results.folder import write_done
-from wsiparse.results.report_inputs import BASIS, Basis, PicturedSquare, png_bytes, write_basis
+from wsiparse.results.folder import REPORT_INPUTS, write_done
+from wsiparse.results.report_inputs import PicturedSquare, ReportInputs, png_bytes, write_report_inputs
 from wsiparse.store.read import ObjectsReader
 from wsiparse.store.sort import ObjectSorter
 from wsiparse.types import Box, EngineLimits, ObjectTable, Prompt, PromptSet
@@ -158,7 +158,7 @@ def write_slide(
     picture = _picture(tissue, random)
     h, w = tissue.mask.shape
     step = tissue.cell_um[0] / MPP
-    basis = Basis(
+    inputs = ReportInputs(
         slide=facts,
         offset=(0, 0),
         overview=Frame((w, h), (step, step), tissue.cell_um),
@@ -171,7 +171,7 @@ def write_slide(
         regions=tuple(regions),
         unreadable=tuple(unreadable),
     )
-    loaded = load(reader, basis)
+    loaded = load(reader, inputs)
     boxes = [spot.box for spot in spots_of(loaded.source, loaded.settings)[3]]
     full = Image.fromarray(picture)
 
@@ -181,10 +181,10 @@ def write_slide(
 
     images = square_images(boxes, read)
     squares = tuple(PicturedSquare(box, f"spots/{k}.jpg") for k, box in enumerate(boxes, 1))
-    basis = Basis(**{n: getattr(basis, n) for n in basis.__dataclass_fields__} | {"squares": squares})
-    write_basis(folder / BASIS, basis, png_bytes(picture), images)
+    inputs = ReportInputs(**{n: getattr(inputs, n) for n in inputs.__dataclass_fields__} | {"squares": squares})
+    write_report_inputs(folder / REPORT_INPUTS, inputs, png_bytes(picture), images)
     layers = [(batch, frames[kind]) for kind in KINDS for batch in reader.batches(kind)]
     summary = summarise(layers, prompts, slide=name, engine=ENGINE, analysed_mm2=loaded.source.tissue.area_mm2)
-    write_done(folder, ["objects.zarr", BASIS], "digest", summary, {"unreadable": [{}] * unreadable_facts})
+    write_done(folder, ["objects.zarr", REPORT_INPUTS], "digest", summary, {"unreadable": [{}] * unreadable_facts})
     redo_slide_report(folder, None, None)
     return folder

@@ -20,16 +20,16 @@ from tests.report.slides_made import MPP, PROMPTS, Content, tumour_slide, write_
 from wsiparse.export.formats import ExportOptions, export
 from wsiparse.report.slide import read_regions_file, redo_slide_report
 from wsiparse.report.stats.tissue import Tissue
-from wsiparse.results.report_inputs import read_basis
+from wsiparse.results.report_inputs import read_report_inputs
 
 IMMUNE, TUMOUR = "Inflammatory", ["Neoplastic", "Epithelial"]
 
 
 def cells_of_tissue(folder: Path) -> geopandas.GeoDataFrame:
     """Every tissue cell as a square in um, cut at the slide's end."""
-    basis = read_basis(folder / "basis")
-    (cx, cy), (w, h) = basis.overview.mpp, (v * MPP for v in basis.size)
-    row, column = np.nonzero(basis.tissue)
+    inputs = read_report_inputs(folder / "report_inputs")
+    (cx, cy), (w, h) = inputs.overview.mpp, (v * MPP for v in inputs.size)
+    row, column = np.nonzero(inputs.tissue)
     boxes = shapely.box(column * cx, row * cy, np.minimum((column + 1) * cx, w), np.minimum((row + 1) * cy, h))
     return geopandas.GeoDataFrame({"row": row, "column": column}, geometry=boxes)
 
@@ -182,9 +182,9 @@ def test_distances_to_the_nearest_tumour_cell(numbers: dict[str, Any], objects: 
 
 
 def test_mixing(made: Path, numbers: dict[str, Any], objects: geopandas.GeoDataFrame) -> None:
-    basis = read_basis(made / "basis")
-    row, column = np.nonzero(basis.tissue)
-    origin = np.array([column.min(), row.min()]) * basis.overview.mpp[0]
+    inputs = read_report_inputs(made / "report_inputs")
+    row, column = np.nonzero(inputs.tissue)
+    origin = np.array([column.min(), row.min()]) * inputs.overview.mpp[0]
     [first, second] = numbers["immune"]["mixing"]
     assert (first["second"], second["second"]) == ("Neoplastic", "Epithelial")
     assert second["morisita_horn"] is None
@@ -201,7 +201,7 @@ def test_mixing(made: Path, numbers: dict[str, Any], objects: geopandas.GeoDataF
     a, b = points(objects, [IMMUNE]), points(objects, ["Neoplastic"])
     pairs = spatial.cKDTree(a).sparse_distance_matrix(spatial.cKDTree(b), 30.0, output_type="coo_matrix")
     shift = b[pairs.col] - a[pairs.row]
-    mask, cell = basis.tissue.astype(float), basis.overview.mpp[0]
+    mask, cell = inputs.tissue.astype(float), inputs.overview.mpp[0]
     weights = []
     for dx, dy in shift[:200]:
         weights.append(_overlap_um2(mask, cell, dx, dy))
@@ -338,9 +338,9 @@ def test_the_table_is_the_numbers(made: Path, numbers: dict[str, Any]) -> None:
 
 
 def test_quality_is_that_of_the_overview(made: Path, numbers: dict[str, Any]) -> None:
-    basis = read_basis(made / "basis")
-    glass = np.median(basis.picture[~basis.tissue].reshape(-1, 3), axis=0)
-    od = np.log(np.maximum(glass, 1) / np.maximum(basis.picture[basis.tissue].astype(float), 1)).mean(axis=0)
+    inputs = read_report_inputs(made / "report_inputs")
+    glass = np.median(inputs.picture[~inputs.tissue].reshape(-1, 3), axis=0)
+    od = np.log(np.maximum(glass, 1) / np.maximum(inputs.picture[inputs.tissue].astype(float), 1)).mean(axis=0)
     assert numbers["quality"]["mean_od"] == pytest.approx(od.tolist(), abs=0.02)
 
 

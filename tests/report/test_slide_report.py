@@ -244,11 +244,11 @@ def test_unreadable_tiles_are_no_tissue_and_are_told(tmp_path: Path) -> None:
 
 def test_what_an_older_version_made_is_told_in_one_line(tmp_path: Path) -> None:
     folder = write_slide(tmp_path, "old", ONE_CELL)
-    (folder / "basis" / "tissue.png").unlink()
-    with pytest.raises(OutputError, match=r"basis: damaged: it is not what was written. Run the slide again"):
+    (folder / "report_inputs" / "tissue.png").unlink()
+    with pytest.raises(OutputError, match=r"report_inputs: damaged: it is not what was written. Run the slide again"):
         redo_slide_report(folder, None, None)
-    (folder / "basis" / "tissue.png").write_bytes(b"no picture")
-    with pytest.raises(OutputError, match=r"basis: damaged: it is not what was written. Run the slide again"):
+    (folder / "report_inputs" / "tissue.png").write_bytes(b"no picture")
+    with pytest.raises(OutputError, match=r"report_inputs: damaged: it is not what was written. Run the slide again"):
         redo_slide_report(folder, None, None)
     (folder / "DONE.json").unlink()
     with pytest.raises(OutputError, match="not finished"):

@@ -5,7 +5,7 @@ import pytest
 
 from wsiparse.coords import Frame
 from wsiparse.names import safe_cell
-from wsiparse.report.stats.summary import LOW_SCORE, summarise, verdict
+from wsiparse.report.stats.summary import LOW_SCORE, NO_CELLS, NO_CELLS_MM2, nothing_told, summarise, verdict
 from wsiparse.types import ObjectTable, Prompt, PromptSet
 
 PROMPTS = PromptSet((Prompt("a", "=A"), Prompt("b", "B"), Prompt("c", "C", kind="region")))
@@ -44,6 +44,26 @@ def test_verdicts() -> None:
     assert verdict(0, 0.9) == "not found"
     assert verdict(5, None) == verdict(5, LOW_SCORE) == "found"
     assert verdict(5, LOW_SCORE / 2) == "low score"
+    assert verdict(0, None, nothing=True) == NO_CELLS
+
+
+NUCLEI = PromptSet((Prompt("nuclei", "Nuclei"), Prompt("glands", "Glands", kind="region")))
+
+
+def test_no_cell_on_much_tissue_is_no_finding_whatever_regions_there_are() -> None:
+    layers = [(table([2], [400]), FRAME)]
+    got = summarise(layers, NUCLEI, slide="s", engine="e", analysed_mm2=2 * NO_CELLS_MM2)
+    assert [c.verdict for c in got.counts] == [NO_CELLS, "found"]
+    small = summarise(layers, NUCLEI, slide="s", engine="e", analysed_mm2=NO_CELLS_MM2)
+    assert [c.verdict for c in small.counts] == ["not found", "found"]
+
+
+def test_what_is_told_of_no_cells_depends_on_whether_nuclei_were_asked_for() -> None:
+    assert nothing_told(NUCLEI, 1, 5.0) == nothing_told(NUCLEI, 0, NO_CELLS_MM2) == ""
+    assert "no finding" in nothing_told(NUCLEI, 0, 5.0)
+    assert "Ask for them too" in nothing_told(PromptSet((Prompt("neoplastic cells", "Tumour"),)), 0, 5.0)
+    glands = PromptSet((Prompt("glands", "Glands", kind="region"),))
+    assert nothing_told(glands, 0, 5.0) == ""  # nobody looked for cells
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "\tx", "\rx", "\n=1", "\uff1d1+1", "\uff201"])

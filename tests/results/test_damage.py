@@ -13,6 +13,8 @@ import pytest
 
 from wsiparse.errors import OutputError
 from wsiparse.results import whole
+from wsiparse.results.folder import file_facts, made_of, own_hash, report_inputs_in, report_record
+from wsiparse.results.report_inputs import read_report_inputs
 from wsiparse.results.verify import slide_folders, verify, verify_beside
 from wsiparse.slides.synthetic import paint_he, write_svs
 from wsiparse.viewer.source import find_shown
@@ -98,8 +100,8 @@ def test_verify_finds_a_slide_that_is_gone(results: Path) -> None:
 #: Who reads results -> which names of a slide's folder it reads.
 READERS: dict[str, tuple[str, ...]] = {
     "export": ("objects.zarr", "DONE.json"),
-    "report": ("objects.zarr", "basis", "DONE.json"),
-    "view": ("objects.zarr", "labels.ome.zarr", "basis", "DONE.json"),
+    "report": ("objects.zarr", "report_inputs", "DONE.json"),
+    "view": ("objects.zarr", "labels.ome.zarr", "report_inputs", "DONE.json"),
     "read_objects": ("objects.zarr",),
 }
 
@@ -167,15 +169,15 @@ def test_a_file_that_has_not_changed_is_hashed_once(results: Path, monkeypatch: 
 
     monkeypatch.setattr(whole, "sha256_tree", counted)
     for _ in range(3):
-        whole.check_whole(folder, "objects.zarr", "basis")
+        whole.check_whole(folder, "objects.zarr", "report_inputs")
     assert count == 2
-    file = folder / "basis" / "basis.json"
+    file = folder / "report_inputs" / "report_inputs.json"
     os.utime(file, (1, 1))
-    whole.check_whole(folder, "basis")
+    whole.check_whole(folder, "report_inputs")
     assert count == 3
     flip(file)
-    with pytest.raises(OutputError, match="basis: damaged"):
-        whole.check_whole(folder, "basis")
+    with pytest.raises(OutputError, match="report_inputs: damaged"):
+        whole.check_whole(folder, "report_inputs")
 
 
 def test_a_damaged_slide_is_told_by_export_and_status_and_made_anew_by_run(results: Path, wsiparse: Callable) -> None:
@@ -193,6 +195,39 @@ def test_objects_without_a_record_beside_them_are_read(results: Path, wsiparse: 
     [folder] = (results / "slides").iterdir()
     shutil.copytree(folder / "objects.zarr", tmp_path / "alone" / "objects.zarr")
     assert wsiparse("export", tmp_path / "alone" / "objects.zarr", "-f", "csv", "-o", tmp_path / "out").code == 0
+
+
+def test_results_that_call_the_reports_inputs_basis_are_read(
+    results: Path, analysed_once: Path, wsiparse: Callable
+) -> None:
+    """Results written before the folder was renamed: nothing of them is damaged, missing or unknown."""
+    [folder] = (results / "slides").iterdir()
+    (folder / "report_inputs").rename(folder / "basis")
+    (folder / "basis" / "report_inputs.json").rename(folder / "basis" / "basis.json")
+    done = json.loads((folder / "DONE.json").read_text(encoding="utf-8"))
+    del done["files"]["report_inputs"]
+    done["files"]["basis"] = file_facts(folder / "basis")
+    report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    report["made_of"] = made_of(folder)
+    assert set(report["made_of"]) == {"objects.zarr/zarr.json", "basis/basis.json"}
+    for name, record in (("DONE.json", done), ("report.json", report)):
+        (folder / name).write_text(json.dumps(record | {"sha256": own_hash(record)}), encoding="utf-8")
+
+    assert problems(results) == []
+    assert report_record(folder) is not None
+    assert "1 done" in wsiparse("status", results).out
+    assert use("view", folder, wsiparse)
+    for command in (("export", folder, "-f", "csv"), ("report", results), ("verify", results)):
+        assert wsiparse(*command).code == 0, command
+    assert report_record(folder) is not None
+    assert read_report_inputs(report_inputs_in(folder)).slide["name"] == "s"
+    # a run of other settings replaces it by the name of today
+    slide = analysed_once.parent / "s.svs"
+    again = wsiparse("run", slide, "-o", results, "--engine", "classical", "--no-labels", "--overwrite")
+    assert again.code == 0
+    assert sorted(path.name for path in folder.iterdir() if path.name in ("basis", "report_inputs")) == [
+        "report_inputs"
+    ]
 
 
 def test_results_of_another_version_are_one_line_and_stay(results: Path, wsiparse: Callable) -> None:

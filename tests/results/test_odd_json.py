@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-FILES = ["run-*.json", "slides/*/DONE.json", "slides/*/report.json", "slides/*/basis/basis.json"]
+FILES = ["run-*.json", "slides/*/DONE.json", "slides/*/report.json", "slides/*/report_inputs/report_inputs.json"]
 FILES += ["slides/*/objects.zarr/zarr.json", "slides/*/objects.zarr/cells/coords/zarr.json"]
 FILES += ["slides/*/labels.ome.zarr/labels/cell_classes/zarr.json"]
 

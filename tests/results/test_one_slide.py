@@ -265,3 +265,24 @@ def test_an_error_of_the_disk_that_a_library_gives_is_known_and_in_the_log(tmp_p
     assert known
     assert line.startswith("/data/a.svs: cannot use: the disk reports an input/output error")
     assert "Traceback" in (tmp_path / "a" / "log.txt").read_text(encoding="utf-8")
+
+
+def test_what_is_logged_while_a_slide_is_opened_and_planned_stands_first_in_its_own_log(
+    slides: Path, wsiparse: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from wsiparse.run import slide
+
+    real = slide.prepare
+
+    def telling(opened: Any, *args: Any, **more: Any) -> Any:
+        log.warning("planned %s", opened.name)
+        return real(opened, *args, **more)
+
+    monkeypatch.setattr(slide, "prepare", telling)
+    results = tmp_path / "r"
+    assert wsiparse("run", slides, "-o", results, *CLASSICAL).code == 0
+    for name in "abc":
+        text = (folder_of(results, name) / "log.txt").read_text(encoding="utf-8")
+        assert f"WARNING planned {name}\n" in text.splitlines(keepends=True)[0]
+        assert text.count("planned") == 1
+    assert not [h for h in log.handlers if not isinstance(h, logging.NullHandler)], "no handler is left"

@@ -13,15 +13,22 @@ from PIL import Image
 
 from wsiparse.coords import Frame
 from wsiparse.errors import OutputError
-from wsiparse.results.report_inputs import Basis, PicturedSquare, png_bytes, read_basis, read_frame, write_basis
+from wsiparse.results.report_inputs import (
+    PicturedSquare,
+    ReportInputs,
+    png_bytes,
+    read_frame,
+    read_report_inputs,
+    write_report_inputs,
+)
 from wsiparse.types import Box
 
 
-def basis(seed: int = 0, shape: tuple[int, int] = (20, 30)) -> Basis:
+def inputs(seed: int = 0, shape: tuple[int, int] = (20, 30)) -> ReportInputs:
     random = np.random.default_rng(seed)
     tissue = random.random(shape) > 0.5
     polygon = shapely.box(0.1, 1 / 3, 200.7, 310.2).difference(shapely.box(20, 20, 30, 30.123456789))
-    return Basis(
+    return ReportInputs(
         slide={
             **{"name": "Ä <slide>", "size": [480, 320], "mpp": [0.25, 0.251], "fingerprint": "ab"},
             **{"reader": "openslide", "vendor": "aperio", "mpp_source": "openslide.mpp-x"},
@@ -46,20 +53,20 @@ def test_a_long_outline_is_kept_exactly_in_little_text(tmp_path: Path) -> None:
     facts = ("a.geojson", "0f"), ("3 detections skipped",), ("Core",), ("Rim",)
     names = ("region_file", "region_notes", "tumour_classes", "stroma_classes")
     told: dict[str, Any] = dict(zip(names, facts, strict=True))
-    drawn = replace(basis(), roi=fine, regions=(("Tumor", fine),), **told)
-    write_basis(tmp_path / "basis", drawn, png_bytes(drawn.picture), {})
-    got = read_basis(tmp_path / "basis")
+    drawn = replace(inputs(), roi=fine, regions=(("Tumor", fine),), **told)
+    write_report_inputs(tmp_path / "report_inputs", drawn, png_bytes(drawn.picture), {})
+    got = read_report_inputs(tmp_path / "report_inputs")
     assert got.roi is not None
     assert got.roi.wkb == got.regions[0][1].wkb == fine.wkb
     assert tuple(getattr(got, name) for name in names) == facts
-    assert (tmp_path / "basis" / "basis.json").stat().st_size < 2 * 30_000 * 16 * 4 / 3 + 5000
+    assert (tmp_path / "report_inputs" / "report_inputs.json").stat().st_size < 2 * 30_000 * 16 * 4 / 3 + 5000
 
 
 @given(st.integers(0, 1000), st.integers(1, 40), st.integers(1, 40))
 def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, seed: int, h: int, w: int) -> None:
-    given_, folder = basis(seed, (h, w)), tmp_path_factory.mktemp("basis") / "basis"
-    write_basis(folder, given_, png_bytes(given_.picture), {"spots/1.jpg": b"picture"})
-    got = read_basis(folder)
+    given_, folder = inputs(seed, (h, w)), tmp_path_factory.mktemp("report_inputs") / "report_inputs"
+    write_report_inputs(folder, given_, png_bytes(given_.picture), {"spots/1.jpg": b"picture"})
+    got = read_report_inputs(folder)
     for name in ("picture", "tissue", "artefacts"):
         assert np.array_equal(getattr(got, name), getattr(given_, name))
     for name in ("slide", "offset", "overview", "whole_slide", "unreadable", "compartments", "squares"):
@@ -70,16 +77,16 @@ def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, seed:
     assert (folder / "spots" / "1.jpg").read_bytes() == b"picture"
 
 
-@pytest.mark.parametrize("name", ["basis.json", "overview.png", "tissue.png"])
+@pytest.mark.parametrize("name", ["report_inputs.json", "overview.png", "tissue.png"])
 @pytest.mark.parametrize("data", [None, b"", b"{}", b"\x89PNG\r\n\x1a\n but no more"])
 def test_damage_is_one_line(name: str, data: bytes | None, tmp_path: Path) -> None:
-    folder = tmp_path / "basis"
-    write_basis(folder, basis(), png_bytes(basis().picture), {})
+    folder = tmp_path / "report_inputs"
+    write_report_inputs(folder, inputs(), png_bytes(inputs().picture), {})
     (folder / name).unlink()
     if data is not None:
         (folder / name).write_bytes(data)
     with pytest.raises(OutputError, match=r"(missing or incomplete|damaged|format).*--overwrite") as caught:
-        read_basis(folder)
+        read_report_inputs(folder)
     assert "\n" not in str(caught.value)
 
 
@@ -87,5 +94,5 @@ def test_the_overview_of_a_large_slide_is_read_without_a_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)  # Pillow refuses twice of it
-    write_basis(tmp_path / "basis", basis(), png_bytes(basis().picture), {})
-    np.testing.assert_array_equal(read_basis(tmp_path / "basis").picture, basis().picture)
+    write_report_inputs(tmp_path / "report_inputs", inputs(), png_bytes(inputs().picture), {})
+    np.testing.assert_array_equal(read_report_inputs(tmp_path / "report_inputs").picture, inputs().picture)

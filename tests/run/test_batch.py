@@ -24,7 +24,10 @@ REPORT = ("counts.csv", "density.png", "report.html", "report.json")
 def hashes(results: Path) -> dict[str, str]:
     [folder] = (results / "slides").iterdir()
     files = [folder / name for name in (*SAME, *REPORT)] + sorted(
-        p for zarr in ("objects.zarr", "labels.ome.zarr", "basis") for p in (folder / zarr).rglob("*") if p.is_file()
+        p
+        for zarr in ("objects.zarr", "labels.ome.zarr", "report_inputs")
+        for p in (folder / zarr).rglob("*")
+        if p.is_file()
     )
     return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 
@@ -43,7 +46,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, demo_slide: Path) -> Path
 def test_a_run_writes_everything_a_slide_has(finished: Path) -> None:
     [folder] = (finished / "slides").iterdir()
     names = {p.name for p in folder.iterdir()}
-    expected = {*SAME, *REPORT, "objects.zarr", "labels.ome.zarr", "basis", "log.txt"}
+    expected = {*SAME, *REPORT, "objects.zarr", "labels.ome.zarr", "report_inputs", "log.txt"}
     assert names == expected
     done = json.loads((folder / "DONE.json").read_text(encoding="utf-8"))
     for name, facts in done["files"].items():

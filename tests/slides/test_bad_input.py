@@ -221,6 +221,7 @@ def test_a_pixel_size_that_cannot_be_believed_is_absent_and_told(
     assert text.startswith("a.svs: no usable microns-per-pixel in the metadata (looked for ")
     assert words in text
     assert "--slide-mpp" in text
+    assert "Its objective is 20x, for which 0.5 is a guess." in text
     assert "\n" not in text
     with open_slide(path, reader=reader, slide_mpp=0.25) as slide:
         assert require_mpp(slide) == (0.25, 0.25)

@@ -166,10 +166,12 @@ def write_bioformats2raw(path: Path, *, xml: bool = True) -> Path:
     if xml:
         (path / "OME").mkdir()
         sizes = "".join(
-            f'<Image ID="Image:{k}" Name="{name}"><Pixels SizeX="{a.shape[1]}" SizeY="{a.shape[0]}"/></Image>'
+            f'<Image ID="Image:{k}" Name="{name}"><ObjectiveSettings ID="Objective:{k}"/>'
+            f'<Pixels SizeX="{a.shape[1]}" SizeY="{a.shape[0]}"/></Image>'
             for k, (name, a) in enumerate((("label", MACRO), ("HE", PICTURE)))
         )
-        (path / "OME" / "METADATA.ome.xml").write_text(f"<OME>{sizes}</OME>", encoding="utf-8")
+        objectives = '<Objective ID="Objective:1" NominalMagnification="20"/>'
+        (path / "OME" / "METADATA.ome.xml").write_text(f"<OME>{objectives}{sizes}</OME>", encoding="utf-8")
     return path
 
 
@@ -178,6 +180,7 @@ def test_an_ome_zarr_of_several_images_is_read_alike(tmp_path: Path) -> None:
     with open_slide(path) as slide, open_slide(path, image="LABEL") as label:
         assert (slide.image, label.image) == (1, 0)
         assert (slide.mpp, label.mpp) == ((0.5, 0.5), (1.0, 1.0))
+        assert (slide.objective, label.objective) == (20, None)
         np.testing.assert_array_equal(pixels(slide), PICTURE)
         np.testing.assert_array_equal(pixels(label), MACRO)
         assert slide.fingerprint != label.fingerprint

@@ -21,7 +21,8 @@ def touch(root: Path, *names: str) -> None:
         path.write_bytes(b"{}" if name.endswith(".json") else b"x")
 
 
-FINISHED = ("DONE.json", "overlay.jpg", "density.png", "basis/basis.json", "basis/overview.png", "basis/spots/1.jpg")
+INPUTS = ("report_inputs.json", "overview.png", "spots/1.jpg")
+FINISHED = ("DONE.json", "overlay.jpg", "density.png", *(f"report_inputs/{name}" for name in INPUTS))
 
 
 @pytest.mark.parametrize(
@@ -35,7 +36,8 @@ FINISHED = ("DONE.json", "overlay.jpg", "density.png", "basis/basis.json", "basi
         pytest.param(["out/a__0123abcd/objects.csv", "out/a__0123abcd/x.png"], id="exports elsewhere"),
         pytest.param(["viewer/wsiparse-view.json", "viewer/slide/0/0_0.jpg", "viewer/class/1/0/0_0.png"], id="viewer"),
         pytest.param(["stage/wsiparse-stage_host_1_0123abcd/a/b.png"], id="staged copies"),
-        pytest.param(["basis/basis.json", "basis/overview.png"], id="what a report is made of"),
+        pytest.param([f"report_inputs/{name}" for name in INPUTS], id="what a report is made of"),
+        pytest.param(["basis/basis.json", "basis/overview.png"], id="what a report of an older version is made of"),
     ],
 )
 def test_a_folder_of_results_is_never_searched(own: list[str], tmp_path: Path) -> None:

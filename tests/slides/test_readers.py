@@ -18,6 +18,7 @@ from wsiparse.coords import Frame, frame_at
 from wsiparse.errors import MissingMppError, TileReadError, UnsupportedSlideError
 from wsiparse.slides import MemorySlide, Slide, open_slide, overview, overview_frame, require_mpp
 from wsiparse.slides import openslide as openslide_reader
+from wsiparse.slides.omexml import ome_images
 from wsiparse.slides.pyramid import composite
 from wsiparse.types import Box
 
@@ -365,6 +366,55 @@ def test_an_ome_tiff_has_its_physical_size(tmp_path: Path, reader: str) -> None:
         np.testing.assert_array_equal(slide.read(Box(3, 4, 50, 60), scaled(1)), PICTURE[4:64, 3:53])
 
 
+OBJECTIVES = (
+    '<Instrument ID="Instrument:0"><Objective ID="Objective:0" NominalMagnification="40.0"/>'
+    '<Objective ID="Objective:1" NominalMagnification="20"/></Instrument>'
+)
+
+
+@pytest.mark.parametrize(
+    ("instrument", "named", "expected"),
+    [
+        (OBJECTIVES, '<ObjectiveSettings ID="Objective:0"/>', 40.0),
+        (OBJECTIVES, '<ObjectiveSettings ID="Objective:1"/>', 20.0),
+        (OBJECTIVES, '<ObjectiveSettings ID="Objective:7"/>', None),
+        (OBJECTIVES, "", None),  # two, and nothing says which
+        (OBJECTIVES.replace("40.0", "20"), "", 20.0),
+        (OBJECTIVES.replace("40.0", "0"), '<ObjectiveSettings ID="Objective:0"/>', None),
+        ("", "", None),
+    ],
+)
+def test_the_objective_of_ome_xml_is_that_of_its_image(instrument: str, named: str, expected: float | None) -> None:
+    pixels = '<Pixels SizeX="96" SizeY="64" PhysicalSizeX="0.5" PhysicalSizeY="0.5"/>'
+    namespace = 'xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"'
+    (image,) = ome_images(f'<OME {namespace}>{instrument}<Image ID="Image:0">{named}{pixels}</Image></OME>')
+    assert image.objective == expected
+
+
+@pytest.mark.parametrize("reader", ["auto", "tiffslide"])
+@pytest.mark.parametrize("told", [True, False])
+def test_an_ome_tiff_without_pixel_size_is_guessed_by_its_objective_or_not_at_all(
+    tmp_path: Path, reader: str, told: bool
+) -> None:
+    path = tmp_path / "small.ome.tif"
+    instrument = OBJECTIVES.replace("40.0", "20") if told else ""
+    height, width = PICTURE.shape[:2]
+    xml = (
+        f'<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06">{instrument}'
+        f'<Image ID="Image:0"><Pixels DimensionOrder="XYCZT" ID="Pixels:0" SizeX="{width}" SizeY="{height}" SizeC="3" '
+        'SizeZ="1" SizeT="1" Type="uint8"><Channel ID="Channel:0" SamplesPerPixel="3"/><TiffData/></Pixels></Image>'
+        "</OME>"
+    )
+    tifffile.imwrite(path, PICTURE, tile=(64, 64), photometric="rgb", metadata=None, description=xml)
+    with open_slide(path, reader=reader) as slide:
+        assert slide.vendor == "ome-tiff"
+        assert slide.objective == (20.0 if told else None)
+        with pytest.raises(MissingMppError) as caught:
+            require_mpp(slide)
+    assert ("Its objective is 20x, for which 0.5 is a guess." in str(caught.value)) == told
+    assert ("0.25" in str(caught.value) or "0.5" in str(caught.value)) == told
+
+
 @pytest.mark.parametrize("tile", [None, (64, 64)], ids=["strips", "tiles"])
 @pytest.mark.parametrize(
     ("unit", "per"), [("micron", 2.0), ("um", 2.0), ("\\u00B5m", 2.0), ("mm", 2000.0), ("nm", 0.002)]
@@ -410,7 +460,7 @@ def test_the_real_slide_without_mpp_says_so_and_takes_one() -> None:
             require_mpp(slide)
     with open_slide(TCGA_SMALL, slide_mpp=0.25) as slide:
         assert require_mpp(slide) == (0.25, 0.25)
-        assert slide.mpp_source == "--slide-mpp or slides.csv"
+        assert slide.mpp_source == "--slide-mpp, or column mpp"
 
 
 def test_the_real_ome_tiff_that_openslide_rejects_is_read() -> None:

@@ -45,7 +45,7 @@ def test_rounding_is_no_difference(own: float) -> None:
 
 def test_a_replacement_is_used_and_told_whatever_the_metadata_say() -> None:
     loud = settled(0.5, given=GivenMpp(fill=0.4, override=0.25))
-    assert (loud.value, loud.source) == ((0.25, 0.25), "--override-mpp or slides.csv")
+    assert (loud.value, loud.source) == ((0.25, 0.25), "--override-mpp, or column override_mpp")
     assert any("REPLACES" in notice and "0.5" in notice for notice in loud.notices)
     assert settled(None, given=GivenMpp(override=0.25)).value == (0.25, 0.25)
 

@@ -19,8 +19,8 @@ from wsiparse.export.labels import write_labels
 from wsiparse.objects.table import build_table
 from wsiparse.report.slide import redo_slide_report
 from wsiparse.report.stats.summary import summarise
-from wsiparse.results.folder import write_done
-from wsiparse.results.report_inputs import BASIS, Basis, png_bytes, write_basis
+from wsiparse.results.folder import REPORT_INPUTS, write_done
+from wsiparse.results.report_inputs import ReportInputs, png_bytes, write_report_inputs
 from wsiparse.slides import open_slide
 from wsiparse.store.read import ObjectsReader
 from wsiparse.store.sort import ObjectSorter
@@ -91,12 +91,12 @@ def _table(values: Pixels) -> ObjectTable:
     return build_table(labels, count, values, np.full(values.shape, 200, np.uint8), len(PROMPTS))
 
 
-def _basis(folder: Path, facts: dict[str, Any], regions: Sequence[tuple[str, BaseGeometry]]) -> None:
+def _write_inputs(folder: Path, facts: dict[str, Any], regions: Sequence[tuple[str, BaseGeometry]]) -> None:
     """What a report of everything on the slide is made of, which is all tissue."""
     size = [int(v) for v in facts["size"]]
     step = 8.0 / facts["mpp"][0]
     shape = tuple(-(-n // int(step)) for n in size[::-1])
-    basis = Basis(
+    inputs = ReportInputs(
         slide=facts,
         offset=(0, 0),
         overview=Frame((shape[1], shape[0]), (step, step), (8.0, 8.0)),
@@ -108,7 +108,7 @@ def _basis(folder: Path, facts: dict[str, Any], regions: Sequence[tuple[str, Bas
         regions=tuple(regions),
         unreadable=(),
     )
-    write_basis(folder / BASIS, basis, png_bytes(basis.picture), {})
+    write_report_inputs(folder / REPORT_INPUTS, inputs, png_bytes(inputs.picture), {})
 
 
 def make(
@@ -145,8 +145,8 @@ def make(
             sorter.append(table)
         sorter.finish(folder / "objects.zarr", engine=ENGINE, slide=facts)
     reader = ObjectsReader(folder / "objects.zarr")
-    _basis(folder, facts, regions)
-    files = ["objects.zarr", BASIS]
+    _write_inputs(folder, facts, regions)
+    files = ["objects.zarr", REPORT_INPUTS]
     if labels:
         write_labels(folder / "labels.ome.zarr", reader)
         files.append("labels.ome.zarr")

@@ -106,7 +106,7 @@ class DeclaredEngine(abc.ABC):
         Raises
         ------
         ConfigError
-            If the device is not there.
+            If the device or the runtime is not there.
         """
         return replace(spec, runtime="")
 
@@ -136,12 +136,14 @@ class DeclaredEngine(abc.ABC):
         ConfigError
             If it does not.
         """
-        if device != "auto" and device.partition(":")[0] not in self.devices:
-            if self.devices == ("cpu",):
-                text = f"the {self.name} engine runs on the CPU only. Use --device cpu."
-            else:
-                text = f"the {self.name} engine runs on {', '.join(self.devices)}. Use one of them, or --device auto."
-            raise ConfigError(f"device '{device}': {text}")
+        if device == "auto" or device.partition(":")[0] in self.devices:
+            return
+        if self.devices == ("cpu",):
+            raise ConfigError(f"device '{device}': the {self.name} engine runs on the CPU only. Use --device cpu.")
+        raise ConfigError(
+            f"device '{device}': the {self.name} engine runs on {', '.join(self.devices)}. Use one of them, or "
+            "--device auto."
+        )
 
     def default_prompts(self) -> tuple[PromptConfig, ...]:
         """What it is asked when nobody says."""

@@ -9,13 +9,14 @@ from __future__ import annotations
 import difflib
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Final, NamedTuple
 
+from wsiparse.errors import PromptError
 from wsiparse.recognize.targets import TARGETS, Target
 
-__all__ = ["NUCLEI", "Match", "match", "means_nuclei", "nearest", "plain", "site_free"]
+__all__ = ["NUCLEI", "Match", "check_one_each", "match", "means_nuclei", "nearest", "plain", "site_free"]
 
 #: Other words for "nuclei", which is no target of BiomedParse's and every nucleus to the other engines.
 NUCLEI: Final = (
@@ -25,6 +26,11 @@ NUCLEI: Final = (
 
 #: Words that tell no target from another.
 _COMMON: Final = frozenset({"cell", "cells", "nucleus", "nuclei", "tissue", "structure", "structures"})
+
+#: What people write between the prompts of a list.
+_MARKS: Final = re.compile(
+    r"\s*[,;|&+/\n\uff0c\uff1b\u3001]\s*(?:and\b|und\b|et\b|y\b)?\s*|\s+(?:and|und|et|y)\s+", re.IGNORECASE
+)
 
 _BETWEEN_HAN: Final = re.compile(r"(?<=[\u3400-\u9fff]) (?=[\u3400-\u9fff])")
 
@@ -82,6 +88,26 @@ def match(text: str) -> Match | None:
 def means_nuclei(text: str) -> bool:
     """Whether a text means every nucleus."""
     return plain(text) in _nuclei()
+
+
+def check_one_each(texts: Sequence[str]) -> None:
+    """See that no text is a list of several prompts.
+
+    Raises
+    ------
+    PromptError
+        If one is: its parts are known prompts, and it is none as a whole.
+    """
+    for text in texts:
+        if match(text) is not None or means_nuclei(text):
+            continue
+        parts = [part.strip() for part in _MARKS.split(text) if part.strip()]
+        if len(parts) > 1 and all(match(part) is not None or means_nuclei(part) for part in parts):
+            each = " ".join(f'--prompt "{part}"' for part in parts)
+            raise PromptError(
+                f"prompt {text!r}: {len(parts)} prompts in one. Give each its own: {each} (in a config file, an entry "
+                "of `prompts` each)."
+            )
 
 
 def nearest(text: str) -> str | None:

@@ -10,8 +10,9 @@ from typing import Any
 from wsiparse.parallel.threads import side_by_side
 from wsiparse.report.slide import RegionsFile, read_regions_file, redo_slide_report
 from wsiparse.report.stats.numbers import Ask
+from wsiparse.results.folder import report_inputs_in
 from wsiparse.results.one_slide import guarded
-from wsiparse.results.report_inputs import BASIS, read_frame
+from wsiparse.results.report_inputs import read_frame
 from wsiparse.tiling import RegionClasses
 
 __all__ = ["RemadeReport", "redo_reports"]
@@ -61,7 +62,7 @@ def redo_reports(
         def work() -> RemadeReport:
             drawn: RegionsFile | None = None
             if file is not None:
-                drawn = read_regions_file(file, *read_frame(folder / BASIS))
+                drawn = read_regions_file(file, *read_frame(report_inputs_in(folder)))
             asked = compartments or ("roi" if regions is not None else None)
             numbers = redo_slide_report(
                 folder, asked, drawn, seed=seed, classes=classes, tumour_is_epithelium=tumour_is_epithelium

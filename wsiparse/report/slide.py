@@ -1,4 +1,4 @@
-"""One slide's report: objects.zarr and basis/ become counts.csv, density.png, report.html and report.json.
+"""One slide's report: objects.zarr and report_inputs/ become counts.csv, density.png, report.html and report.json.
 
 Nothing else is read, so a report can be redone without its slide. report.json is written last: it holds every number
 of the page and names the other three files with size and sha256, as DONE.json does for the results themselves.
@@ -48,10 +48,18 @@ from wsiparse.report.stats.qc import SlideQuality, slide_quality
 from wsiparse.report.stats.regions_drawn import DrawnRegion, drawn_regions
 from wsiparse.report.stats.rows import CsvSlide, IntervalSettings, counts_csv
 from wsiparse.report.stats.spots import Spot
+from wsiparse.report.stats.summary import nothing_told
 from wsiparse.report.stats.tissue import Tissue, analysed_tissue
-from wsiparse.results.folder import made_of, report_record, write_report_record, write_text
+from wsiparse.results.folder import (
+    REPORT_INPUTS,
+    made_of,
+    report_inputs_in,
+    report_record,
+    write_report_record,
+    write_text,
+)
 from wsiparse.results.publish import publish_report, staging
-from wsiparse.results.report_inputs import BASIS, Basis, jpeg_bytes, read_basis
+from wsiparse.results.report_inputs import ReportInputs, jpeg_bytes, read_report_inputs
 from wsiparse.results.whole import check_whole
 from wsiparse.store.read import ObjectsReader
 from wsiparse.tiling import (
@@ -60,6 +68,7 @@ from wsiparse.tiling import (
     background_colour,
     cut_to_slide,
     is_left_out,
+    microns_told,
     off_slide,
     read_regions,
 )
@@ -69,7 +78,7 @@ from wsiparse.version import own_version
 
 __all__ = [
     "RegionsFile",
-    "ReportInputs",
+    "ReportData",
     "cells_of",
     "load",
     "read_regions_file",
@@ -129,13 +138,13 @@ def cells_of(prompts: PromptSet, *, tumour_is_epithelium: bool) -> Inside:
 
 
 @dataclass(frozen=True, eq=False)
-class ReportInputs:
+class ReportData:
     """Everything a report is made of, read and sorted out.
 
     Parameters
     ----------
     reader : objects.zarr
-    basis : basis/
+    inputs : report_inputs/
     source : objects, tissue and regions
     area : mm^2 and counts of what was left out
     quality : of the slide
@@ -148,7 +157,7 @@ class ReportInputs:
     """
 
     reader: ObjectsReader
-    basis: Basis
+    inputs: ReportInputs
     source: Source
     area: Mapping[str, Any]
     quality: SlideQuality
@@ -162,14 +171,14 @@ class ReportInputs:
 
 def load(
     reader: ObjectsReader,
-    basis: Basis,
+    inputs: ReportInputs,
     asked: Ask | None = None,
     regions: RegionsFile | None = None,
     *,
     seed: int = 0,
     classes: RegionClasses | None = None,
     tumour_is_epithelium: bool | None = None,
-) -> ReportInputs:
+) -> ReportData:
     """Sort out what counts and where.
 
     Parameters
@@ -186,34 +195,34 @@ def load(
     OutputError
         If objects.zarr is damaged.
     """
-    given = regions.regions if regions is not None else basis.regions
-    classes = classes or RegionClasses(basis.tumour_classes, basis.stroma_classes)
+    given = regions.regions if regions is not None else inputs.regions
+    classes = classes or RegionClasses(inputs.tumour_classes, inputs.stroma_classes)
     out = {name for name in {name for name, _ in given} if is_left_out(name)}
     kept = [(name, shape) for name, shape in given if name not in out]
-    asked = asked or basis.compartments
+    asked = asked or inputs.compartments
     if asked is None:
         asked = "roi" if any(name for name, _ in kept) else "auto"
     settings = ReportSettings(asked, IntervalSettings(seed=seed))
-    is_tumour = basis.tumour_is_epithelium if tumour_is_epithelium is None else tumour_is_epithelium
+    is_tumour = inputs.tumour_is_epithelium if tumour_is_epithelium is None else tumour_is_epithelium
     drawn_out = [shape for name, shape in given if name in out]
-    everywhere = _tissue(basis, basis.tissue, None, [])
-    # what the run's own file leaves out lies outside `basis.roi` already, and is told apart from what it does not reach
-    reach = _reach(basis)
-    in_roi = _tissue(basis, basis.tissue, reach, [])
-    unreadable = [shapely.box(*box) for box in basis.unreadable]
-    readable = _tissue(basis, basis.tissue, reach, unreadable) if unreadable else in_roi
-    same = reach is basis.roi and not drawn_out
-    tissue = readable if same else _tissue(basis, basis.tissue, basis.roi, [*unreadable, *drawn_out])
+    everywhere = _tissue(inputs, inputs.tissue, None, [])
+    # what the run's own file leaves out lies outside `inputs.roi` already; it is not what the file does not reach
+    reach = _reach(inputs)
+    in_roi = _tissue(inputs, inputs.tissue, reach, [])
+    unreadable = [shapely.box(*box) for box in inputs.unreadable]
+    readable = _tissue(inputs, inputs.tissue, reach, unreadable) if unreadable else in_roi
+    same = reach is inputs.roi and not drawn_out
+    tissue = readable if same else _tissue(inputs, inputs.tissue, inputs.roi, [*unreadable, *drawn_out])
     area = {
         "tissue_mm2": everywhere.area_mm2,
         "outside_roi_mm2": max(everywhere.area_mm2 - in_roi.area_mm2, 0.0),
         "unreadable_mm2": max(in_roi.area_mm2 - readable.area_mm2, 0.0),
         "drawn_out_mm2": max(readable.area_mm2 - tissue.area_mm2, 0.0),
-        "artefact_mm2": _tissue(basis, basis.artefacts, None, []).area_mm2,
-        "whole_slide": basis.whole_slide,
-        "unreadable_tiles": len(basis.unreadable),
+        "artefact_mm2": _tissue(inputs, inputs.artefacts, None, []).area_mm2,
+        "whole_slide": inputs.whole_slide,
+        "unreadable_tiles": len(inputs.unreadable),
     }
-    mpp = np.asarray(basis.mpp)
+    mpp = np.asarray(inputs.mpp)
     source = Source(
         objects=objects_in(tissue, {kind: reader.batches(kind) for kind in KINDS}, reader.frames),
         prompts=reader.prompts,
@@ -221,30 +230,32 @@ def load(
         recognition={p: grid.median(p) for grid in reader.recognition for p in grid.positions},
         tissue=tissue,
         regions=_in_um(kept, mpp),
-        mpp=basis.mpp,
-        slide_size=basis.size,
-        classes_by_rule=basis.limits.classes_by_rule,
+        mpp=inputs.mpp,
+        slide_size=inputs.size,
+        classes_by_rule=inputs.limits.classes_by_rule,
         # results of an older version do not tell the latter, and its engines by rule gave no other probability
-        nucleus_probability=basis.limits.nucleus_probability or basis.limits.classes_by_rule,
+        nucleus_probability=inputs.limits.nucleus_probability or inputs.limits.classes_by_rule,
         cells_of=cells_of(reader.prompts, tumour_is_epithelium=is_tumour),
         meanings={name: classes.meaning(name) for name in {REST, *(name for name, _ in given)}},
         told=classes.told([name for name, _ in given]) if given else "",
     )
     quality = slide_quality(
-        basis.picture,
+        inputs.picture,
         tissue.cells,
-        mpp=basis.overview.mean_mpp,
+        mpp=inputs.overview.mean_mpp,
         tissue_mm2=tissue.area_mm2,
-        background=[float(v) for v in background_colour(basis.picture)[0]],
+        background=[float(v) for v in background_colour(inputs.picture)[0]],
     )
     drawn = drawn_regions(_in_um(given, mpp), is_left_out)
-    file = (regions.name, regions.sha256) if regions is not None else basis.region_file
-    notes = regions.notes if regions is not None else basis.region_notes
-    return ReportInputs(reader, basis, source, area, quality, settings, regions, drawn, file, notes, is_tumour)
+    file = (regions.name, regions.sha256) if regions is not None else inputs.region_file
+    notes = regions.notes if regions is not None else inputs.region_notes
+    if regions is not None:
+        notes += _microns(inputs, [shape for _, shape in kept])
+    return ReportData(reader, inputs, source, area, quality, settings, regions, drawn, file, notes, is_tumour)
 
 
 def write_slide_report(
-    folder: Path, slide_id: str, loaded: ReportInputs, squares: Mapping[str, bytes], *, analysed: str | None = None
+    folder: Path, slide_id: str, loaded: ReportData, squares: Mapping[str, bytes], *, analysed: str | None = None
 ) -> dict[str, Any]:
     """Write a slide's report, report.json last; its numbers.
 
@@ -252,7 +263,7 @@ def write_slide_report(
     ----------
     folder : where the four files go
     slide_id : name of the slide's results folder
-    squares : JPEG of every pictured square of the basis that could be read, by file name
+    squares : JPEG of every pictured square of the inputs that could be read, by file name
     analysed : day the slide was analysed, YYYY-MM-DD in UTC; None for today
 
     Raises
@@ -261,12 +272,14 @@ def write_slide_report(
         If a file cannot be written.
     """
     analysis = compute_report(loaded.source, loaded.settings, loaded.area, loaded.quality)
+    source = loaded.source
+    nothing = nothing_told(source.prompts, source.objects.n_cells, source.tissue.area_mm2)
     today = _day(time.time())
     pictures, maps, tops = _maps(loaded, analysis)
     spots = _spot_pictures(loaded, analysis.spots, squares)
     numbers: dict[str, Any] = {
         "wsiparse": own_version(),
-        "slide": dict(loaded.basis.slide),
+        "slide": dict(loaded.inputs.slide),
         "engine": loaded.reader.engine,
         "dates": {"analysed": analysed or today, "report": today},
         "settings": loaded.settings.as_json()
@@ -279,11 +292,12 @@ def write_slide_report(
         **analysis.numbers,
         "limits": limits(
             analysis.numbers["area"],
-            loaded.basis.slide,
-            loaded.basis.limits,
+            loaded.inputs.slide,
+            loaded.inputs.limits,
+            nothing,
             tumour_is_epithelium=loaded.tumour_is_epithelium,
         ),
-        "stain_strength": loaded.basis.limits.stain_strength,
+        "stain_strength": loaded.inputs.limits.stain_strength,
         "regions": _named(loaded.drawn),
         "maps": maps,
         "ramp": list(RAMP),
@@ -317,24 +331,25 @@ def redo_slide_report(
     classes: RegionClasses | None = None,
     tumour_is_epithelium: bool | None = None,
 ) -> dict[str, Any]:
-    """Make the report of a finished slide anew from its objects.zarr and basis/; its numbers.
+    """Make the report of a finished slide anew from its objects.zarr and report_inputs/; its numbers.
 
     Raises
     ------
     OutputError
         If the slide is not finished, its results are damaged, or the report cannot be written.
     """
-    check_whole(folder, "objects.zarr", BASIS)
-    basis = read_basis(folder / BASIS)
+    where = report_inputs_in(folder)
+    check_whole(folder, "objects.zarr", where.name)
+    inputs = read_report_inputs(where)
     squares = {}
-    for square in basis.squares:
+    for square in inputs.squares:
         try:
-            squares[square.file] = (folder / BASIS / square.file).read_bytes()
+            squares[square.file] = (where / square.file).read_bytes()
         except OSError as error:
-            raise output_error(folder / BASIS / square.file, error, "read") from error
+            raise output_error(where / square.file, error, "read") from error
     loaded = load(
         ObjectsReader(folder / "objects.zarr"),
-        basis,
+        inputs,
         asked,
         regions,
         seed=seed,
@@ -384,7 +399,7 @@ def read_regions_file(path: Path, offset: tuple[int, int], slide_size: tuple[int
 
 
 def square_images(boxes: Sequence[Box], read: Callable[[Box], NDArray[np.uint8]]) -> dict[str, bytes]:
-    """JPEG of squares of the slide, by file name in basis/; those that cannot be read are left out.
+    """JPEG of squares of the slide, by file name in report_inputs/; those that cannot be read are left out.
 
     Parameters
     ----------
@@ -400,19 +415,29 @@ def square_images(boxes: Sequence[Box], read: Callable[[Box], NDArray[np.uint8]]
     return out
 
 
-def _tissue(basis: Basis, mask: NDArray[np.bool_], roi: BaseGeometry | None, without: Sequence[BaseGeometry]) -> Tissue:
-    return analysed_tissue(basis.size, basis.overview, mask, roi=roi, unreadable=without)
+def _tissue(
+    inputs: ReportInputs, mask: NDArray[np.bool_], roi: BaseGeometry | None, without: Sequence[BaseGeometry]
+) -> Tissue:
+    return analysed_tissue(inputs.size, inputs.overview, mask, roi=roi, unreadable=without)
 
 
-def _reach(basis: Basis) -> BaseGeometry | None:
+def _microns(inputs: ReportInputs, kept: Sequence[BaseGeometry]) -> tuple[str, ...]:
+    """A line where regions given to the report seem to be in microns; the run told it of its own."""
+    drawn = cut_to_slide(united(kept), inputs.size) if kept else shapely.Polygon()
+    return microns_told(
+        drawn, inputs.tissue, inputs.overview, slide_size=inputs.size, mpp=inputs.mpp, offset=inputs.offset
+    )
+
+
+def _reach(inputs: ReportInputs) -> BaseGeometry | None:
     """The region of interest with what is drawn out of it, level-0 px; None for the whole slide."""
-    out = {name for name in {name for name, _ in basis.regions} if is_left_out(name)}
-    if basis.roi is None or not out:
-        return basis.roi
-    kept = [shape for name, shape in basis.regions if name not in out]
+    out = {name for name in {name for name, _ in inputs.regions} if is_left_out(name)}
+    if inputs.roi is None or not out:
+        return inputs.roi
+    kept = [shape for name, shape in inputs.regions if name not in out]
     if not kept:
         return None
-    return cut_to_slide(united(kept), basis.size)
+    return cut_to_slide(united(kept), inputs.size)
 
 
 def _in_um(
@@ -430,24 +455,22 @@ def _named(drawn: Sequence[DrawnRegion]) -> list[dict[str, Any]]:
     return [{"class": name, "left_out": out, "n": n} for (name, out), n in sorted(counted.items())]
 
 
-def _ground(loaded: ReportInputs) -> MapBackground:
-    basis = loaded.basis
-    if basis.view is None:
-        return MapBackground.of(basis.picture, loaded.source.tissue.cells, basis.overview)
-    size, mpp = basis.size, basis.mpp
+def _ground(loaded: ReportData) -> MapBackground:
+    inputs = loaded.inputs
+    if inputs.view is None:
+        return MapBackground.of(inputs.picture, loaded.source.tissue.cells, inputs.overview)
+    size, mpp = inputs.size, inputs.mpp
     return MapBackground.of(
-        _jpeg_pixels(basis.view),
+        _jpeg_pixels(inputs.view),
         loaded.source.tissue.cells,
-        basis.overview,
+        inputs.overview,
         slide_um=(size[0] * mpp[0], size[1] * mpp[1]),
     )
 
 
-def _maps(
-    loaded: ReportInputs, analysis: ReportNumbers
-) -> tuple[dict[str, Picture], list[dict[str, Any]], list[float]]:
+def _maps(loaded: ReportData, analysis: ReportNumbers) -> tuple[dict[str, Picture], list[dict[str, Any]], list[float]]:
     """Maps by key, what the page says of density maps, and the tops of their ramps."""
-    ground, basis = _ground(loaded), loaded.basis
+    ground, inputs = _ground(loaded), loaded.inputs
     described = analysis.numbers["compartments"]
     # a class has one colour in both pictures
     colours = dict(zip(described["names"], described["colours"], strict=True)) if described["used"] == "roi" else {}
@@ -455,7 +478,7 @@ def _maps(
     pictures = {"overview": overview_map(ground, drawn)}
     if analysis.compartments is not None and described["used"] != "none":
         pictures["compartments"] = compartment_map(
-            ground, analysis.compartments.labels, basis.overview, described["colours"]
+            ground, analysis.compartments.labels, inputs.overview, described["colours"]
         )
     maps, tops = [], []
     for k, prompt in enumerate(loaded.source.prompts):
@@ -475,9 +498,9 @@ def _maps(
     return pictures, maps, tops
 
 
-def _spot_pictures(loaded: ReportInputs, spots: Sequence[Spot], squares: Mapping[str, bytes]) -> dict[str, Picture]:
+def _spot_pictures(loaded: ReportData, spots: Sequence[Spot], squares: Mapping[str, bytes]) -> dict[str, Picture]:
     """Pictured squares among the spots, with outlines, by key."""
-    file_of = {square.box: square.file for square in loaded.basis.squares}
+    file_of = {square.box: square.file for square in loaded.inputs.squares}
     out = {}
     for rank, spot in enumerate(spots, 1):
         data = squares.get(file_of.get(spot.box, ""))
@@ -486,13 +509,13 @@ def _spot_pictures(loaded: ReportInputs, spots: Sequence[Spot], squares: Mapping
         pixels = _jpeg_pixels(data)
         near = [_cells_near(loaded.reader, spot)]
         out[f"spot/{rank}"] = spot_picture(
-            pixels, spot.box, near, loaded.source.prompts, float(np.mean(loaded.basis.mpp))
+            pixels, spot.box, near, loaded.source.prompts, float(np.mean(loaded.inputs.mpp))
         )
     return out
 
 
 def _jpeg_pixels(data: bytes) -> NDArray[np.uint8]:
-    """(h, w, 3) uint8 of a JPEG of basis/.
+    """(h, w, 3) uint8 of a JPEG of report_inputs/.
 
     Raises
     ------
@@ -504,7 +527,7 @@ def _jpeg_pixels(data: bytes) -> NDArray[np.uint8]:
             return np.asarray(image.convert("RGB"))
     except OSError as error:
         raise OutputError(
-            f"a picture of {BASIS}/ is damaged ({error}). Run the slide again with --overwrite."
+            f"a picture of {REPORT_INPUTS}/ is damaged ({error}). Run the slide again with --overwrite."
         ) from error
 
 

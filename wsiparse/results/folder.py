@@ -29,6 +29,7 @@ __all__ = [
     "METADATA",
     "REPORT",
     "REPORT_FILES",
+    "REPORT_INPUTS",
     "TABLES",
     "done_record",
     "drop_done",
@@ -39,6 +40,7 @@ __all__ = [
     "made_of",
     "own_hash",
     "own_record",
+    "report_inputs_in",
     "report_record",
     "slide_folder",
     "summary_of",
@@ -74,7 +76,9 @@ TABLES: Final = "tables.json"
 #: In a results folder: the table that `wsiparse report --metadata` joined last.
 METADATA: Final = "metadata.json"
 
-_MADE_OF: Final = ("objects.zarr/zarr.json", "basis/basis.json")
+#: In a slide's folder: what its report is made of beside the objects. Older versions wrote the same under another name.
+REPORT_INPUTS: Final = "report_inputs"
+_REPORT_INPUTS_BEFORE: Final = "basis"
 
 
 def full_name(slide: Path | str) -> str:
@@ -96,6 +100,12 @@ def slide_folder(results: Path, slide: Path | str) -> Path:
     # a file name has at most 255 bytes, and files are made beside this one under longer names
     short = stem[:80].encode("utf-8", "surrogateescape")[:_STEM_BYTES].decode("utf-8", "ignore")
     return results / "slides" / f"{short}__{digest[:8]}"
+
+
+def report_inputs_in(folder: Path) -> Path:
+    """The folder of a report's inputs in a slide's results, of this version or of one that called it "basis"."""
+    older = folder / _REPORT_INPUTS_BEFORE
+    return older if older.is_dir() and not (folder / REPORT_INPUTS).exists() else folder / REPORT_INPUTS
 
 
 def write_text(path: Path, text: str) -> None:
@@ -198,13 +208,16 @@ def report_record(folder: Path) -> dict[str, Any] | None:
 
 
 def made_of(folder: Path) -> dict[str, str]:
-    """SHA-256 of the two files that tell which objects and which basis lie in a folder: they hold digests, or the facts
-    themselves, of all that a report is made of."""
-    return {name: sha256_file(folder / name) for name in _MADE_OF}
+    """SHA-256 of the two files that say which objects and which report inputs lie in a folder.
+
+    They hold digests, or the facts themselves, of all that a report is made of.
+    """
+    inputs = report_inputs_in(folder).name
+    return {name: sha256_file(folder / name) for name in ("objects.zarr/zarr.json", f"{inputs}/{inputs}.json")}
 
 
 def is_made_of(folder: Path, record: dict[str, Any]) -> bool:
-    """Whether the report of a report.json is of the objects and the basis in its folder."""
+    """Whether the report of a report.json is of the objects and the inputs in its folder."""
     told = record.get("made_of")
     if told is None:
         return True

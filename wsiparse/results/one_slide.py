@@ -16,7 +16,7 @@ from wsiparse.atomic import output_error, output_errors
 from wsiparse.errors import OutputError, SchedulerError, WsiparseError
 from wsiparse.machine import publishing_fault
 
-__all__ = ["LOG", "guarded", "slide_log"]
+__all__ = ["LOG", "guarded", "held_log", "slide_log"]
 
 log = logging.getLogger("wsiparse")
 
@@ -32,6 +32,36 @@ _LEVELS: Final = threading.Lock()
 
 #: Errors of the file system as a whole: every further slide would meet them too.
 _EVERYWHERE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+
+
+class _HeldLog(logging.Handler):
+    """Keeps what is logged in the context of one slide before its results folder, and with it its log, is there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[logging.LogRecord] = []
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return _OWNER.get() is self and bool(super().filter(record))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+
+@contextmanager
+def held_log() -> Iterator[None]:
+    """Keep what the package logs about a slide before its `slide_log` is opened, which then begins with it.
+
+    What is logged about a slide that never gets so far is dropped: why it failed is told by its error.
+    """
+    handler = _HeldLog()
+    log.addHandler(handler)
+    token = _OWNER.set(handler)
+    try:
+        yield
+    finally:
+        _OWNER.reset(token)
+        log.removeHandler(handler)
 
 
 class _SlideLog(logging.FileHandler):
@@ -59,7 +89,7 @@ class _SlideLog(logging.FileHandler):
 def slide_log(path: Path) -> Iterator[None]:
     """Append what the package logs in this thread, and in those it hands its context to, to a slide's own file.
 
-    Slides may be at work side by side: none writes into the log of another.
+    Slides may be at work side by side: none writes into the log of another. It begins with what `held_log` kept.
 
     Raises
     ------
@@ -73,8 +103,12 @@ def slide_log(path: Path) -> Iterator[None]:
         handler.level_before = others[0].level_before if others else log.level
         log.addHandler(handler)
         log.setLevel(logging.INFO)
+    before = _OWNER.get()
     token = _OWNER.set(handler)
     try:
+        if isinstance(before, _HeldLog):
+            while before.records:
+                handler.handle(before.records.pop(0))
         yield
     finally:
         _OWNER.reset(token)

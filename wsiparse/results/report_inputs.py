@@ -1,13 +1,13 @@
-"""basis/: what a slide's report is made of beside objects.zarr, so that reports can be redone without the slide.
+"""report_inputs/: what a report is made of beside objects.zarr, so that reports can be redone without the slide.
 
 Layout::
 
-    basis/
-      basis.json       slide, frames, region of interest, unreadable tiles, pictured squares
-      overview.png     (h, w, 3) the slide at about 8 um per px, as tissue was looked for on it; lossless
-      view.jpg         (H, W, 3) the same finer, for people, where the slide is small
-      tissue.png       (h, w) 0 glass, 255 tissue, 128 pen, ink and black that were kept out
-      spots/N.jpg      the N-th pictured square at full resolution, where it could be read
+    report_inputs/
+      report_inputs.json  slide, frames, region of interest, unreadable tiles, pictured squares
+      overview.png        (h, w, 3) the slide at about 8 um per px, as tissue was looked for on it; lossless
+      view.jpg            (H, W, 3) the same finer, for people, where the slide is small
+      tissue.png          (h, w) 0 glass, 255 tissue, 128 pen, ink and black that were kept out
+      spots/N.jpg         the N-th pictured square at full resolution, where it could be read
 """
 
 from __future__ import annotations
@@ -34,20 +34,16 @@ from wsiparse.errors import OutputError
 from wsiparse.types import Box, EngineLimits
 
 __all__ = [
-    "BASIS",
-    "Basis",
     "PicturedSquare",
+    "ReportInputs",
     "jpeg_bytes",
     "png_bytes",
     "png_pixels",
-    "read_basis",
     "read_drawn",
     "read_frame",
-    "write_basis",
+    "read_report_inputs",
+    "write_report_inputs",
 ]
-
-#: Name of the folder in a slide's results.
-BASIS: Final = "basis"
 
 FORMAT: Final = 1
 
@@ -68,7 +64,7 @@ class PicturedSquare:
     Parameters
     ----------
     box : level-0 px
-    file : below basis/
+    file : below report_inputs/
     """
 
     box: Box
@@ -76,7 +72,7 @@ class PicturedSquare:
 
 
 @dataclass(frozen=True, eq=False)
-class Basis:
+class ReportInputs:
     """What a report needs to know of a slide beside its objects.
 
     Parameters
@@ -169,12 +165,14 @@ def jpeg_bytes(picture: NDArray[np.uint8], quality: int = 90) -> bytes:
     return out.getvalue()
 
 
-def write_basis(folder: Path, basis: Basis, overview: bytes, spots: Mapping[str, bytes]) -> None:
-    """Write basis/ as `folder`, which must not exist yet: in the staging folder, where nobody looks too early.
+def write_report_inputs(folder: Path, inputs: ReportInputs, overview: bytes, spots: Mapping[str, bytes]) -> None:
+    """Write report_inputs/ as `folder`, which must not exist yet: in the staging folder, where nobody looks too early.
+
+    The file of facts is named as the folder is.
 
     Parameters
     ----------
-    overview : the PNG of `basis.picture`
+    overview : the PNG of `inputs.picture`
     spots : file name -> JPEG of every pictured square
 
     Raises
@@ -182,34 +180,34 @@ def write_basis(folder: Path, basis: Basis, overview: bytes, spots: Mapping[str,
     OutputError
         If it cannot be written.
     """
-    shapes = [shape for _, shape in basis.regions] + ([basis.roi] if basis.roi is not None else [])
+    shapes = [shape for _, shape in inputs.regions] + ([inputs.roi] if inputs.roi is not None else [])
     long = sum(int(shapely.get_num_coordinates(shape)) for shape in shapes) > _MOST_WRITTEN_OUT
     facts = {
         "format": FORMAT,
-        "slide": dict(basis.slide),
-        "offset": list(basis.offset),
-        "overview": asdict(basis.overview),
-        "whole_slide": basis.whole_slide,
-        "roi": _written(basis.roi, long) if basis.roi is not None else None,
-        "regions": [{"class": name, "geometry": _written(shape, long)} for name, shape in basis.regions],
-        "unreadable": [list(box) for box in basis.unreadable],
-        "compartments": basis.compartments,
-        "squares": [asdict(square) for square in basis.squares],
-        "limits": asdict(basis.limits),
-        "view": basis.view is not None,
-        **{name: getattr(basis, name) for name in _OF_REGIONS if getattr(basis, name)},
+        "slide": dict(inputs.slide),
+        "offset": list(inputs.offset),
+        "overview": asdict(inputs.overview),
+        "whole_slide": inputs.whole_slide,
+        "roi": _written(inputs.roi, long) if inputs.roi is not None else None,
+        "regions": [{"class": name, "geometry": _written(shape, long)} for name, shape in inputs.regions],
+        "unreadable": [list(box) for box in inputs.unreadable],
+        "compartments": inputs.compartments,
+        "squares": [asdict(square) for square in inputs.squares],
+        "limits": asdict(inputs.limits),
+        "view": inputs.view is not None,
+        **{name: getattr(inputs, name) for name in _OF_REGIONS if getattr(inputs, name)},
     }
-    plane = np.where(basis.tissue, np.uint8(_TISSUE), np.where(basis.artefacts, np.uint8(_ARTEFACT), np.uint8(0)))
+    plane = np.where(inputs.tissue, np.uint8(_TISSUE), np.where(inputs.artefacts, np.uint8(_ARTEFACT), np.uint8(0)))
     with output_errors(folder):
         (folder / "spots").mkdir(parents=True)
         (folder / "overview.png").write_bytes(overview)
         (folder / "tissue.png").write_bytes(png_bytes(plane))
-        if basis.view is not None:
-            (folder / "view.jpg").write_bytes(basis.view)
+        if inputs.view is not None:
+            (folder / "view.jpg").write_bytes(inputs.view)
         for name, data in spots.items():
             (folder / name).write_bytes(data)
         text = json.dumps(facts, indent=1, ensure_ascii=False)
-        (folder / "basis.json").write_text(text + "\n", encoding="utf-8", newline="\n")
+        _facts_file(folder).write_text(text + "\n", encoding="utf-8", newline="\n")
 
 
 #: What the report tells of the slide in words.
@@ -218,7 +216,7 @@ _TEXTS: Final = ("name", "fingerprint", "reader", "vendor", "mpp_source")
 
 @contextmanager
 def _reading(folder: Path) -> Iterator[None]:
-    """Turn what a missing or damaged basis/ raises into an `OutputError`."""
+    """Turn what a missing or damaged report_inputs/ raises into an `OutputError`."""
     try:
         yield
     except FileNotFoundError as error:
@@ -228,8 +226,13 @@ def _reading(folder: Path) -> Iterator[None]:
         raise OutputError(f"{folder}: damaged ({' '.join(str(error).split())[:200]}). {_AGAIN}") from error
 
 
+def _facts_file(folder: Path) -> Path:
+    """Named as its folder is."""
+    return folder / f"{folder.name}.json"
+
+
 def _facts(folder: Path) -> dict[str, Any]:
-    facts: dict[str, Any] = json.loads((folder / "basis.json").read_text(encoding="utf-8"))
+    facts: dict[str, Any] = json.loads(_facts_file(folder).read_text(encoding="utf-8"))
     if facts["format"] != FORMAT:
         raise OutputError(f"{folder}: of format {facts['format']!r}, this program reads {FORMAT}. {_AGAIN}")
     return facts
@@ -247,7 +250,7 @@ def read_frame(folder: Path) -> tuple[tuple[int, int], tuple[int, int]]:
     Raises
     ------
     OutputError
-        As `read_basis`.
+        As `read_report_inputs`.
     """
     with _reading(folder):
         facts = _facts(folder)
@@ -261,7 +264,7 @@ def read_drawn(folder: Path) -> tuple[tuple[str, BaseGeometry], ...]:
     Raises
     ------
     OutputError
-        As `read_basis`.
+        As `read_report_inputs`.
     """
     with _reading(folder):
         return _drawn(_facts(folder))
@@ -271,8 +274,8 @@ def _drawn(facts: Mapping[str, Any]) -> tuple[tuple[str, BaseGeometry], ...]:
     return tuple((str(r["class"]), _read(r["geometry"])) for r in facts["regions"])
 
 
-def read_basis(folder: Path) -> Basis:
-    """Read basis/ back.
+def read_report_inputs(folder: Path) -> ReportInputs:
+    """Read report_inputs/ back.
 
     Raises
     ------
@@ -286,7 +289,7 @@ def read_basis(folder: Path) -> Basis:
         if picture.shape != (*plane.shape, 3):
             raise OutputError(f"{folder}: its pictures differ in size. {_AGAIN}")
         roi = facts["roi"]
-        basis = Basis(
+        inputs = ReportInputs(
             slide=facts["slide"],
             offset=(int(facts["offset"][0]), int(facts["offset"][1])),
             overview=Frame(**{key: tuple(value) for key, value in facts["overview"].items()}),
@@ -307,6 +310,8 @@ def read_basis(folder: Path) -> Basis:
             stroma_classes=tuple(facts.get("stroma_classes", ())),
             tumour_is_epithelium=bool(facts.get("tumour_is_epithelium", False)),
         )
-        if not (min(basis.size) >= 1 and min(basis.mpp) > 0 and all(isinstance(basis.slide[k], str) for k in _TEXTS)):
+        if not (
+            min(inputs.size) >= 1 and min(inputs.mpp) > 0 and all(isinstance(inputs.slide[k], str) for k in _TEXTS)
+        ):
             raise OutputError(f"{folder}: damaged (facts of its slide are missing). {_AGAIN}")
-        return basis
+        return inputs

@@ -13,6 +13,7 @@ from wsiparse.errors import ConfigError
 from wsiparse.recognize.base import Recognizer, check_prompts, load_recognizer, on_this_machine, scales_of
 from wsiparse.recognize.registry import AUTO, automatic_engine, engine_names, engine_of
 from wsiparse.recognize.vocabulary import trained_target
+from wsiparse.recognize.words import check_one_each
 from wsiparse.types import EngineInfo, RecognizerSpec
 
 #: What epithelial cells are called where the user says that they are tumour.
@@ -88,6 +89,7 @@ class Engine:
         given = config.weights or ""
         engine = automatic_engine(given) if config.engine == AUTO else engine_of(config.engine)
         weights = engine.find_weights(given)
+        check_one_each([prompt.text for prompt in config.prompts])
         asked, self.notices = engine.completed(config.prompts, strict=config.strict_prompts)
         if config.tumour_is_epithelium:
             asked = _called_tumour(asked, config.prompts)

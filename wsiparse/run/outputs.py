@@ -17,7 +17,8 @@ from wsiparse.report.pages.figures import draw_overlay
 from wsiparse.report.slide import load, square_images, write_slide_report
 from wsiparse.report.stats.numbers import spots_of
 from wsiparse.report.stats.regions_drawn import drawn_regions
-from wsiparse.results.report_inputs import BASIS, Basis, PicturedSquare, jpeg_bytes, png_pixels, write_basis
+from wsiparse.results.folder import REPORT_INPUTS
+from wsiparse.results.report_inputs import PicturedSquare, ReportInputs, jpeg_bytes, png_pixels, write_report_inputs
 from wsiparse.run.plan import overlay_offset
 from wsiparse.run.state import SlideRun
 from wsiparse.slides import Slide, overview, require_mpp
@@ -118,7 +119,7 @@ def write_exports(
     _write_overlay(folder / "overlay.jpg", slide_run, reader, summary)
     return_idle_memory()
     _write_report(slide_run, reader, unreadable)
-    return [*files, BASIS, "overlay.jpg"]
+    return [*files, REPORT_INPUTS, "overlay.jpg"]
 
 
 def _view(slide: Slide, seen: Frame) -> bytes | None:
@@ -132,10 +133,10 @@ def _view(slide: Slide, seen: Frame) -> bytes | None:
 def _write_report(
     slide_run: SlideRun, reader: ObjectsReader, unreadable: Sequence[tuple[float, float, float, float]]
 ) -> None:
-    """basis/ and the report made of it; the slide is open now, so its hottest squares are pictured."""
+    """report_inputs/ and the report made of it; the slide is open now, so its hottest squares are pictured."""
     slide, ground = slide_run.slide, slide_run.prepared.ground
     area = slide_run.prepared.passes[0].plan.area
-    basis = Basis(
+    inputs = ReportInputs(
         slide=slide_run.facts(),
         offset=overlay_offset(slide, slide_run.config),
         overview=area.overview,
@@ -155,12 +156,12 @@ def _write_report(
         stroma_classes=slide_run.config.stroma_classes,
         tumour_is_epithelium=slide_run.config.tumour_is_epithelium,
     )
-    loaded = load(reader, basis)
+    loaded = load(reader, inputs)
     boxes = [spot.box for spot in spots_of(loaded.source, loaded.settings)[3]]
     frame = Frame(slide.size, (1.0, 1.0), require_mpp(slide))
     images = square_images(boxes, lambda box: slide.read(box, frame))
     named = {f"spots/{k}.jpg": box for k, box in enumerate(boxes, 1)}
     squares = tuple(PicturedSquare(box, name) for name, box in named.items() if name in images)
-    basis = replace(basis, squares=squares)
-    write_basis(slide_run.staging / BASIS, basis, ground.overview, images)
-    write_slide_report(slide_run.staging, slide_run.folder.name, replace(loaded, basis=basis), images)
+    inputs = replace(inputs, squares=squares)
+    write_report_inputs(slide_run.staging / REPORT_INPUTS, inputs, ground.overview, images)
+    write_slide_report(slide_run.staging, slide_run.folder.name, replace(loaded, inputs=inputs), images)

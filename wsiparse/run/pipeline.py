@@ -31,6 +31,7 @@ from wsiparse.recognize.base import (
     recognition_grid,
 )
 from wsiparse.recognize.stain import od_bytes
+from wsiparse.report.stats.summary import nothing_told
 from wsiparse.run.engine import Engine
 from wsiparse.run.plan import Pass, Prepared, prepare
 from wsiparse.slides import Slide
@@ -443,9 +444,11 @@ def analyse(
                 workers=workers,
                 progress=progress,
             )
-    return Analysis(
-        in_raster_order(found["cell"]), in_raster_order(found["region"]), prepared.frames(), prepared, tuple(lost)
-    )
+    cells = in_raster_order(found["cell"])
+    nothing = nothing_told(prepared.prompts, len(cells), prepared.area_mm2)
+    if nothing:
+        log.warning("%s", nothing)
+    return Analysis(cells, in_raster_order(found["region"]), prepared.frames(), prepared, tuple(lost))
 
 
 def in_raster_order(batches: Iterable[ObjectTable]) -> ObjectTable:

@@ -32,6 +32,7 @@ from wsiparse.tiling import (
     RegionClasses,
     TilePlan,
     find_tissue,
+    microns_told,
     off_slide,
     plan_tiles,
     read_regions,
@@ -163,10 +164,14 @@ def _analysis_area(
             file = roi.name, hashlib.file_digest(data, "sha256").hexdigest()
     if whole:
         area, artefacts = whole_slide_area(slide.size, frame, geometry), np.zeros(picture.shape[:2], np.bool_)
+        tissue = find_tissue(picture, frame.mean_mpp)[0] if geometry is not None else area.tissue
     else:
         tissue, artefacts = find_tissue(picture, frame.mean_mpp)
         # what cannot be seen may be tissue: its tiles are read, and those that are unreadable are told
         area = AnalysisArea(slide.size, frame, tissue | seen.lost, geometry)
+    if geometry is not None:
+        mpp = require_mpp(slide)
+        notes += microns_told(geometry, tissue, frame, slide_size=slide.size, mpp=mpp, offset=offset)
     return area, SlideOverview(png_bytes(picture), artefacts, regions, file, notes, taken)
 
 

@@ -29,7 +29,9 @@ _WHERE: Final = ("num_workers", "scheduler", "slurm", "batch_size", "block_size"
 
 #: Setting -> what differs because it does, and is no news then.
 _FOLLOW: Final[Mapping[str, frozenset[str]]] = {
-    "engine": frozenset({"weights", "model card", "tile size", "overlap", "mode", "min area um2", "stain"}),
+    "engine": frozenset(
+        {"weights", "model card", "runtime", "precision", "tile size", "overlap", "mode", "min area um2", "stain"}
+    ),
     "prompts": frozenset({"classes"}),
     "image": frozenset({"slide content", "slide mpp", "mpp", "tissue", "stain"}),
     "slide content": frozenset({"tissue", "stain"}),

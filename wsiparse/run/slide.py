@@ -28,6 +28,7 @@ from wsiparse.parallel.dask import DaskExecutor, Executor, LocalExecutor
 from wsiparse.parallel.progress import OfSlide, Progress
 from wsiparse.parallel.threads import Waits
 from wsiparse.report.slide import redo_slide_report
+from wsiparse.report.stats.summary import nothing_told
 from wsiparse.results.folder import (
     JOB_FILE,
     done_record,
@@ -39,7 +40,7 @@ from wsiparse.results.folder import (
     summary_of,
     write_text,
 )
-from wsiparse.results.one_slide import LOG, slide_log
+from wsiparse.results.one_slide import LOG, held_log, slide_log
 from wsiparse.results.publish import publish_staged, staging
 from wsiparse.run.chunk_status import ChunkStatus
 from wsiparse.run.chunks import Chunk, chunks_of, fill_chunks
@@ -164,14 +165,17 @@ def run_slide(
     slide_mpp, override_mpp = job.slide_mpp or config.slide_mpp, job.override_mpp or config.override_mpp
     source = source or Path(job.path)
     image = job.image or config.image
-    with open_slide(
-        source,
-        slide_mpp=slide_mpp,
-        override_mpp=override_mpp,
-        reader=config.reader,
-        image=image,
-        threads=executor.workers,
-    ) as slide:
+    with (
+        held_log(),
+        open_slide(
+            source,
+            slide_mpp=slide_mpp,
+            override_mpp=override_mpp,
+            reader=config.reader,
+            image=image,
+            threads=executor.workers,
+        ) as slide,
+    ):
         _tell_scale(slide, file_name(job.path), progress)
         prepared = prepare(slide, config, engine, job.roi)
         if isinstance(executor, LocalExecutor):
@@ -180,11 +184,11 @@ def run_slide(
         if record is not None and not overwrite and report_record(folder) is None:
             redo_slide_report(folder, None, None)
         if record is not None and not overwrite and not (record["unreadable"] and compute):
-            return _already(job, folder, record)
+            return _already(job, folder, record, prepared)
         if record is None and not overwrite:
             elsewhere = _of_other_settings(folder, prepared, slide, config, compute=compute)
             if elsewhere is not None:
-                return _already(job, folder, elsewhere)
+                return _already(job, folder, elsewhere, prepared)
         work = folder.absolute() / f"work-{prepared.digest[:12]}"
         if overwrite:
             shutil.rmtree(work, ignore_errors=True)
@@ -210,15 +214,18 @@ def run_slide(
                     )
                 with _filling(slide_run, engine, executor, missing, chunk_status, call):
                     if record is not None and not overwrite and _same_tiles(record, chunk_status):
-                        return _already(job, folder, record)
+                        return _already(job, folder, record, prepared)
                     summary, lost = assemble(slide_run, chunk_status)
                 _check_unchanged(slide_run)
                 stale = publish_staged(own, folder, prepared.digest, replace=overwrite)
             except (FieldError, OutputError):
                 record = done_record(folder, prepared.digest)
                 if record is not None and not overwrite:  # another run was faster, and has cleaned up
-                    return _already(job, folder, record)
+                    return _already(job, folder, record, prepared)
                 raise
+            nothing = nothing_told(prepared.prompts, summary.n_cells, summary.analysed_mm2)
+            if nothing:
+                log.warning("%s", nothing)
             log.info(
                 "done in %.1f s: %d cells on %.4f mm2; peak memory of the process %d MB",
                 time.monotonic() - began,
@@ -228,7 +235,7 @@ def run_slide(
             )
         if not lost:  # else the next run tries the unreadable tiles again and finds the rest done
             shutil.rmtree(work, ignore_errors=True)
-    notices = (*prepared.ground.told, *((_stale(folder, stale),) if stale else ()))
+    notices = (*prepared.ground.told, *((_stale(folder, stale),) if stale else ()), *((nothing,) if nothing else ()))
     return Outcome(job.path, folder, "done", summary, lost, notices=notices)
 
 
@@ -299,8 +306,11 @@ def _of_other_settings(
     )
 
 
-def _already(job: Job, folder: Path, record: dict[str, Any]) -> Outcome:
-    return Outcome(job.path, folder, "already done", summary_of(record), len(record["unreadable"]))
+def _already(job: Job, folder: Path, record: dict[str, Any], prepared: Prepared) -> Outcome:
+    summary = summary_of(record)
+    nothing = nothing_told(prepared.prompts, summary.n_cells, summary.analysed_mm2)
+    told = (nothing,) if nothing else ()
+    return Outcome(job.path, folder, "already done", summary, len(record["unreadable"]), notices=told)
 
 
 def _open_work(work: Path, job: Job, config: RunConfig, prepared: Prepared) -> list[list[Chunk]]:

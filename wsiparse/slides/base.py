@@ -102,7 +102,7 @@ class Slide(Protocol):
 
     @property
     def mpp_source(self) -> str:
-        """Where `mpp` comes from ("metadata openslide.mpp-x", "--slide-mpp or slides.csv"), or what was looked for."""
+        """Where `mpp` comes from ("metadata openslide.mpp-x", "--slide-mpp, or column mpp"), or what was looked for."""
         ...
 
     @property
@@ -333,9 +333,13 @@ def require_mpp(slide: Slide) -> tuple[float, float]:
         If there are none; the text says what was looked for and found.
     """
     if slide.mpp is None:
+        guess = ""
+        if slide.objective is not None:
+            guess = f" Its objective is {slide.objective:g}x, for which {10 / slide.objective:.2g} is a guess."
         raise MissingMppError(
-            f"{slide.path.name}: no usable microns-per-pixel in the metadata ({slide.mpp_source}). "
-            "Pass --slide-mpp 0.25 (your scanner's value) if you know it, or list the slide with its mpp in slides.csv."
+            f"{slide.path.name}: no usable microns-per-pixel in the metadata ({slide.mpp_source}). Pass your scanner's "
+            f"value with --slide-mpp, in um per full-resolution pixel, or list the slide with its mpp in slides.csv."
+            f"{guess}"
         )
     return slide.mpp
 

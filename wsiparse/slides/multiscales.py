@@ -19,7 +19,15 @@ from wsiparse.slides.images import ImageFact
 from wsiparse.slides.metadata import MppClaim, parse_number
 from wsiparse.slides.omexml import OmeImage, ome_images
 
-__all__ = ["Multiscales", "NoImageError", "holds_image", "is_zarr_folder", "read_images", "read_multiscales"]
+__all__ = [
+    "Multiscales",
+    "NoImageError",
+    "holds_image",
+    "is_zarr_folder",
+    "read_images",
+    "read_multiscales",
+    "read_objective",
+]
 
 _METADATA: Final = ("zarr.json", ".zattrs", ".zgroup")
 #: More metadata than any image has.
@@ -117,6 +125,19 @@ def _described(folder: Path) -> tuple[OmeImage, ...]:
         return ome_images(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, ElementTree.ParseError):
         return ()
+
+
+def read_objective(folder: Path, number: int, count: int) -> float | None:
+    """Nominal magnification of an image, as the OME-XML of bioformats2raw says it.
+
+    Parameters
+    ----------
+    folder : top of the hierarchy
+    number : of the image
+    count : images in the folder; OME-XML of another number does not tell which is which
+    """
+    described = _described(folder)
+    return described[number].objective if len(described) == count else None
 
 
 def read_multiscales(folder: Path, group: str = "") -> Multiscales:

@@ -27,12 +27,14 @@ class OmeImage:
     size : (width, height), px
     significant_bits : how many bits of a sample are used; None where it does not say
     claim : PhysicalSizeX and -Y
+    objective : nominal magnification, or None
     """
 
     name: str
     size: tuple[int, int]
     significant_bits: int | None
     claim: MppClaim
+    objective: float | None = None
 
 
 def ome_images(xml: str) -> tuple[OmeImage, ...]:
@@ -43,9 +45,11 @@ def ome_images(xml: str) -> tuple[OmeImage, ...]:
     xml.etree.ElementTree.ParseError
         If it is no XML.
     """
+    root = ElementTree.fromstring(xml)
+    objectives = {e.get("ID", ""): _magnification(e) for e in root.iter() if _tag(e) == "Objective"}
     return tuple(
-        _image(element, pixels)
-        for element in ElementTree.fromstring(xml).iter()
+        _image(element, pixels, objectives)
+        for element in root.iter()
         if _tag(element) == "Image"
         for pixels in [next((e for e in element if _tag(e) == "Pixels"), None)]
         if pixels is not None
@@ -56,13 +60,23 @@ def _tag(element: ElementTree.Element) -> str:
     return element.tag.rpartition("}")[2] if isinstance(element.tag, str) else ""
 
 
-def _image(image: ElementTree.Element, pixels: ElementTree.Element) -> OmeImage:
+def _magnification(objective: ElementTree.Element) -> float | None:
+    power = parse_number(objective.get("NominalMagnification"))
+    return power if power is not None and 0 < power < 1000 else None
+
+
+def _image(image: ElementTree.Element, pixels: ElementTree.Element, objectives: Mapping[str, float | None]) -> OmeImage:
+    """An image names its objective; one that names none has that of the document, where all there are agree."""
+    named = next((e.get("ID", "") for e in image if _tag(e) == "ObjectiveSettings"), None)
+    powers = set(objectives.values())
+    only = powers.pop() if len(powers) == 1 else None
     x, y, bits = (parse_number(pixels.get(name)) for name in ("SizeX", "SizeY", "SignificantBits"))
     return OmeImage(
         (image.get("Name") or "").strip(),
         (int(x or 0), int(y or 0)),
         int(bits) if bits is not None and 1 <= bits <= 32 else None,
         _claim(pixels),
+        only if named is None else objectives.get(named),
     )
 
 

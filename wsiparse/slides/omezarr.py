@@ -24,7 +24,7 @@ from wsiparse.errors import SlideNotFoundError, TileReadError, UnsupportedSlideE
 from wsiparse.slides.agreement import TileBytes
 from wsiparse.slides.files import hash_sampled
 from wsiparse.slides.images import choose_image, image_fingerprint, image_note
-from wsiparse.slides.multiscales import Multiscales, NoImageError, read_images, read_multiscales
+from wsiparse.slides.multiscales import Multiscales, NoImageError, read_images, read_multiscales, read_objective
 from wsiparse.slides.pyramid import WHITE, PyramidSlide, SlideFacts, reopened
 from wsiparse.slides.quiet import quietly
 from wsiparse.slides.scale import GivenMpp, settle_mpp
@@ -75,6 +75,7 @@ class ZarrSlide(PyramidSlide):
             images = read_images(path)
             number = choose_image([fact for fact, _ in images], image)
             image_found = read_multiscales(path, images[number][1])
+            objective = read_objective(path, number, len(images))
             with quietly():
                 levels = [_opened(path / image_found.group / level) for level in image_found.levels]
             sizes = _sizes(levels, image_found.axes)
@@ -92,8 +93,8 @@ class ZarrSlide(PyramidSlide):
                 reader="zarr",
                 vendor="ome-zarr",
                 level_sizes=sizes,
-                mpp=settle_mpp([image_found.claim], mpp, objective=None, vendor="ome-zarr", size=sizes[0]),
-                objective=None,
+                mpp=settle_mpp([image_found.claim], mpp, objective=objective, vendor="ome-zarr", size=sizes[0]),
+                objective=objective,
                 bounds=Box(0, 0, *sizes[0]),
                 background=WHITE,
                 fingerprint=image_fingerprint(fingerprint, number),

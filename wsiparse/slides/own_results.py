@@ -17,16 +17,19 @@ from typing import Any, Final
 
 from wsiparse.atomic import TEMPORARY
 
-__all__ = ["OwnResults"]
+__all__ = ["FOLDER_NAME", "OwnResults"]
 
 #: What a slide's results folder, or its folder in ``export --out``, is called.
-_NAME: Final = re.compile(r".*__[0-9a-f]{8}")
+FOLDER_NAME: Final = re.compile(r".*__[0-9a-f]{8}")
 _IN_SLIDE_FOLDER: Final = (
-    "log.txt", "DONE.json", "report.json", "objects.zarr", "basis", "exports", "labels.ome.zarr", "cells.geojson.gz",
-    "regions.geojson.gz", "centroids.geojson.gz", "region_centroids.geojson.gz", "cells.part001.geojson.gz",
+    "log.txt", "DONE.json", "report.json", "objects.zarr", "report_inputs", "basis", "exports", "labels.ome.zarr",
+    "cells.geojson.gz", "regions.geojson.gz", "centroids.geojson.gz",
+    "region_centroids.geojson.gz", "cells.part001.geojson.gz",
     "objects.csv", "objects.parquet", "objects.geo.parquet", "objects.h5ad", "objects.coco.json",
     "objects.spatialdata.zarr",
 )  # fmt: skip
+#: Files of facts in a folder of a report's inputs, of this version and of older ones, without ".json".
+_REPORT_INPUTS: Final = ("report_inputs", "basis")
 _VIEWER: Final = "wsiparse-view.json"
 _STAGED: Final = "wsiparse-stage_"
 _MOST_BYTES: Final = 64 << 20
@@ -69,9 +72,9 @@ def _is_own(folder: Path) -> bool:
         return _tells_wsiparse(folder)
     if name.startswith(_STAGED) or _there(folder / _VIEWER):
         return True
-    if _there(folder / "basis.json") and _there(folder / "overview.png"):
+    if any(_there(folder / f"{inputs}.json") for inputs in _REPORT_INPUTS) and _there(folder / "overview.png"):
         return True
-    if _NAME.fullmatch(name):
+    if FOLDER_NAME.fullmatch(name):
         return any(_there(folder / mark) for mark in _IN_SLIDE_FOLDER) or _has_work(folder)
     record = _read(folder / "DONE.json")
     return "digest" in record and "summary" in record

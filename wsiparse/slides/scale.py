@@ -23,8 +23,8 @@ from wsiparse.slides.metadata import MAX_MPP, MIN_MPP, Mpp, MppClaim, checked_mp
 __all__ = ["MAX_GLASS_MM", "GivenMpp", "given_mpp", "settle_mpp", "told_mpp"]
 
 #: Where a pixel size that people give is said to come from.
-FILLED: Final = "--slide-mpp or slides.csv"
-REPLACED: Final = "--override-mpp or slides.csv"
+FILLED: Final = "--slide-mpp, or column mpp"
+REPLACED: Final = "--override-mpp, or column override_mpp"
 
 #: Magnifications of objectives that are no pixel size anyone means, and would pass for one.
 _MAGNIFICATIONS: Final = frozenset({5.0, 10.0, 20.0, 40.0, 60.0, 63.0, 80.0, 100.0})
@@ -146,7 +146,11 @@ def settle_mpp(
         value = (given.fill, given.fill)
         fault, doubts = facts.misfits(value)
         if fault:
-            return Mpp(None, f"{FILLED} = {given.fill:g}: {fault}; if it is right all the same, say --override-mpp")
+            return Mpp(
+                None,
+                f"{FILLED} = {given.fill:g}: {fault}; if it is right all the same, give it to --override-mpp, or "
+                "to the column override_mpp",
+            )
         unused = () if own.source.startswith("looked for") else (f"the metadata are not usable: {own.source}.",)
         return Mpp(value, FILLED, (*unused, *doubts))
     if max(abs(v / given.fill - 1) for v in own.value) <= _ROUNDING:
@@ -160,8 +164,10 @@ def settle_mpp(
 
 def _replacing(value: float, own: Mpp) -> str:
     if own.value is None:
-        return f"--override-mpp {value:g} is used; the metadata have no usable pixel size ({own.source})."
-    return f"--override-mpp {value:g} REPLACES the slide's own pixel size of {_size(own.value)} um ({own.source})."
+        return f"{value:g} um per px ({REPLACED}) is used; the metadata have no usable pixel size ({own.source})."
+    return (
+        f"{value:g} um per px ({REPLACED}) REPLACES the slide's own pixel size of {_size(own.value)} um ({own.source})."
+    )
 
 
 def _checked(own: Mpp, facts: _Facts, claims: Sequence[MppClaim]) -> Mpp:

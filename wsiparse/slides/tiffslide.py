@@ -87,7 +87,8 @@ class TiffSlideSlide(PyramidSlide):
         except _LIBRARY_ERRORS as error:
             self.close()
             raise UnsupportedSlideError(_reason(error)) from error
-        objective, sizes = _objective(handle.properties), handle.sizes
+        told = handle.ome_image()
+        objective, sizes = told.objective if told else _objective(handle.properties), handle.sizes
         super().__init__(
             SlideFacts(
                 path=path,

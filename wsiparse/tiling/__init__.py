@@ -3,6 +3,7 @@
 from wsiparse.tiling.area import AnalysisArea, whole_slide_area
 from wsiparse.tiling.grid import FIELD_BYTES_PER_PX, Estimate, TilePlan, estimate, plan_tiles
 from wsiparse.tiling.region_classes import RegionClasses, is_left_out
+from wsiparse.tiling.region_units import microns_told
 from wsiparse.tiling.roi import (
     Region,
     Regions,
@@ -27,6 +28,7 @@ __all__ = [
     "estimate",
     "find_tissue",
     "is_left_out",
+    "microns_told",
     "off_slide",
     "parse_regions",
     "plan_tiles",

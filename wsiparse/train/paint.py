@@ -41,7 +41,8 @@ def draw_ink(crop: Tensor, rng: np.random.Generator) -> Tensor:
     along = (x - rng.uniform(0, size)) * np.cos(angle) + (y - rng.uniform(0, size)) * np.sin(angle)
     across = -(x - size / 2) * np.sin(angle) + (y - size / 2) * np.cos(angle) + bend * along**2
     ragged = across + 3 * _smooth(size, 12, rng) + rng.uniform(-size / 2, size / 2)
-    cover = 1 / (1 + np.exp((np.abs(ragged) - rng.uniform(8, 70)) / rng.uniform(0.7, 4)))
+    outwards = (np.abs(ragged) - rng.uniform(8, 70)) / rng.uniform(0.7, 4)
+    cover = 1 / (1 + np.exp(np.minimum(outwards, 700)))
     cover *= np.clip(rng.uniform(0.5, 1.3) + 0.25 * _smooth(size, rng.uniform(3, 30), rng), 0, 1.6)
     ink = _INKS[rng.integers(len(_INKS))] * rng.uniform(0.7, 1.4)
     passed = torch.from_numpy((10 ** -(cover[None] * ink[:, None, None])).astype(np.float32))

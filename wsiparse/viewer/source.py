@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from wsiparse.errors import OutputError, SlideError
 from wsiparse.export.objectframe import slide_fact
-from wsiparse.results.folder import done_record, summary_of
-from wsiparse.results.report_inputs import BASIS
+from wsiparse.results.find import find_results
+from wsiparse.results.folder import done_record, report_inputs_in, summary_of
 from wsiparse.results.runlog import read_entries
 from wsiparse.results.whole import check_whole
 from wsiparse.slides import Slide, open_slide
@@ -80,7 +80,7 @@ def find_shown(results: Path, slide: Path | None = None, image: str | None = Non
     """
     folder = _slide_folder(results)
     labels = LABELS if (folder / LABELS).exists() else None
-    record = check_whole(folder, "objects.zarr", BASIS, *([labels] if labels else []))
+    record = check_whole(folder, "objects.zarr", report_inputs_in(folder).name, *([labels] if labels else []))
     reader = ObjectsReader(folder / "objects.zarr")
     try:
         summary = summary_of(record)
@@ -102,11 +102,10 @@ def find_shown(results: Path, slide: Path | None = None, image: str | None = Non
 
 
 def _slide_folder(results: Path) -> Path:
-    if (results / "objects.zarr").is_dir():
-        return results.absolute()
-    if not (results / "slides").is_dir():
-        raise OutputError(f"{results}: neither a slide's folder of `wsiparse run` nor a results folder.")
-    ready = [p for p in sorted((results / "slides").iterdir()) if done_record(p) is not None]
+    found = find_results(results)
+    if found.one:
+        return found.slides[0].absolute()
+    ready = [p for p in found.slides if done_record(p) is not None]
     if len(ready) == 1:
         return ready[0].absolute()
     if not ready:

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
 from wsiparse.report.stats.regions_drawn import drawn_regions
-from wsiparse.results.folder import report_record
-from wsiparse.results.report_inputs import BASIS, read_drawn
+from wsiparse.results.folder import report_inputs_in, report_record
+from wsiparse.results.report_inputs import read_drawn
 from wsiparse.store.sort import KINDS
 from wsiparse.tiling import is_left_out
 from wsiparse.types import MAX_PROMPTS, PromptKind
@@ -198,7 +198,7 @@ class View:
 
     def _regions(self) -> list[dict[str, Any]]:
         """Drawn regions: name, whether left out, colour, and an SVG path in level-0 px."""
-        drawn = drawn_regions(read_drawn(self.shown.folder / BASIS), is_left_out)
+        drawn = drawn_regions(read_drawn(report_inputs_in(self.shown.folder)), is_left_out)
         # what is finer than a px of a large screen is not seen on the whole slide, and bytes are
         step = max(max(self.shown.size) / _REGION_STEPS, 0.5)
         return [

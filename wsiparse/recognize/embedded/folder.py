@@ -167,7 +167,7 @@ class FolderEngine(DeclaredEngine):
         from wsiparse.recognize.embedded.classes import ClassRecognizer
         from wsiparse.recognize.embedded.loading import tried_network
 
-        network = tried_network(self._content, str(self._weights), self.card, spec)
+        network = tried_network(self._content, str(self._weights), self.card, self.resolve(spec))
         text_of = {prompt.of_class: prompt.text for prompt in self.card.prompts}
         return ClassRecognizer(
             network,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from wsiparse.report.pages.words import significant, times
+from wsiparse.report.pages.words import micro, sentence, significant, times
 from wsiparse.types import EngineLimits
 
 __all__ = ["EPITHELIUM_IS_TUMOUR", "TISSUE_BIAS", "limits", "warned"]
@@ -26,7 +26,12 @@ EPITHELIUM_IS_TUMOUR: Final = (
 
 
 def limits(
-    area: Mapping[str, Any], slide: Mapping[str, Any], engine: EngineLimits, *, tumour_is_epithelium: bool = False
+    area: Mapping[str, Any],
+    slide: Mapping[str, Any],
+    engine: EngineLimits,
+    nothing: str = "",
+    *,
+    tumour_is_epithelium: bool = False,
 ) -> dict[str, list[str]]:
     """Warnings about this slide, and sentences about the method, for the top of a report.
 
@@ -35,6 +40,7 @@ def limits(
     area : as in report.json: unreadable_tiles, unreadable_mm2, analysed_mm2, whole_slide
     slide : facts of the slide; `mpp_notices` tell what is doubtful about its pixel size
     engine : what is to be said of its answers
+    nothing : a line where no cell at all was found, see `wsiparse.report.stats.summary.nothing_told`
     tumour_is_epithelium : the user said so
 
     Returns
@@ -45,6 +51,7 @@ def limits(
         f"Pixel size: {str(notice).rstrip('.')}. Every density and distance depends on it."
         for notice in slide.get("mpp_notices", ())
     ]
+    warnings += [micro(sentence(nothing))] if nothing else []
     warnings += engine.warnings
     if area["unreadable_tiles"]:
         warnings.append(

@@ -22,12 +22,16 @@ from wsiparse.report.pages.page_parts import (
 from wsiparse.report.pages.picture import Picture
 from wsiparse.report.pages.table import Table
 from wsiparse.report.pages.words import count, interval, listed, micro, significant, times
+from wsiparse.report.stats.summary import NO_CELLS
 
 __all__ = ["slide_parts"]
 
 Numbers = Mapping[str, Any]
 
 ALL_TISSUE = "all tissue"
+
+#: Verdicts of a class of which there is none.
+_ABSENT = ("not found", NO_CELLS)
 
 #: What lies beside the page, and one folder up.
 FILES = (
@@ -129,8 +133,9 @@ def _density_key(row: Numbers, colours: Mapping[str, str], *, doubtful: bool) ->
         lines = [f"no interval: {micro(row['density_note'])}"]
     else:
         lines = [f"95 % interval {interval(row['density_low'], row['density_high'])}"]
-    lines.append("looked for and not found" if row["verdict"] == "not found" else f"{count(row['n'])} counted")
-    if row["verdict"] == "not found" and doubtful:
+    absent = row["verdict"] in _ABSENT
+    lines.append("looked for and not found" if absent else f"{count(row['n'])} counted")
+    if absent and doubtful:
         lines.append("no finding: see the warnings above")
     return Key(row["class"], significant(row["density_per_mm2"]), "per mm²", lines, colours.get(row["class"], ""))
 
@@ -187,7 +192,7 @@ def _verdicts(numbers: Numbers, colours: Mapping[str, str]) -> list[dict[str, An
             "verdict": r["verdict"],
             "n": r["n"],
             "prompt": c["prompt"],
-            "doubt": "no finding: see the warnings above" if r["verdict"] == "not found" and warned(numbers) else "",
+            "doubt": "no finding: see the warnings above" if r["verdict"] in _ABSENT and warned(numbers) else "",
         }
         for c, r in rows
         if r is not None

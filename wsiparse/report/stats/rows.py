@@ -25,7 +25,7 @@ from wsiparse.report.stats.bootstrap import (
     share_interval,
 )
 from wsiparse.report.stats.objects import KINDS, ReportObjects
-from wsiparse.report.stats.summary import ALL_CELLS, verdict
+from wsiparse.report.stats.summary import ALL_CELLS, NO_CELLS, nothing_told, verdict
 from wsiparse.report.stats.tissue import Tissue
 from wsiparse.types import PromptSet
 
@@ -148,6 +148,8 @@ def count_rows(
     recognition : prompt position -> median recognition score
     """
     cells, n_prompts = prompts.of_kind("cell"), len(prompts)
+    mm2 = sum(part.area_mm2 for part in boot.parts)
+    nothing = bool(nothing_told(prompts, int(objects.is_cell.sum()), mm2))
     rows = []
     for c, name in enumerate(names):
         here = part_of == c
@@ -159,7 +161,8 @@ def count_rows(
             density = density_interval(boot.classes, c * n_prompts + k) if boot.classes is not None else None
             row = _row(objects, chosen, boot.parts[c].area_mm2, density, share)
             score = recognition.get(k)
-            judged = {"verdict": verdict(row["n"], score), "recognition_score": score}
+            told = verdict(row["n"], score, nothing=nothing and prompt.kind == "cell")
+            judged = {"verdict": told, "recognition_score": score}
             rows.append({"class": prompt.class_name, "kind": prompt.kind, "compartment": name} | row | judged)
         if len(cells) > 1:
             chosen = here & objects.is_cell
@@ -167,7 +170,7 @@ def count_rows(
             row = _row(objects, chosen, boot.parts[c].area_mm2, density, None)
             if row["n"]:
                 row |= {"share_percent": 100.0}
-            judged = {"verdict": "", "recognition_score": None}
+            judged = {"verdict": NO_CELLS if nothing else "", "recognition_score": None}
             rows.append({"class": ALL_CELLS, "kind": "cell", "compartment": name} | row | judged)
     return rows
 
