@@ -49,7 +49,7 @@ STAGES = {
         "wsiparse.run.outputs:_write_overlay",
     ),
     "report": ("wsiparse.run.outputs:_write_report",),
-    "start: imports, weights, plan": ("wsiparse.cli.run:Engine", "wsiparse.run.slide:prepare"),
+    "start: imports, weights, plan": ("wsiparse.run.engine:Engine.__init__", "wsiparse.run.slide:prepare"),
 }
 
 

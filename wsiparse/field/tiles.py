@@ -114,9 +114,10 @@ def whole_core(part: FieldTile, inner: Box, core: Box) -> FieldTile:
     """
     rows = slice(inner.y - core.y, inner.y1 - core.y)
     columns = slice(inner.x - core.x, inner.x1 - core.x)
-    planes = []
-    for given in (part.cells, part.regions, part.od):
+
+    def placed(given: NDArray[np.uint8]) -> NDArray[np.uint8]:
         full = np.zeros((*given.shape[:-2], core.height, core.width), np.uint8)
         full[..., rows, columns] = given
-        planes.append(full)
-    return FieldTile(part.index, *planes, part.statistics)
+        return full
+
+    return FieldTile(part.index, placed(part.cells), placed(part.regions), placed(part.od), part.statistics)
