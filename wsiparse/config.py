@@ -110,7 +110,7 @@ class RunConfig(_Strict):
     engine: str = Field(default="auto", min_length=1)
     device: str = "auto"
     precision: Precision = "auto"
-    runtime: Literal["auto", "openvino", "torch"] = "auto"
+    runtime: str = Field(default="auto", pattern=r"^(auto|(openvino|torch)( \d[\w.]*)?|)$")
     weights: str | None = None
     mode: Literal["solo", "joint"] = "solo"
     compiled: bool = False

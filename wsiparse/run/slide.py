@@ -323,6 +323,7 @@ def _open_work(work: Path, job: Job, config: RunConfig, prepared: Prepared) -> l
         raise output_error(work, err) from err
     spec = prepared.passes[0].scale.spec  # what "auto" stood for: another machine may stand for something else
     resolved = {"engine": spec.engine, "weights": spec.weights or None, "device": spec.device}
+    resolved |= {"precision": spec.precision, "runtime": spec.runtime}
     facts = {
         "wsiparse": own_version(),
         "slide": full_name(job.path),
