@@ -110,7 +110,7 @@ class RunConfig(_Strict):
     engine: str = Field(default="auto", min_length=1)
     device: str = "auto"
     precision: Precision = "auto"
-    runtime: str = Field(default="auto", pattern=r"^(auto|(openvino|torch)( \d[\w.]*)?|)$")
+    runtime: str = Field(default="auto", pattern=r"^(auto|(openvino|torch)( \d+\.\d+)?)?$")
     weights: str | None = None
     mode: Literal["solo", "joint"] = "solo"
     compiled: bool = False

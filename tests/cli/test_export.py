@@ -25,14 +25,14 @@ def damage(slide: Path) -> None:
 
 
 def test_all_finished_slides_are_exported_in_all_formats_asked_for(results: Path, wsiparse: Callable) -> None:
-    (results / "slides" / "c__3").mkdir()
+    (results / "slides" / "c__00000003").mkdir()
     said = wsiparse("export", results, "--format", "csv", "-f", "geojson", "-f", "csv")
     assert said.code == 0
     for name in ("a__1", "b__2"):
         folder = results / "slides" / name / "exports"
         assert names_in(folder) == ["cells.geojson.gz", "objects.csv", "regions.geojson.gz"]
         assert f"{name}: csv: {len(CELLS) + len(REGIONS)} objects -> {folder / 'objects.csv'}\n" in said.out
-    assert said.err == f"notice: {results / 'slides' / 'c__3'}: not finished, left out\n"
+    assert said.err == f"notice: {results / 'slides' / 'c__00000003'}: not finished, left out\n"
 
 
 def test_files_go_where_they_are_wanted_under_the_slides_name(
@@ -89,7 +89,7 @@ def test_wrong_usage(results: Path, wsiparse: Callable, arguments: list[str]) ->
 def test_nothing_to_export_is_one_line(tmp_path: Path, wsiparse: Callable) -> None:
     said = wsiparse("export", tmp_path, "-f", "csv")
     assert said.code == 1
-    assert said.err.startswith(f"error: {tmp_path}: neither a results folder")
+    assert said.err.startswith(f"error: {tmp_path}: no results folder")
 
 
 def test_the_help_tells_every_format_and_where_files_go(wsiparse: Callable) -> None:

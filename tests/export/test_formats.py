@@ -235,7 +235,7 @@ def test_results_are_found_in_a_results_folder_a_slides_folder_and_as_objects(sl
     assert find_objects(slide).ready == find_objects(objects).ready == (objects,)
     with pytest.raises(OutputError, match="no finished slide here"):
         find_objects(tmp_path / "slides" / "T__1")
-    with pytest.raises(OutputError, match="neither a results folder"):
+    with pytest.raises(OutputError, match="no results folder"):
         find_objects(tmp_path / "slides" / "T__1" / "nothing")
 
 

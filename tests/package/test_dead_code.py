@@ -26,7 +26,6 @@ USED_ELSEWHERE = {
     # settings read as a whole, columns of tables read by name
     "config.py": None,
     "train/recipe.py": None,
-    "recognize/embedded/classes.py": {"network_for"},  # as the next
     "recognize/embedded/compact.py": {
         "flop_per_px",
         "load_compact",

@@ -103,7 +103,7 @@ def test_results_that_are_not_finished_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="neither a slide's folder"):
+    with pytest.raises(OutputError, match="no results folder"):
         find_shown(tmp_path)
 
 

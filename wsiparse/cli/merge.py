@@ -16,13 +16,15 @@ __all__ = ["command"]
 def command(results: Path) -> int:
     """Join what the jobs of an array left in RESULTS: finish slides that were shared out by tiles, write the tables.
 
-    Slides shared out whole are finished already; for them this writes summary.csv and status.csv. Nothing is
-    recognised again: slides with missing parts are told (exit code 3), and the array can be submitted once more.
+    RESULTS is the folder that `wsiparse run -o` wrote, or the folder of one slide in it: then only that slide is
+    finished. Slides shared out whole are finished already; for them this writes summary.csv and status.csv. Nothing is
+    recognised again: slides with missing parts are named (exit code 3), and the array can be submitted once more.
 
     Example: wsiparse merge results
     """
     from wsiparse.cli.progress import TerminalProgress
     from wsiparse.cli.signals import stopping
+    from wsiparse.results.find import find_results
     from wsiparse.results.folder import file_name, report_record
     from wsiparse.results.status import slide_statuses, tally
     from wsiparse.run.merge import merge
@@ -38,8 +40,8 @@ def command(results: Path) -> int:
                 for notice in outcome.notices:
                     click.echo(f"{file_name(outcome.path)}: notice: {notice}", err=True)
                 click.echo(f"{file_name(outcome.path)}: merged -> {outcome.folder}")
-    statuses = slide_statuses(results)
+    statuses, places = slide_statuses(results), find_results(results)
     counts = tally(statuses)
-    lost = [s for s in statuses if s.state == "done" and report_record(results / "slides" / s.folder) is None]
+    lost = [s for s in statuses if s.state == "done" and report_record(places.folder(s.folder)) is None]
     click.echo(f"merged {finished} slides; now " + ", ".join(f"{n} {state}" for state, n in counts.items()))
     return 3 if failed or lost or set(counts) - {"done"} else 0

@@ -95,11 +95,15 @@ def analysis_options(function: F) -> F:
             ),
             click.option("--whole-slide", is_flag=True, default=None, help="Analyse everything, not only tissue."),
             click.option("--device", help="auto, cpu, cuda, cuda:1, mps."),
-            click.option("--precision", type=click.Choice(["auto", "float32", "bf16", "fp16"]), help="Of the network."),
+            click.option(
+                "--precision",
+                type=click.Choice(["auto", "float32", "bf16", "fp16"]),
+                help="Of the network; auto is bf16 on processors that compute it.",
+            ),
             click.option(
                 "--runtime",
                 type=click.Choice(["auto", "openvino", "torch"]),
-                help="Library that computes compact networks on a processor (auto: OpenVINO where it is installed).",
+                help="What computes the network on the processor; auto is OpenVINO where it is installed.",
             ),
             click.option("--tile-size", type=int, help="Edge of the network's input, px (default: the engine's own)."),
             click.option(

@@ -66,9 +66,10 @@ def command(
     """Make the reports of RESULTS anew: per slide counts.csv, density.png, report.html and report.json; over all
     slides summary.csv and report.html.
 
-    No slide is read: everything comes from objects.zarr and the small pictures kept beside it. Slides that failed or
-    are missing are listed in the page over all. --metadata patients.csv --group response compares groups of patients;
-    --roi annotations/ divides tissue by what was drawn in QuPath.
+    RESULTS is the folder that `wsiparse run -o` wrote, or the folder of one slide in it: then only that slide's report
+    is made anew, and the tables over all slides. No slide is read: everything comes from objects.zarr and the small
+    pictures kept beside it. Slides that failed or are missing are listed in the page over all. --metadata patients.csv
+    --group response compares groups of patients; --roi annotations/ divides tissue by what was drawn in QuPath.
     Exit code: 0 done, 1 error, 2 wrong usage, 3 some slides' reports could not be made, or no slide is
     finished yet.
 
@@ -85,6 +86,7 @@ def command(
     )
     from wsiparse.report.pdf import find_browser, print_pdf
     from wsiparse.report.redo import redo_reports
+    from wsiparse.results.find import find_results
     from wsiparse.results.folder import file_name
     from wsiparse.results.region_files import Matched, Named, match_regions
     from wsiparse.slides.urls import is_url
@@ -92,22 +94,32 @@ def command(
 
     if (patient or group) and metadata is None:
         raise click.UsageError("--patient and --group name columns of --metadata; give that too.")
+    where = find_results(results)
+    if where.root is None and (metadata is not None or cohort_only):
+        raise click.UsageError(
+            f"--metadata and --cohort-only are about a whole results folder; {results} lies in none."
+        )
     table = read_metadata(metadata, patient=patient, group=group) if metadata is not None else None
     browser = find_browser() if pdf else None
-    everything = cohort_slides(results)
+    everything = cohort_slides(where.root or results)
     if table is not None:
-        joined_slides(everything, table)  # a table that cannot be joined is told before anything is made anew
-    found = [s for s in everything if s.state in _DONE]
+        # a table that cannot be joined is refused before anything is made anew
+        joined_slides(everything, table)
+    done = [s for s in everything if s.state in _DONE]
+    found = [s for s in done if not where.one or s.folder == where.slides[0].name]
     if not found:
         told = (
             f"error: {results}: no slide is finished yet; `wsiparse status {results}` says why. Run the slides again."
         )
         click.echo(told, err=True)
         return 3
-    slides = [results / "slides" / s.folder for s in found]
-    called = {results / "slides" / s.folder: s.name for s in found}
-    names = [Named(s.path, file_name(s.path if is_url(s.path) else Path(s.path)), s.folder, s.name) for s in found]
-    regions = match_regions(roi, names) if roi is not None and not cohort_only else Matched((None,) * len(slides))
+    slides = [where.folder(s.folder) for s in found]
+    called = {where.folder(s.folder): s.name for s in found}
+    named = done if roi is not None and roi.is_dir() else found  # a folder may have files of the other slides
+    names = [Named(s.path, file_name(s.path if is_url(s.path) else Path(s.path)), s.folder, s.name) for s in named]
+    regions = match_regions(roi, names) if roi is not None and not cohort_only else Matched((None,) * len(names))
+    if len(named) > len(found):
+        regions = regions.only(where.slides[0].name, names)
     classes = RegionClasses(tumour_classes, stroma_classes) if tumour_classes or stroma_classes else None
     failed = 0
     said: set[str] = set()
@@ -123,19 +135,19 @@ def command(
                 stage.advance()
     for line in regions.told("the run's own count") if roi is not None else ():
         click.echo(f"notice: {line}", err=True)
-    cohort = write_cohort_report(results, table)
+    cohort = write_cohort_report(where.root, table) if where.root is not None else None
     if cohort is not None:
-        for line in lost_lines(cohort, said):
+        for line in lost_lines(cohort, said) if not where.one else ():
             click.echo(f"notice: {line}", err=True)
-        _tell_cohort(results, cohort)
+        _tell_cohort(where.root or results, cohort)
     if browser is not None:
-        pages = [results / "report.html", *(folder / "report.html" for folder in slides)]
+        pages = [folder / "report.html" for folder in (where.root, *slides) if folder is not None]
         for page in pages:
             if page.is_file():
                 click.echo(f"-> {print_pdf(browser, page)}")
     if failed == len(slides) == 1:
         return 1
-    return 3 if failed or (cohort is not None and cohort["without_report"]) else 0
+    return 3 if failed or (cohort is not None and cohort["without_report"] and not where.one) else 0
 
 
 def _tell(redone: RemadeReport, called: str) -> None:

@@ -24,10 +24,11 @@ __all__ = ["command"]
 @click.option("--all", "everything", is_flag=True, help="List slides that are done, too.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON array instead of text.")
 def command(results: Path, watch: bool, every: float, everything: bool, as_json: bool) -> int:
-    """Tell which slides of RESULTS are done, running, stopped, failed or missing, with rates and reasons.
+    """Show which slides of RESULTS are done, running, stopped, failed or missing, with rates and reasons.
 
-    Asks nobody: it reads the files that runs leave, so it works while jobs run on other machines. Exit code: 0 when
-    all is done or on its way, 3 when a slide failed, was stopped, is missing or lost tiles.
+    RESULTS is the folder that `wsiparse run -o` wrote, or the folder of one slide in it. Asks nobody: it reads the
+    files that runs leave, so it works while jobs run on other machines. Exit code: 0 when all is done or on its way,
+    3 when a slide failed, was stopped, is missing or lost tiles.
 
     Example: wsiparse status results --watch
     """

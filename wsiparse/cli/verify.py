@@ -25,6 +25,7 @@ def command(results: Path, num_workers: int | None) -> int:
     """
     from wsiparse.cli.progress import TerminalProgress
     from wsiparse.machine import available_cores
+    from wsiparse.results.find import find_results
     from wsiparse.results.verify import slide_folders, verify, verify_beside
 
     folders = slide_folders(results)
@@ -40,7 +41,7 @@ def command(results: Path, num_workers: int | None) -> int:
             files += slide.files
             n_bytes += slide.n_bytes
             stage.advance()
-    for finding in verify_beside(results):
+    for finding in () if find_results(results).one else verify_beside(results):
         click.echo(f"{finding.path}: {finding.text}")
         wrong += 1
     click.echo(

@@ -21,9 +21,10 @@ from wsiparse.export.extras import optional
 from wsiparse.export.geojson import write_centroids, write_geojson
 from wsiparse.export.objectframe import ObjectFrame, object_frames, slide_fact, sound_batches, source_facts
 from wsiparse.names import safe_cell
+from wsiparse.results.find import find_results
 from wsiparse.results.folder import DONE, done_record
 from wsiparse.results.publish import EXPORTS
-from wsiparse.results.whole import check_beside, fault_of
+from wsiparse.results.whole import check_beside, fault_of, note_hash
 from wsiparse.store.read import ObjectsReader
 from wsiparse.store.sort import KINDS
 from wsiparse.types import ObjectTable, PromptKind
@@ -199,6 +200,7 @@ def _ome_zarr(job: _Job) -> Exported:
 
     path = job.folder / "labels.ome.zarr"
     write_labels(path, job.reader, version=job.options.ngff)
+    note_hash(path, job.reader.path)
     return Exported((path,), None)
 
 
@@ -328,14 +330,7 @@ def find_objects(results: Path) -> FinishedSlide:
     """
     if results.name == "objects.zarr" and results.is_dir():
         return FinishedSlide((results,), ())
-    if (results / "slides").is_dir():
-        folders = sorted(folder for folder in (results / "slides").iterdir() if folder.is_dir())
-    elif (results / "objects.zarr").is_dir():
-        folders = [results]
-    else:
-        raise OutputError(
-            f"{results}: neither a results folder of `wsiparse run`, nor a slide's in it, nor objects.zarr."
-        )
+    folders = find_results(results).slides
     ready = [folder for folder in folders if done_record(folder) is not None]
     damaged = tuple(folder for folder in folders if folder not in ready and (folder / DONE).exists())
     if not ready and len(folders) == len(damaged) == 1:

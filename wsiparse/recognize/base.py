@@ -77,12 +77,13 @@ def engine_info(spec: RecognizerSpec) -> EngineInfo:
 
 
 def on_this_machine(spec: RecognizerSpec) -> RecognizerSpec:
-    """The spec with device "auto" replaced by the one it stands for here: results may differ in a bit between devices.
+    """The spec with every "auto" replaced by what it stands for here: results may differ in a bit between devices,
+    runtimes and precisions.
 
     Raises
     ------
     ConfigError
-        If the device is not there.
+        If the device or the runtime is not there.
     """
     _check_names(spec)
     return engine_of(spec.engine).resolve(spec)

@@ -101,7 +101,7 @@ class DeclaredEngine(abc.ABC):
         return given
 
     def resolve(self, spec: RecognizerSpec) -> RecognizerSpec:
-        """The spec with what "auto" stands for on this machine; "" for a runtime where the engine has no choice.
+        """The spec with what "auto" stands for on this machine: device, precision and runtime.
 
         Raises
         ------

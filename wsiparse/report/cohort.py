@@ -18,6 +18,7 @@ from wsiparse.report.stats.cohort import CohortSlide, SlideMetadata, cohort_numb
 from wsiparse.report.stats.joining import Metadata
 from wsiparse.report.stats.jsonable import jsonable
 from wsiparse.report.stats.rows import CsvSlide, rows_csv
+from wsiparse.results.find import find_results
 from wsiparse.results.folder import DONE, done_record, file_name, report_record, write_tables_record, write_text
 from wsiparse.results.status import SlideStatus, slide_statuses
 from wsiparse.slides import SLIDE_EXTENSIONS
@@ -41,16 +42,20 @@ COHORT_PAGE: Final = "report.html"
 def cohort_slides(results: Path) -> list[CohortSlide]:
     """Every slide of a results folder, with the numbers of its report where there is one; no two have one name.
 
+    Parameters
+    ----------
+    results : results folder; or one slide's folder: only that slide
+
     Raises
     ------
     OutputError
-        If this is no results folder.
+        If this is neither.
     """
-    return [_slide(results, status) for status in slide_statuses(results)]
+    found = find_results(results)
+    return [_slide(found.folder(status.folder), status) for status in slide_statuses(results)]
 
 
-def _slide(results: Path, status: SlideStatus) -> CohortSlide:
-    folder = results / "slides" / status.folder
+def _slide(folder: Path, status: SlideStatus) -> CohortSlide:
     label = Path(file_name(status.slide if "://" in status.slide else Path(status.slide))).stem
     state, detail, numbers, href = str(status.state), status.detail, None, None
     if done_record(folder) is not None:

@@ -83,6 +83,17 @@ class Matched:
     unused: tuple[Path, ...] = ()
     lacking: tuple[Named, ...] = ()
 
+    def only(self, folder: str, slides: Sequence[Named]) -> Matched:
+        """The same for one of the slides that were matched.
+
+        Parameters
+        ----------
+        folder : name of its results folder
+        slides : those that were matched, in their order
+        """
+        files = tuple(file for file, slide in zip(self.files, slides, strict=True) if slide.folder == folder)
+        return Matched(files, (), tuple(slide for slide in self.lacking if slide.folder == folder))
+
     def told(self, instead: str) -> list[str]:
         """A line for files that no slide uses, one for slides that have none; none where all is well.
 

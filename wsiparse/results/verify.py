@@ -7,7 +7,6 @@ not, they tell which column is damaged.
 from __future__ import annotations
 
 import json
-import re
 from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,6 +16,7 @@ from typing import Any, Final, Literal
 
 from wsiparse.atomic import TEMPORARY, sha256_file, sha256_tree
 from wsiparse.errors import OutputError
+from wsiparse.results.find import find_results
 from wsiparse.results.folder import (
     FORMAT,
     METADATA,
@@ -35,7 +35,6 @@ __all__ = ["Finding", "Verified", "slide_folders", "verify", "verify_beside"]
 
 Kind = Literal["missing", "changed", "unreadable", "damaged", "unfinished", "stray", "leftover", "unknown"]
 
-_FOLDER: Final = re.compile(r".*__[0-9a-f]{8}")
 _DONE: Final = "DONE.json"
 _OBJECTS: Final = "objects.zarr"
 
@@ -102,15 +101,7 @@ def slide_folders(results: Path) -> list[Path]:
     OutputError
         If it is neither, or holds no slide.
     """
-    try:
-        if (results / _DONE).is_file() or (_FOLDER.fullmatch(results.absolute().name) and results.is_dir()):
-            return [results]
-        if not (results / "slides").is_dir():
-            what = "no results folder (it has no slides/)" if results.is_dir() else "no such folder"
-            raise OutputError(f"{results}: {what}. Give the folder that `wsiparse run -o` wrote, or one slide's in it.")
-        found = sorted(path for path in (results / "slides").iterdir() if _FOLDER.fullmatch(path.name))
-    except OSError as error:
-        raise OutputError(f"{results}: cannot be looked into ({error.strerror or error}). Ask its owner.") from error
+    found = list(find_results(results).slides)
     if not found:
         raise OutputError(f"{results}: no slide has been begun here. Run wsiparse run first.")
     return found

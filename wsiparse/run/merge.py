@@ -13,6 +13,7 @@ from wsiparse.machine import available_cores
 from wsiparse.parallel.dask import LocalExecutor
 from wsiparse.parallel.progress import Progress
 from wsiparse.report.cohort import kept_lines, write_cohort_report
+from wsiparse.results.find import find_results
 from wsiparse.results.folder import JOB_FILE, file_name
 from wsiparse.results.one_slide import guarded
 from wsiparse.results.status import UnfinishedSlide, unfinished_slide, write_status
@@ -42,6 +43,7 @@ def merge(results: Path, *, progress: Progress, say: Callable[[str], object] | N
 
     Parameters
     ----------
+    results : results folder; or one slide's folder in it: that slide alone is finished
     say : told of the table of patients that summary.csv keeps, and of slides whose numbers it lacks
 
     Yields
@@ -53,21 +55,19 @@ def merge(results: Path, *, progress: Progress, say: Callable[[str], object] | N
     OutputError
         If this is no results folder, or it cannot be written to.
     """
-    slides = results / "slides"
-    if not slides.is_dir():
-        raise OutputError(
-            f"{results}: no results folder (it has no folder 'slides'). Give the folder of `wsiparse run`."
-        )
+    found = find_results(results)
+    if found.root is None:
+        raise OutputError(f"{results}: in the folder of no run, so there is nothing to join. Put it back into slides/.")
     engines = _Engines({})
-    for folder in sorted(slides.iterdir()):
+    for folder in found.slides:
         slide = unfinished_slide(folder)
         if slide is not None:
-            yield _finish(slide, results, engines, progress)
-    cohort = write_cohort_report(results)
+            yield _finish(slide, found.root, engines, progress)
+    cohort = write_cohort_report(found.root)
     if say is not None:
         for line in kept_lines(cohort):
             say(line)
-    write_status(results)
+    write_status(found.root)
 
 
 def _finish(slide: UnfinishedSlide, results: Path, engines: _Engines, progress: Progress) -> Outcome:

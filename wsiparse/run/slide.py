@@ -47,7 +47,7 @@ from wsiparse.run.chunks import Chunk, chunks_of, fill_chunks
 from wsiparse.run.engine import Engine
 from wsiparse.run.objects import assemble
 from wsiparse.run.plan import Prepared, check_memory, prepare
-from wsiparse.run.settings import FOUND, chosen_here, differences, settings_of, told
+from wsiparse.run.settings import FOUND, chosen_here, differences, job_config, other_arithmetic, settings_of, told
 from wsiparse.run.shards import Shard
 from wsiparse.run.state import SlideRun
 from wsiparse.run.worker import FillTask, fill_on_worker
@@ -192,6 +192,9 @@ def run_slide(
         work = folder.absolute() / f"work-{prepared.digest[:12]}"
         if overwrite:
             shutil.rmtree(work, ignore_errors=True)
+        elif not work.exists():
+            for line in other_arithmetic(folder, job_config(prepared, config)):
+                progress.say(f"notice: {line}")
         chunk_status = ChunkStatus(_open_work(work, job, config, prepared))
         missing = _missing(chunk_status, shard and shard.of_slide(folder.name), again=compute)
         call = _Call(source, slide_mpp, override_mpp, image, run, rank)
@@ -321,9 +324,6 @@ def _open_work(work: Path, job: Job, config: RunConfig, prepared: Prepared) -> l
             chunks.append(chunks_of(work / f"scale-{k}", p.plan.kept.tolist()))
     except OSError as err:
         raise output_error(work, err) from err
-    spec = prepared.passes[0].scale.spec  # what "auto" stood for: another machine may stand for something else
-    resolved = {"engine": spec.engine, "weights": spec.weights or None, "device": spec.device}
-    resolved |= {"precision": spec.precision, "runtime": spec.runtime}
     facts = {
         "wsiparse": own_version(),
         "slide": full_name(job.path),
@@ -335,7 +335,7 @@ def _open_work(work: Path, job: Job, config: RunConfig, prepared: Prepared) -> l
         "digest": prepared.digest,
         "parts": [len(own) for own in chunks],
         "tiles": [len(p.plan) for p in prepared.passes],
-        "config": config.model_dump(mode="json") | resolved,
+        "config": job_config(prepared, config),
     }
     text = json.dumps(facts, indent=1, ensure_ascii=False) + "\n"
     _keep_text(work / JOB_FILE, text, same=lambda old, _: json.loads(old)["digest"] == prepared.digest)

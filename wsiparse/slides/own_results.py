@@ -17,10 +17,10 @@ from typing import Any, Final
 
 from wsiparse.atomic import TEMPORARY
 
-__all__ = ["OwnResults"]
+__all__ = ["FOLDER_NAME", "OwnResults"]
 
 #: What a slide's results folder, or its folder in ``export --out``, is called.
-_NAME: Final = re.compile(r".*__[0-9a-f]{8}")
+FOLDER_NAME: Final = re.compile(r".*__[0-9a-f]{8}")
 _IN_SLIDE_FOLDER: Final = (
     "log.txt", "DONE.json", "report.json", "objects.zarr", "report_inputs", "basis", "exports", "labels.ome.zarr",
     "cells.geojson.gz", "regions.geojson.gz", "centroids.geojson.gz",
@@ -74,7 +74,7 @@ def _is_own(folder: Path) -> bool:
         return True
     if any(_there(folder / f"{inputs}.json") for inputs in _REPORT_INPUTS) and _there(folder / "overview.png"):
         return True
-    if _NAME.fullmatch(name):
+    if FOLDER_NAME.fullmatch(name):
         return any(_there(folder / mark) for mark in _IN_SLIDE_FOLDER) or _has_work(folder)
     record = _read(folder / "DONE.json")
     return "digest" in record and "summary" in record

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from wsiparse.errors import OutputError, SlideError
 from wsiparse.export.objectframe import slide_fact
+from wsiparse.results.find import find_results
 from wsiparse.results.folder import done_record, report_inputs_in, summary_of
 from wsiparse.results.runlog import read_entries
 from wsiparse.results.whole import check_whole
@@ -101,11 +102,10 @@ def find_shown(results: Path, slide: Path | None = None, image: str | None = Non
 
 
 def _slide_folder(results: Path) -> Path:
-    if (results / "objects.zarr").is_dir():
-        return results.absolute()
-    if not (results / "slides").is_dir():
-        raise OutputError(f"{results}: neither a slide's folder of `wsiparse run` nor a results folder.")
-    ready = [p for p in sorted((results / "slides").iterdir()) if done_record(p) is not None]
+    found = find_results(results)
+    if found.one:
+        return found.slides[0].absolute()
+    ready = [p for p in found.slides if done_record(p) is not None]
     if len(ready) == 1:
         return ready[0].absolute()
     if not ready:

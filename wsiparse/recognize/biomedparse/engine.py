@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from wsiparse.config import PromptConfig
 from wsiparse.errors import ConfigError, WeightsError
+from wsiparse.recognize.arithmetic import by_torch
 from wsiparse.recognize.declared import DeclaredEngine, ScaleOf
 from wsiparse.recognize.device import resolve_device
 from wsiparse.recognize.prompts import Answer
@@ -172,8 +173,15 @@ class _BiomedParse(DeclaredEngine):
         return engine_info(sha256_of(checkpoint))
 
     def resolve(self, spec: RecognizerSpec) -> RecognizerSpec:
-        """The device that "auto" stands for."""
-        return replace(spec, device=resolve_device(spec.device), runtime="")
+        """The device that "auto" stands for, and on it the precision."""
+        import torch
+
+        from wsiparse.recognize.biomedparse.recognizer import backbone_dtype
+
+        device = resolve_device(spec.device)
+        half = backbone_dtype("auto", torch.device(device))
+        auto = {None: "float32", torch.bfloat16: "bf16", torch.float16: "fp16"}[half]
+        return by_torch(replace(spec, device=device), auto)
 
     def load(self, spec: RecognizerSpec) -> Recognizer:
         """The recognizer, its weights read."""

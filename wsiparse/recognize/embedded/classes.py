@@ -9,45 +9,21 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from wsiparse.objects.split import SplitPixels, split_cells
-from wsiparse.recognize.arithmetic import arithmetic_of
 from wsiparse.recognize.embedded.compact import PLAIN_MAPS, CompactNetwork
 from wsiparse.recognize.embedded.cut import CUT, Cut, calibrated, landscape_of
 from wsiparse.recognize.embedded.openvino import OpenVinoMaps
 from wsiparse.recognize.embedded.shares import ALL_NUCLEI, class_sums, prompt_of_pixels, wanted_shares
 from wsiparse.recognize.instances import in_tile_split
 from wsiparse.recognize.prompts import NUCLEI, Answer, check_nucleus_prompts
-from wsiparse.types import EngineInfo, PromptSet, Recognition, RecognizerSpec
+from wsiparse.types import EngineInfo, PromptSet, Recognition
 
-__all__ = ["ClassRecognizer", "batch_maps", "network_for"]
-
-_DTYPES: Final = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-def network_for(network: CompactNetwork, spec: RecognizerSpec) -> CompactNetwork | OpenVinoMaps:
-    """The network as a resolved spec wants it: by OpenVINO, or on a device and of a dtype of PyTorch's.
-
-    Parameters
-    ----------
-    network : without BatchNorm, in eval mode, float32, on the processor; PyTorch moves it in place
-    spec : see `wsiparse.recognize.arithmetic.resolved`
-
-    Raises
-    ------
-    ConfigError
-        If this machine has not got that runtime, in that version.
-    """
-    arithmetic_of(spec.device, spec.precision, spec.runtime)
-    if spec.runtime.startswith("openvino"):
-        return OpenVinoMaps(network, spec.precision)
-    moved = network.to(device=spec.device, dtype=_DTYPES[spec.precision])
-    return moved.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+__all__ = ["ClassRecognizer", "batch_maps"]
 
 
 def batch_maps(network: CompactNetwork | OpenVinoMaps, images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -84,7 +60,7 @@ class ClassRecognizer:
 
     Parameters
     ----------
-    network : in eval mode, on its device, or what OpenVINO made of it (`network_for`)
+    network : in eval mode, on its device, or what OpenVINO made of it (`wsiparse.recognize.embedded.loading`)
     info : facts of the engine
     texts : the prompt that each class map answers, in order of the maps
     answers : of the engine; each of its texts is "nuclei" or one of `texts`

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from wsiparse.recognize.arithmetic import by_torch
 from wsiparse.recognize.declared import DeclaredEngine
 from wsiparse.recognize.device import resolve_device
 from wsiparse.recognize.embedded import TITLE, engine_info
@@ -37,8 +38,8 @@ class _Embedded(RuledEngine):
         return engine_info()
 
     def resolve(self, spec: RecognizerSpec) -> RecognizerSpec:
-        """The device that "auto" stands for."""
-        return replace(spec, device=resolve_device(spec.device), runtime="")
+        """The device that "auto" stands for; PyTorch computes, float32 unless asked."""
+        return by_torch(replace(spec, device=resolve_device(spec.device)), "float32")
 
     def load(self, spec: RecognizerSpec) -> Recognizer:
         """The recognizer, its weights read."""

@@ -158,7 +158,7 @@ class FolderEngine(DeclaredEngine):
         )
 
     def resolve(self, spec: RecognizerSpec) -> RecognizerSpec:
-        """Device, runtime and precision that "auto" stands for."""
+        """The device, runtime and precision that "auto" stands for."""
         return resolved(replace(spec, device=resolve_device(spec.device)))
 
     def load(self, spec: RecognizerSpec) -> Recognizer:
