@@ -176,7 +176,7 @@ class ModelCard(_Strict):
 
 def card_path(path: Path) -> Path:
     """The card that a user means by a folder or by the card itself."""
-    return path / CARD if path.is_dir() else path
+    return path if path.suffix in (".yaml", ".yml") else path / CARD
 
 
 def read_card(path: Path) -> ModelCard:

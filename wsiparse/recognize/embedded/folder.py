@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from wsiparse.config import OTHER_NUCLEI, PromptConfig
 from wsiparse.errors import WeightsError
@@ -81,7 +81,7 @@ class FolderEngine(DeclaredEngine):
     Parameters
     ----------
     path : the folder, or the card in it
-    name : what the engine is called; None for the name of its card
+    name, title : what the engine is called, by users and by outputs; None for what its card says
 
     Raises
     ------
@@ -90,11 +90,13 @@ class FolderEngine(DeclaredEngine):
     """
 
     devices = ("cpu", "cuda", "mps")
+    #: What to do when the folder is not whole.
+    remedy: ClassVar[str] = "Copy the whole folder again."
 
-    def __init__(self, path: Path, name: str | None = None) -> None:
+    def __init__(self, path: Path, name: str | None = None, title: str | None = None) -> None:
         self.card: ModelCard = read_card(path)
         self.folder: Path = card_path(path).parent
-        self.name, self.title = name or self.card.name, self.card.title
+        self.name, self.title = name or self.card.name, title or self.card.title
         self.licence, self.source = self.card.licence, self.card.source
         self.answers = answers_of(self.card)
         self._weights = self.folder / self.card.weights.file
@@ -112,13 +114,13 @@ class FolderEngine(DeclaredEngine):
             content = self._weights.read_bytes()
         except OSError as error:
             raise WeightsError(
-                f"{self._weights}: the model's weights cannot be read ({error.strerror}). Copy the whole folder again."
+                f"{self._weights}: the model's weights cannot be read ({error.strerror}). {self.remedy}"
             ) from error
         found = hashlib.sha256(content).hexdigest()
         if found != self.card.weights.sha256:
             raise WeightsError(
                 f"{self._weights}: SHA-256 {found[:16]}... is not the card's ({self.card.weights.sha256[:16]}...). "
-                "Copy the whole folder again."
+                f"{self.remedy}"
             )
         return content
 
@@ -139,7 +141,7 @@ class FolderEngine(DeclaredEngine):
         assert self._content is not None
         return EngineInfo(
             name=self.name,
-            title=card.title,
+            title=self.title,
             mpp=card.input.mpp,
             tile_px=card.input.tile_px,
             halo_px=card.input.halo_px,
