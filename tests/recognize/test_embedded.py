@@ -45,7 +45,7 @@ def test_the_folder_that_ships_is_whole_small_and_of_half_precision() -> None:
     assert hashlib.sha256(WEIGHTS.read_bytes()).hexdigest() == card.weights.sha256
     assert WEIGHTS.stat().st_size <= 8_000_000
     with safe_open(WEIGHTS, "numpy") as file:
-        assert {file.get_slice(name).get_dtype() for name in file.keys()} == {"F16"}
+        assert {file.get_slice(name).get_dtype() for name in list(file.keys())} == {"F16"}
     assert card.classes == ("epithelial", "inflammatory", "connective")
 
 
@@ -111,7 +111,7 @@ def test_loading_leaves_the_random_generator_and_the_threads_alone() -> None:
 
 
 def test_an_installation_that_is_not_whole_is_to_be_made_anew(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match="no model.yaml"):
+    with pytest.raises(WeightsError, match=r"no model\.yaml"):
         _Embedded(tmp_path / "gone", "embedded")
     folder = shutil.copytree(MODEL, tmp_path / "model")
     (folder / "weights.safetensors").write_bytes(b"damaged")

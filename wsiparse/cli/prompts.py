@@ -15,8 +15,7 @@ __all__ = ["command"]
 def command(as_json: bool) -> int:
     """List what can be looked for: words, whether BiomedParse was trained on them, kind, scale, colour, engines.
 
-    Engines: BiomedParse takes any words, and only those it was trained on are tested; the embedded and the classical
-    engine answer "nuclei" and "inflammatory cells".
+    Engines: BiomedParse takes any words, and only those it was trained on are tested; the others answer a closed list.
 
     Example: wsiparse prompts --json
     """

@@ -1,7 +1,8 @@
 """Which engines there are, found by name or by the folder of a model.
 
 Built-in engines and those of other packages register in the same way: an entry point of the group `wsiparse.engines`
-whose value is "module:object", the object a `DeclaredEngine` or a function that makes one. Other packages name theirs in their metadata,
+whose value is "module:object", the object a `DeclaredEngine` or a function that makes
+one. Other packages name theirs in their metadata,
 
     [project.entry-points."wsiparse.engines"]
     darkness = "my_package.darkness:ENGINE"

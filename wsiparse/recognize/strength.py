@@ -1,8 +1,8 @@
 """How strongly a slide is stained, once for the whole slide, and the slide as it would be at the usual strength.
 
 Optical densities of a section grow with its thickness, the time in hematoxylin and the scanner's curve; what a nucleus
-is does not. The engines of our own therefore see every slide at one strength: each byte's optical density is multiplied
-by one factor of the slide, which is a table of 256 entries.
+is does not. An engine whose limits are absolute therefore sees every slide at one strength: each byte's optical density
+is multiplied by one factor of the slide, which is a table of 256 entries.
 
 Strength is Macenko's pseudo-maximum (Macenko et al., ISBI 2009: 99th percentile of the concentration of hematoxylin) of
 each patch of the slide's fixed sample, and of these the mean of the middle half, so that patches of blood, ink or lymph
