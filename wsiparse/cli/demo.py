@@ -75,11 +75,11 @@ def command(context: click.Context, results_dir: Path, size: int, seed: int) -> 
 
 
 def _table(rows: list[tuple[str, Agreement]]) -> str:
-    lines = [f"{'class':<16}{'true':>8}{'found':>8}{'difference':>18}{'precision':>11}{'recall':>8}"]
+    lines = [f"{'class':<20}{'true':>8}{'found':>8}{'difference':>18}{'precision':>11}{'recall':>8}"]
     for name, score in rows:
         difference = f"{score.found - score.truth:+d}"
         if score.truth:
             difference += f" ({100 * (score.found / score.truth - 1):+.1f} %)"
         ratios = (f"{value:.3f}" if value == value else "-" for value in (score.precision, score.recall))  # noqa: PLR0124
-        lines.append("{:<16}{:>8}{:>8}{:>18}{:>11}{:>8}".format(name, score.truth, score.found, difference, *ratios))
+        lines.append("{:<20}{:>8}{:>8}{:>18}{:>11}{:>8}".format(name, score.truth, score.found, difference, *ratios))
     return "\n".join(lines)
