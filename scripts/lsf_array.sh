@@ -26,7 +26,11 @@
 # wsiparse), WSIPARSE_LOCAL (node-local folder; default TMPDIR or /tmp), WSIPARSE_STAGE=no (read slides where they
 # are), WSIPARSE_JOIN_OPTIONS (bsub options of the second job, after those of the array).
 set -euo pipefail
+program=BSUB tasks_form='^[1-9][0-9]*$' tasks_example=64
 
+# >>> array_shared.sh: change it there, then run scripts/array_scripts.py
+# What the array scripts of all batch systems share. scripts/array_scripts.py puts it into each of them, for a batch
+# system starts a copy of its script, which finds no other file beside it.
 read -ra wsiparse <<<"${WSIPARSE:-wsiparse}"
 usage() { sed -n '/^# Slides on/,/^set -/s/^# \{0,1\}//p' "$0"; exit "$1"; }
 die() { printf 'error: %s\n' "$*" >&2; exit 2; }
@@ -45,35 +49,26 @@ results_of() { # the value of -o among the arguments of `wsiparse run`
   printf '%s' "$found"
 }
 
-job_number() { # of "Job <7> is submitted to queue <normal>."
-  local said
-  said="$(cat)"
-  [[ "$said" =~ Job\ \<([0-9]+)\> ]] || die "bsub said: $said"
-  printf '%s' "${BASH_REMATCH[1]}"
-}
-
-submit() {
-  local tasks="${1:-}" results array join options=() join_options=()
-  [[ "$tasks" =~ ^[1-9][0-9]*$ ]] || die "submit TASKS: a number such as 64, not '$tasks'"
+read_submission() { # TASKS [OPTIONS] -- ARGUMENTS: sets tasks, options, arguments, results, join_options
+  tasks="${1:-}"
+  [[ "$tasks" =~ $tasks_form ]] || die "submit TASKS: a number such as $tasks_example, not '$tasks'"
   shift
+  options=() join_options=()
   while [ $# -gt 0 ] && [ "$1" != -- ]; do options+=("$1"); shift; done
-  [ $# -gt 1 ] || die "nothing to analyse: submit TASKS [BSUB OPTIONS] -- SLIDES... -o RESULTS"
+  [ $# -gt 1 ] || die "nothing to analyse: submit TASKS [$program OPTIONS] -- SLIDES... -o RESULTS"
   shift
+  arguments=("$@")
   results="$(results_of "$@")"
   read -ra join_options <<<"${WSIPARSE_JOIN_OPTIONS:-}"
   # the environment of this checkout, where none is active
   command -v "${wsiparse[0]}" >/dev/null 2>&1 || PATH="$PATH:$(cd "$(dirname "$0")/.." && pwd)/.venv/bin"
-  export PATH WSIPARSE_ARGUMENTS
-  WSIPARSE_ARGUMENTS="$(printf '%q ' "$@")"
+  export PATH WSIPARSE_SHARD_COUNT="${tasks%%%*}"
   mkdir -p "$results/logs"
-  array="$(bsub -J "wsiparse[1-$tasks]" -o "$results/logs/array-%J_%I.log" \
-    ${options[@]+"${options[@]}"} <"$0" | job_number)"
-  WSIPARSE_ARGUMENTS="$(printf '%q ' join "$results")"
-  # ended: what has become of the tasks is for the joining job to tell
-  join="$(bsub -J wsiparse-join -w "ended($array)" -o "$results/logs/join-%J.log" \
-    ${options[@]+"${options[@]}"} ${join_options[@]+"${join_options[@]}"} <"$0" | job_number)"
+}
+
+submitted() { # ARRAY JOIN: the numbers of both jobs
   printf 'array job %s (%s tasks), then job %s joins %s; look with: %s status %s\n' \
-    "$array" "$tasks" "$join" "$results" "${wsiparse[*]}" "$results"
+    "$1" "$WSIPARSE_SHARD_COUNT" "$2" "$results" "${wsiparse[*]}" "$results"
 }
 
 join() { # merge, and the report unless the merge failed altogether; the worse exit code of the two
@@ -87,7 +82,7 @@ join() { # merge, and the report unless the merge failed altogether; the worse e
 
 local_disk() { # a folder on this node that can be written to
   local disk
-  for disk in "${WSIPARSE_LOCAL:-}" "${TMPDIR:-}" /tmp; do
+  for disk in "${WSIPARSE_LOCAL:-}" "${SLURM_TMPDIR:-}" "${TMPDIR:-}" /tmp; do
     if [ -d "$disk" ] && [ -w "$disk" ]; then break; fi
   done
   printf '%s' "$disk"
@@ -100,29 +95,59 @@ numba_cache() { # compiled code is loaded from it: a folder that nobody else can
   if [ -O "$own" ] && [ ! -L "$own" ]; then printf '%s' "$own"; else mktemp -d -p "$1"; fi
 }
 
-work() {
-  [ -n "${LSB_JOBID:-}" ] || usage 2
-  local disk options=(--shard auto)
+prepare() { # JOB CORES TASK: the environment of a task and run_options, its own options of `wsiparse run`
+  [ -n "$1" ] || usage 2
+  local disk
   disk="$(local_disk)"
+  run_options=(--shard auto)
   # one thread a core asked for; the libraries below would each start one per core of the node
-  [ -z "${LSB_DJOB_NUMPROC:-}" ] || options+=(--num-workers "$LSB_DJOB_NUMPROC")
+  [ -z "$2" ] || run_options+=(--num-workers "$2")
   export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
   export HF_HUB_OFFLINE=1 PYTHONUNBUFFERED=1
   NUMBA_CACHE_DIR="$(numba_cache "$disk")"
   export NUMBA_CACHE_DIR
-  [ "${WSIPARSE_STAGE:-yes}" = no ] || options+=(--stage-dir "$disk")
-  printf '%s: task %s of job %s on %s\n' "$(date -u +%FT%TZ)" "${LSB_JOBINDEX:--}" "$LSB_JOBID" "$(hostname)"
+  [ "${WSIPARSE_STAGE:-yes}" = no ] || run_options+=(--stage-dir "$disk")
+  printf '%s: task %s of job %s on %s\n' "$(date -u +%FT%TZ)" "${3:--}" "$1" "$(hostname)"
+}
+
+main() {
+  case "${1:-}" in
+    "" | -h | --help) usage 0 ;;
+    submit) shift; read_submission "$@"; submit ;;
+    join) [ $# -eq 2 ] || die "join RESULTS"; join "$2" ;;
+    *) work "$@" ;;
+  esac
+}
+# <<< array_shared.sh
+
+job_number() { # of "Job <7> is submitted to queue <normal>."
+  local said
+  said="$(cat)"
+  [[ "$said" =~ Job\ \<([0-9]+)\> ]] || die "bsub said: $said"
+  printf '%s' "${BASH_REMATCH[1]}"
+}
+
+submit() {
+  local array join
+  export WSIPARSE_ARGUMENTS
+  WSIPARSE_ARGUMENTS="$(printf '%q ' "${arguments[@]}")"
+  array="$(bsub -J "wsiparse[1-$tasks]" -o "$results/logs/array-%J_%I.log" \
+    ${options[@]+"${options[@]}"} <"$0" | job_number)"
+  WSIPARSE_ARGUMENTS="$(printf '%q ' join "$results")"
+  # ended: what has become of the tasks is for the joining job to say
+  join="$(bsub -J wsiparse-join -w "ended($array)" -o "$results/logs/join-%J.log" \
+    ${options[@]+"${options[@]}"} ${join_options[@]+"${join_options[@]}"} <"$0" | job_number)"
+  submitted "$array" "$join"
+}
+
+work() {
+  prepare "${LSB_JOBID:-}" "${LSB_DJOB_NUMPROC:-}" "${LSB_JOBINDEX:-}"
   # exec: the signals of LSF reach wsiparse, and its exit code is the task's. Arguments of the caller come last, so
   # that they win.
-  exec "${wsiparse[@]}" run "${options[@]}" "$@"
+  exec "${wsiparse[@]}" run "${run_options[@]}" "$@"
 }
 
 if [ -n "${LSB_JOBID:-}" ] && [ $# -eq 0 ]; then
   eval "set -- ${WSIPARSE_ARGUMENTS:-}" # quoted by printf %q in submit
 fi
-case "${1:-}" in
-  "" | -h | --help) usage 0 ;;
-  submit) shift; submit "$@" ;;
-  join) [ $# -eq 2 ] || die "join RESULTS"; join "$2" ;;
-  *) work "$@" ;;
-esac
+main "$@"

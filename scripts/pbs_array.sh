@@ -27,7 +27,11 @@
 # wsiparse), WSIPARSE_LOCAL (node-local folder; default TMPDIR or /tmp), WSIPARSE_STAGE=no (read slides where they
 # are), WSIPARSE_JOIN_OPTIONS (qsub options of the second job, after those of the array).
 set -euo pipefail
+program=QSUB tasks_form='^[1-9][0-9]*$' tasks_example=64
 
+# >>> array_shared.sh: change it there, then run scripts/array_scripts.py
+# What the array scripts of all batch systems share. scripts/array_scripts.py puts it into each of them, for a batch
+# system starts a copy of its script, which finds no other file beside it.
 read -ra wsiparse <<<"${WSIPARSE:-wsiparse}"
 usage() { sed -n '/^# Slides on/,/^set -/s/^# \{0,1\}//p' "$0"; exit "$1"; }
 die() { printf 'error: %s\n' "$*" >&2; exit 2; }
@@ -46,29 +50,26 @@ results_of() { # the value of -o among the arguments of `wsiparse run`
   printf '%s' "$found"
 }
 
-submit() {
-  local tasks="${1:-}" results array join options=() join_options=()
-  [[ "$tasks" =~ ^[1-9][0-9]*$ ]] || die "submit TASKS: a number such as 64, not '$tasks'"
+read_submission() { # TASKS [OPTIONS] -- ARGUMENTS: sets tasks, options, arguments, results, join_options
+  tasks="${1:-}"
+  [[ "$tasks" =~ $tasks_form ]] || die "submit TASKS: a number such as $tasks_example, not '$tasks'"
   shift
+  options=() join_options=()
   while [ $# -gt 0 ] && [ "$1" != -- ]; do options+=("$1"); shift; done
-  [ $# -gt 1 ] || die "nothing to analyse: submit TASKS [QSUB OPTIONS] -- SLIDES... -o RESULTS"
+  [ $# -gt 1 ] || die "nothing to analyse: submit TASKS [$program OPTIONS] -- SLIDES... -o RESULTS"
   shift
+  arguments=("$@")
   results="$(results_of "$@")"
   read -ra join_options <<<"${WSIPARSE_JOIN_OPTIONS:-}"
   # the environment of this checkout, where none is active
   command -v "${wsiparse[0]}" >/dev/null 2>&1 || PATH="$PATH:$(cd "$(dirname "$0")/.." && pwd)/.venv/bin"
-  export PATH WSIPARSE_SHARD_COUNT="$tasks" WSIPARSE_ARGUMENTS
-  WSIPARSE_ARGUMENTS="$(printf '%q ' "$@")"
+  export PATH WSIPARSE_SHARD_COUNT="${tasks%%%*}"
   mkdir -p "$results/logs"
-  local range=(-J "1-$tasks")
-  [ "$tasks" -gt 1 ] || range=() # PBS refuses an array of one
-  array="$(qsub ${range[@]+"${range[@]}"} -o "$results/logs/" ${options[@]+"${options[@]}"} "$0")"
-  WSIPARSE_ARGUMENTS="$(printf '%q ' join "$results")"
-  # afterany: what has become of the tasks is for the joining job to tell
-  join="$(qsub -W "depend=afterany:$array" -o "$results/logs/" \
-    ${options[@]+"${options[@]}"} ${join_options[@]+"${join_options[@]}"} "$0")"
+}
+
+submitted() { # ARRAY JOIN: the numbers of both jobs
   printf 'array job %s (%s tasks), then job %s joins %s; look with: %s status %s\n' \
-    "$array" "$tasks" "$join" "$results" "${wsiparse[*]}" "$results"
+    "$1" "$WSIPARSE_SHARD_COUNT" "$2" "$results" "${wsiparse[*]}" "$results"
 }
 
 join() { # merge, and the report unless the merge failed altogether; the worse exit code of the two
@@ -82,7 +83,7 @@ join() { # merge, and the report unless the merge failed altogether; the worse e
 
 local_disk() { # a folder on this node that can be written to
   local disk
-  for disk in "${WSIPARSE_LOCAL:-}" "${TMPDIR:-}" /tmp; do
+  for disk in "${WSIPARSE_LOCAL:-}" "${SLURM_TMPDIR:-}" "${TMPDIR:-}" /tmp; do
     if [ -d "$disk" ] && [ -w "$disk" ]; then break; fi
   done
   printf '%s' "$disk"
@@ -95,30 +96,53 @@ numba_cache() { # compiled code is loaded from it: a folder that nobody else can
   if [ -O "$own" ] && [ ! -L "$own" ]; then printf '%s' "$own"; else mktemp -d -p "$1"; fi
 }
 
-work() {
-  [ -n "${PBS_JOBID:-}" ] || usage 2
-  local disk options=(--shard auto)
+prepare() { # JOB CORES TASK: the environment of a task and run_options, its own options of `wsiparse run`
+  [ -n "$1" ] || usage 2
+  local disk
   disk="$(local_disk)"
+  run_options=(--shard auto)
   # one thread a core asked for; the libraries below would each start one per core of the node
-  [ -z "${NCPUS:-}" ] || options+=(--num-workers "$NCPUS")
+  [ -z "$2" ] || run_options+=(--num-workers "$2")
   export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
   export HF_HUB_OFFLINE=1 PYTHONUNBUFFERED=1
   NUMBA_CACHE_DIR="$(numba_cache "$disk")"
   export NUMBA_CACHE_DIR
-  [ "${WSIPARSE_STAGE:-yes}" = no ] || options+=(--stage-dir "$disk")
-  printf '%s: task %s of job %s on %s\n' "$(date -u +%FT%TZ)" "${PBS_ARRAY_INDEX:--}" "$PBS_JOBID" "$(hostname)"
+  [ "${WSIPARSE_STAGE:-yes}" = no ] || run_options+=(--stage-dir "$disk")
+  printf '%s: task %s of job %s on %s\n' "$(date -u +%FT%TZ)" "${3:--}" "$1" "$(hostname)"
+}
+
+main() {
+  case "${1:-}" in
+    "" | -h | --help) usage 0 ;;
+    submit) shift; read_submission "$@"; submit ;;
+    join) [ $# -eq 2 ] || die "join RESULTS"; join "$2" ;;
+    *) work "$@" ;;
+  esac
+}
+# <<< array_shared.sh
+
+submit() {
+  local array join range=(-J "1-$tasks")
+  [ "$tasks" -gt 1 ] || range=() # PBS refuses an array of one
+  export WSIPARSE_ARGUMENTS
+  WSIPARSE_ARGUMENTS="$(printf '%q ' "${arguments[@]}")"
+  array="$(qsub ${range[@]+"${range[@]}"} -o "$results/logs/" ${options[@]+"${options[@]}"} "$0")"
+  WSIPARSE_ARGUMENTS="$(printf '%q ' join "$results")"
+  # afterany: what has become of the tasks is for the joining job to say
+  join="$(qsub -W "depend=afterany:$array" -o "$results/logs/" \
+    ${options[@]+"${options[@]}"} ${join_options[@]+"${join_options[@]}"} "$0")"
+  submitted "$array" "$join"
+}
+
+work() {
+  prepare "${PBS_JOBID:-}" "${NCPUS:-}" "${PBS_ARRAY_INDEX:-}"
   # exec: the signals of PBS reach wsiparse, and its exit code is the task's. Arguments of the caller come last, so
   # that they win.
-  exec "${wsiparse[@]}" run "${options[@]}" "$@"
+  exec "${wsiparse[@]}" run "${run_options[@]}" "$@"
 }
 
 if [ -n "${PBS_JOBID:-}" ] && [ $# -eq 0 ]; then
   cd "${PBS_O_WORKDIR:-.}"
   eval "set -- ${WSIPARSE_ARGUMENTS:-}" # quoted by printf %q in submit
 fi
-case "${1:-}" in
-  "" | -h | --help) usage 0 ;;
-  submit) shift; submit "$@" ;;
-  join) [ $# -eq 2 ] || die "join RESULTS"; join "$2" ;;
-  *) work "$@" ;;
-esac
+main "$@"

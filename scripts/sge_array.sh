@@ -29,7 +29,11 @@
 # wsiparse), WSIPARSE_LOCAL (node-local folder; default TMPDIR or /tmp), WSIPARSE_STAGE=no (read slides where they
 # are), WSIPARSE_JOIN_OPTIONS (qsub options of the second job, after those of the array).
 set -euo pipefail
+program=QSUB tasks_form='^[1-9][0-9]*$' tasks_example=64
 
+# >>> array_shared.sh: change it there, then run scripts/array_scripts.py
+# What the array scripts of all batch systems share. scripts/array_scripts.py puts it into each of them, for a batch
+# system starts a copy of its script, which finds no other file beside it.
 read -ra wsiparse <<<"${WSIPARSE:-wsiparse}"
 usage() { sed -n '/^# Slides on/,/^set -/s/^# \{0,1\}//p' "$0"; exit "$1"; }
 die() { printf 'error: %s\n' "$*" >&2; exit 2; }
@@ -48,25 +52,26 @@ results_of() { # the value of -o among the arguments of `wsiparse run`
   printf '%s' "$found"
 }
 
-submit() {
-  local tasks="${1:-}" results array join options=() join_options=()
-  [[ "$tasks" =~ ^[1-9][0-9]*$ ]] || die "submit TASKS: a number such as 64, not '$tasks'"
+read_submission() { # TASKS [OPTIONS] -- ARGUMENTS: sets tasks, options, arguments, results, join_options
+  tasks="${1:-}"
+  [[ "$tasks" =~ $tasks_form ]] || die "submit TASKS: a number such as $tasks_example, not '$tasks'"
   shift
+  options=() join_options=()
   while [ $# -gt 0 ] && [ "$1" != -- ]; do options+=("$1"); shift; done
-  [ $# -gt 1 ] || die "nothing to analyse: submit TASKS [QSUB OPTIONS] -- SLIDES... -o RESULTS"
+  [ $# -gt 1 ] || die "nothing to analyse: submit TASKS [$program OPTIONS] -- SLIDES... -o RESULTS"
   shift
+  arguments=("$@")
   results="$(results_of "$@")"
   read -ra join_options <<<"${WSIPARSE_JOIN_OPTIONS:-}"
   # the environment of this checkout, where none is active
   command -v "${wsiparse[0]}" >/dev/null 2>&1 || PATH="$PATH:$(cd "$(dirname "$0")/.." && pwd)/.venv/bin"
+  export PATH WSIPARSE_SHARD_COUNT="${tasks%%%*}"
   mkdir -p "$results/logs"
-  array="$(qsub -terse -t "1-$tasks" -o "$results/logs/" ${options[@]+"${options[@]}"} "$0" "$@")"
-  array="${array%%.*}" # -terse says 7.1-64:1
-  # -hold_jid: whatever became of the tasks, which is for the joining job to tell
-  join="$(qsub -terse -hold_jid "$array" -o "$results/logs/" \
-    ${options[@]+"${options[@]}"} ${join_options[@]+"${join_options[@]}"} "$0" join "$results")"
+}
+
+submitted() { # ARRAY JOIN: the numbers of both jobs
   printf 'array job %s (%s tasks), then job %s joins %s; look with: %s status %s\n' \
-    "$array" "$tasks" "$join" "$results" "${wsiparse[*]}" "$results"
+    "$1" "$WSIPARSE_SHARD_COUNT" "$2" "$results" "${wsiparse[*]}" "$results"
 }
 
 join() { # merge, and the report unless the merge failed altogether; the worse exit code of the two
@@ -80,7 +85,7 @@ join() { # merge, and the report unless the merge failed altogether; the worse e
 
 local_disk() { # a folder on this node that can be written to
   local disk
-  for disk in "${WSIPARSE_LOCAL:-}" "${TMPDIR:-}" /tmp; do
+  for disk in "${WSIPARSE_LOCAL:-}" "${SLURM_TMPDIR:-}" "${TMPDIR:-}" /tmp; do
     if [ -d "$disk" ] && [ -w "$disk" ]; then break; fi
   done
   printf '%s' "$disk"
@@ -93,23 +98,48 @@ numba_cache() { # compiled code is loaded from it: a folder that nobody else can
   if [ -O "$own" ] && [ ! -L "$own" ]; then printf '%s' "$own"; else mktemp -d -p "$1"; fi
 }
 
-work() {
-  [ -n "${JOB_ID:-}" ] || usage 2
-  local disk options=(--shard auto) child code signalled again=no
+prepare() { # JOB CORES TASK: the environment of a task and run_options, its own options of `wsiparse run`
+  [ -n "$1" ] || usage 2
+  local disk
   disk="$(local_disk)"
+  run_options=(--shard auto)
   # one thread a core asked for; the libraries below would each start one per core of the node
-  [ -z "${NSLOTS:-}" ] || options+=(--num-workers "$NSLOTS")
+  [ -z "$2" ] || run_options+=(--num-workers "$2")
   export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
   export HF_HUB_OFFLINE=1 PYTHONUNBUFFERED=1
   NUMBA_CACHE_DIR="$(numba_cache "$disk")"
   export NUMBA_CACHE_DIR
-  [ "${WSIPARSE_STAGE:-yes}" = no ] || options+=(--stage-dir "$disk")
-  printf '%s: task %s of job %s, turn %s, on %s\n' "$(date -u +%FT%TZ)" "${SGE_TASK_ID:--}" "$JOB_ID" \
-    "$((${RESTARTED:-0} + 1))" "$(hostname)"
+  [ "${WSIPARSE_STAGE:-yes}" = no ] || run_options+=(--stage-dir "$disk")
+  printf '%s: task %s of job %s on %s\n' "$(date -u +%FT%TZ)" "${3:--}" "$1" "$(hostname)"
+}
+
+main() {
+  case "${1:-}" in
+    "" | -h | --help) usage 0 ;;
+    submit) shift; read_submission "$@"; submit ;;
+    join) [ $# -eq 2 ] || die "join RESULTS"; join "$2" ;;
+    *) work "$@" ;;
+  esac
+}
+# <<< array_shared.sh
+
+submit() {
+  local array join
+  array="$(qsub -terse -t "1-$tasks" -o "$results/logs/" ${options[@]+"${options[@]}"} "$0" "${arguments[@]}")"
+  array="${array%%.*}" # -terse says 7.1-64:1
+  # -hold_jid: whatever became of the tasks, which is for the joining job to say
+  join="$(qsub -terse -hold_jid "$array" -o "$results/logs/" \
+    ${options[@]+"${options[@]}"} ${join_options[@]+"${join_options[@]}"} "$0" join "$results")"
+  submitted "$array" "$join"
+}
+
+work() {
+  local child code signalled again=no
+  prepare "${JOB_ID:-}" "${NSLOTS:-}" "${SGE_TASK_ID:--} (turn $((${RESTARTED:-0} + 1)))"
   # Grid Engine gives notice by SIGUSR1 (soft limit, suspension) and SIGUSR2 (about to be killed), to every process of
   # the task; the default action of both is to end it. So wsiparse ignores them and gets the one SIGTERM it knows what
   # to do with from here. Arguments of the caller come last, so that they win.
-  (trap '' USR1 USR2; exec "${wsiparse[@]}" run "${options[@]}" "$@") &
+  (trap '' USR1 USR2; exec "${wsiparse[@]}" run "${run_options[@]}" "$@") &
   child=$!
   trap 'signalled=yes; again=yes; kill -TERM "$child" 2>/dev/null || true' USR1
   trap 'signalled=yes; again=no; kill -TERM "$child" 2>/dev/null || true' USR2
@@ -124,9 +154,4 @@ work() {
   exit "$code"
 }
 
-case "${1:-}" in
-  "" | -h | --help) usage 0 ;;
-  submit) shift; submit "$@" ;;
-  join) [ $# -eq 2 ] || die "join RESULTS"; join "$2" ;;
-  *) work "$@" ;;
-esac
+main "$@"

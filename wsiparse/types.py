@@ -316,6 +316,8 @@ class EngineInfo:
     split : how its masks become instances
     weights_sha256 : "" for engines without weights
     card_sha256 : over what a model's card says of how its weights are run; "" for engines without a card
+    any_size : it takes pictures of every size whose sides are multiples of `align_px`, so that of a tile only what is
+        analysed, and its context, need be recognised
     base_bytes : memory of a process before its first tile, measured on a CPU
     bytes_per_px : working memory of one worker per px of a tile, measured on a CPU
     """
@@ -329,6 +331,7 @@ class EngineInfo:
     split: SplitSettings
     weights_sha256: str = ""
     card_sha256: str = ""
+    any_size: bool = False
     base_bytes: int = 300 << 20
     bytes_per_px: int = 100
 

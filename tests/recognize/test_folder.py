@@ -305,3 +305,9 @@ def test_a_network_that_answers_no_numbers_is_told_before_the_first_tile(tmp_pat
 
 def test_auto_devices_become_this_machines(model: Path) -> None:
     assert on_this_machine(RecognizerSpec(str(model), NUCLEI, device="auto")).device in ("cpu", "cuda")
+
+
+def test_a_model_called_like_an_engine_of_ours_is_the_model(tmp_path: Path) -> None:
+    made = engine(write_model(tmp_path / "mine", name="embedded"))
+    assert made.title == "a tiny network, not BiomedParse"
+    assert made.scales[0].spec.engine == str(tmp_path / "mine")

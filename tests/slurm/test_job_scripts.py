@@ -311,3 +311,31 @@ def test_work_outside_of_a_job_is_refused_with_the_help(site: Site) -> None:
     assert code == 2
     assert "submit TASKS" in out
     assert site.calls("wsiparse") == []
+
+
+def test_what_the_scripts_share_is_the_same_in_all_of_them() -> None:
+    """A batch system runs a copy of its script alone, so each holds the shared part."""
+    said = subprocess.run(
+        [sys.executable, SCRIPTS / "array_scripts.py", "--check"], text=True, capture_output=True, check=False
+    )
+    assert (said.returncode, said.stdout, said.stderr) == (0, "", "")
+    shared = (SCRIPTS / "array_shared.sh").read_text(encoding="utf-8")
+    for batch in BATCHES.values():
+        text = (SCRIPTS / batch.script).read_text(encoding="utf-8")
+        assert shared in text
+        own = text.replace(shared, "").split("set -euo pipefail\n")[1]
+        assert len(own.splitlines()) < 60, batch.script
+
+
+def test_a_script_that_is_not_in_step_is_named_and_mended(tmp_path: Path) -> None:
+    for path in SCRIPTS.iterdir():
+        if path.name.startswith("array_") or "_array" in path.name:
+            shutil.copy(path, tmp_path)
+    whole = (tmp_path / "pbs_array.sh").read_text(encoding="utf-8")
+    (tmp_path / "pbs_array.sh").write_text(whole.replace("local found", "local lost"), encoding="utf-8")
+    command = [sys.executable, str(tmp_path / "array_scripts.py")]
+    said = subprocess.run([*command, "--check"], text=True, capture_output=True, check=False)
+    assert said.returncode == 1
+    assert said.stdout.startswith("pbs_array.sh: not in step")
+    subprocess.run(command, check=True)
+    assert (tmp_path / "pbs_array.sh").read_text(encoding="utf-8") == whole

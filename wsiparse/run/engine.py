@@ -95,7 +95,8 @@ class Engine:
             asked = _called_tumour(asked, config.prompts)
         self.prompts = prompt_set(asked)
         spec = RecognizerSpec(
-            engine=engine.name if engine.name in engine_names() else str(Path(config.engine).absolute()),
+            # a model may be called what an engine is called: what was asked for decides
+            engine=engine.name if config.engine in (AUTO, *engine_names()) else str(Path(config.engine).absolute()),
             prompts=self.prompts,
             device=config.device,
             precision=config.precision,

@@ -57,6 +57,9 @@ OVERVIEW_MPP: Final = 8.0
 #: Slides are enlarged at most so much for the network (within `coords.SNAP`): 20x for what was learned on 40x.
 MAX_ENLARGEMENT: Final = 2.0
 
+#: Facts of an engine that change no result.
+_NO_RESULT: Final = ("any_size", "base_bytes", "bytes_per_px")
+
 #: Patches of tissue an engine may look at once per slide to learn its stain, and their edge in field px.
 SAMPLE_PATCHES: Final = 32
 SAMPLE_PX: Final = 256
@@ -238,7 +241,7 @@ def prepare(slide: Slide, config: RunConfig, engine: Engine, roi: Path | None = 
             {
                 "plan": p.plan.digest(),
                 "positions": list(p.scale.positions),
-                "engine": {k: v for k, v in asdict(p.scale.info).items() if k not in ("base_bytes", "bytes_per_px")},
+                "engine": {k: v for k, v in asdict(p.scale.info).items() if k not in _NO_RESULT},
                 "spec": _shaping(p.scale.spec),
             }
             for p in passes

@@ -40,8 +40,9 @@ from wsiparse.results.folder import (
     summary_of,
     write_text,
 )
-from wsiparse.results.one_slide import LOG, held_log, slide_log
+from wsiparse.results.one_slide import LOG, slide_log
 from wsiparse.results.publish import publish_staged, staging
+from wsiparse.results.whole import another_version
 from wsiparse.run.chunk_status import ChunkStatus
 from wsiparse.run.chunks import Chunk, chunks_of, fill_chunks
 from wsiparse.run.engine import Engine
@@ -165,17 +166,14 @@ def run_slide(
     slide_mpp, override_mpp = job.slide_mpp or config.slide_mpp, job.override_mpp or config.override_mpp
     source = source or Path(job.path)
     image = job.image or config.image
-    with (
-        held_log(),
-        open_slide(
-            source,
-            slide_mpp=slide_mpp,
-            override_mpp=override_mpp,
-            reader=config.reader,
-            image=image,
-            threads=executor.workers,
-        ) as slide,
-    ):
+    with open_slide(
+        source,
+        slide_mpp=slide_mpp,
+        override_mpp=override_mpp,
+        reader=config.reader,
+        image=image,
+        threads=executor.workers,
+    ) as slide:
         _tell_scale(slide, file_name(job.path), progress)
         prepared = prepare(slide, config, engine, job.roi)
         if isinstance(executor, LocalExecutor):
@@ -288,11 +286,11 @@ def _of_other_settings(
         if compute
         else "Remove its folder to have it merged."
     )
+    another = another_version(folder)
+    if another:
+        raise OutputError(f"{folder}: holds {another}. {remedy}")
     if not isinstance(old, dict):
-        raise OutputError(
-            f"{folder}: holds results of another version of wsiparse ({there.get('engine', 'unknown engine')}), whose "
-            f"settings are not told. {remedy}"
-        )
+        raise OutputError(f"{folder}: holds results whose settings are not told: DONE.json is damaged. {remedy}")
     names = differences(old, now)
     whole = done_record(folder)
     if whole is not None and chosen_here(names, config):

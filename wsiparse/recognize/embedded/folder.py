@@ -155,6 +155,7 @@ class FolderEngine(DeclaredEngine):
             ),
             weights_sha256=card.weights.sha256,
             card_sha256=card.shaping_sha256(),
+            any_size=True,
             base_bytes=_BASE_BYTES,
             bytes_per_px=_BYTES_PER_PX,
         )
