@@ -67,6 +67,7 @@ class _Input(_Strict):
     channels: Literal["RGB"] = "RGB"
     layout: Literal["NCHW"] = "NCHW"
     normalise: _Normalise = _Normalise()
+    stain: Literal["as it is", "reference"] = "as it is"
 
     @model_validator(mode="after")
     def _check(self) -> _Input:

@@ -86,7 +86,7 @@ class StainFacts:
         if not CHECKED[0] <= self.strength <= CHECKED[1]:
             side = "weakly" if self.strength < CHECKED[0] else "strongly"
             return (
-                f"The slide is stained more {side} than any that the rule for inflammatory cells was checked on "
+                f"The slide is stained more {side} than any that inflammatory cells were counted on to check them "
                 f"(strength {self.strength:.2g}, checked from {CHECKED[0]:g} to {CHECKED[1]:g}): do not rely on their "
                 "count."
             )

@@ -18,10 +18,15 @@ from wsiparse.recognize.declared import DeclaredEngine
 from wsiparse.recognize.device import resolve_device
 from wsiparse.recognize.embedded.cut import Cut
 from wsiparse.recognize.prompts import NUCLEI, Answer, answer_of
+from wsiparse.recognize.ruled import strength_of
+from wsiparse.recognize.strength import StainFacts
 from wsiparse.recognize.words import match, plain
 from wsiparse.types import EngineInfo, EngineLimits, RecognizerSpec, SplitSettings
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from wsiparse.recognize.base import Recognizer
 
 __all__ = ["FolderEngine", "answers_of", "cut_of"]
@@ -164,6 +169,19 @@ class FolderEngine(DeclaredEngine):
         """The device, runtime and precision that "auto" stands for."""
         return resolved(replace(spec, device=resolve_device(spec.device)))
 
+    def wants_sample(self) -> bool:
+        """Whether slides are shown at the reference strength of their stain."""
+        return self.card.input.stain == "reference"
+
+    def calibrated(self, spec: RecognizerSpec, sample: NDArray[np.uint8], tissue_mm2: float) -> RecognizerSpec:
+        """The strength of the slide's stain, where it is wanted and the slide tells it."""
+        strength = strength_of(sample, tissue_mm2) if self.wants_sample() else None
+        return spec if strength is None else replace(spec, calibration=(strength,))
+
+    def stain_of(self, spec: RecognizerSpec) -> StainFacts | None:
+        """Strength of the stain, where it is wanted."""
+        return StainFacts(spec.calibration[0] if spec.calibration else None) if self.wants_sample() else None
+
     def load(self, spec: RecognizerSpec) -> Recognizer:
         """The recognizer, tried on one small picture."""
         from wsiparse.recognize.embedded.classes import ClassRecognizer
@@ -179,6 +197,7 @@ class FolderEngine(DeclaredEngine):
             spec.prompts,
             cut=cut_of(self.card),
             least_share=self.card.output.least_share,
+            strength=spec.calibration[0] if spec.calibration else None,
         )
 
     def default_prompts(self) -> tuple[PromptConfig, ...]:
@@ -215,6 +234,11 @@ class FolderEngine(DeclaredEngine):
         ]
         if any(answer is not None and answer.note for answer in used):
             sentences.append(f"{_NOT_TOLD_APART.capitalize()}: epithelial cells are of both.")
+        stain = self.stain_of(spec)
+        classes = any(answer is not None and answer.text != NUCLEI for answer in used)
         return EngineLimits(
-            nucleus_probability=True, sentences=(*sentences, *self.card.notes, f"Licence of the model: {self.licence}.")
+            nucleus_probability=True,
+            stain_strength=stain.strength if stain is not None else None,
+            warnings=(stain.flag,) if stain is not None and stain.flag and classes else (),
+            sentences=(*sentences, *self.card.notes, f"Licence of the model: {self.licence}."),
         )
