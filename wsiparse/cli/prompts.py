@@ -28,6 +28,7 @@ def command(as_json: bool) -> int:
             f"scale    {fact.input_mpp:g} um/px, tiles of {fact.tile_px} px = {fact.tile_um:.0f} um",
             "engines  " + ", ".join(f"{engine} ({how})" for engine, how in fact.engines.items()),
         ]
+        lines += [f"note     {note}" for note in fact.notes]
         if fact.source:
             dice = f"Dice {fact.dice.mean:.3f} on {fact.dice.images} test images" if fact.dice else "no published Dice"
             score = "has" if fact.scored else "has no"
