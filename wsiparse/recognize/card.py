@@ -67,6 +67,7 @@ class _Input(_Strict):
     channels: Literal["RGB"] = "RGB"
     layout: Literal["NCHW"] = "NCHW"
     normalise: _Normalise = _Normalise()
+    stain: Literal["as it is", "reference"] = "as it is"
 
     @model_validator(mode="after")
     def _check(self) -> _Input:
@@ -176,7 +177,7 @@ class ModelCard(_Strict):
 
 def card_path(path: Path) -> Path:
     """The card that a user means by a folder or by the card itself."""
-    return path / CARD if path.is_dir() else path
+    return path if path.suffix in (".yaml", ".yml") else path / CARD
 
 
 def read_card(path: Path) -> ModelCard:

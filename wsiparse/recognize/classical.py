@@ -64,7 +64,7 @@ _MAX_AREA_PX: Final = 400
 _BLOB_SIGMA_PX: Final = 4.0
 _MIN_CURVATURE: Final = 0.07  # scale-normalised, as a share of the global threshold
 
-#: The rule of the embedded network; this engine's probabilities do not tell clear nuclei from doubtful ones.
+#: The rule; this engine's probabilities do not tell clear nuclei from doubtful ones.
 RULE: Final = InflammatoryRule()
 
 

@@ -1,7 +1,8 @@
 """Which engines there are, found by name or by the folder of a model.
 
 Built-in engines and those of other packages register in the same way: an entry point of the group `wsiparse.engines`
-whose value is "module:object", the object a `DeclaredEngine`. Other packages name theirs in their metadata,
+whose value is "module:object", the object a `DeclaredEngine` or a function that makes
+one. Other packages name theirs in their metadata,
 
     [project.entry-points."wsiparse.engines"]
     darkness = "my_package.darkness:ENGINE"
@@ -41,7 +42,7 @@ AUTO: Final = "auto"
 #: Engines of this package, the one that `auto` likes best first.
 _BUILT_IN: Final = (
     EntryPoint("biomedparse", "wsiparse.recognize.biomedparse.engine:ENGINE", GROUP),
-    EntryPoint("embedded", "wsiparse.recognize.embedded.engine:ENGINE", GROUP),
+    EntryPoint("embedded", "wsiparse.recognize.embedded.engine:embedded_engine", GROUP),
     EntryPoint("classical", "wsiparse.recognize.classical:ENGINE", GROUP),
 )
 
@@ -109,7 +110,9 @@ def check_engine_name(name: str) -> None:
 def _loaded(point: EntryPoint) -> DeclaredEngine:
     try:
         found = point.load()
-    except (ImportError, AttributeError, SyntaxError) as error:
+        if not isinstance(found, DeclaredEngine) and callable(found):
+            found = found()
+    except (ImportError, AttributeError, SyntaxError, TypeError) as error:
         raise ConfigError(
             f"engine '{point.name}' is registered as {point.value}, which cannot be loaded ({error}). Reinstall or "
             "remove the package that registers it."

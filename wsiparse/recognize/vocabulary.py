@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 
 from wsiparse.errors import PromptError
 from wsiparse.recognize.prompts import NUCLEI as ALL_NUCLEI
+from wsiparse.recognize.prompts import answer_of
 from wsiparse.recognize.registry import listed
 from wsiparse.recognize.targets import TARGETS, Dice, Target
 from wsiparse.recognize.words import NUCLEI, Match, match, nearest, plain
@@ -47,6 +48,7 @@ class PromptFacts(NamedTuple):
     support : of BiomedParse
     engines : engine -> "trained", "untested" or "answered" (has no language model, answers these words); those that do
         not answer it are left out
+    notes : what engines of a closed list say when they are asked for it, each behind its engine's name
     """
 
     prompt: str
@@ -66,6 +68,7 @@ class PromptFacts(NamedTuple):
     synonyms: tuple[str, ...]
     mapped_with_caution: tuple[str, ...]
     engines: dict[str, str]
+    notes: tuple[str, ...]
 
 
 def trained_target(text: str) -> Target | None:
@@ -185,6 +188,13 @@ def _engines(text: str) -> dict[str, str]:
     return {name: how for name, how in known.items() if how}
 
 
+def _notes(text: str) -> tuple[str, ...]:
+    """What engines of a closed list say of a prompt beside answering it."""
+    known = {one.name: answer_of(text, one.engine.answers) for one in listed() if one.engine is not None}
+    told = {name: answer.caution or answer.note for name, answer in known.items() if answer is not None}
+    return tuple(f"{name}: {words}" for name, words in told.items() if words)
+
+
 def describe() -> list[PromptFacts]:
     """Every prompt that some engine is known to answer: BiomedParse's targets, then what only the others answer."""
     rows = [
@@ -206,6 +216,7 @@ def describe() -> list[PromptFacts]:
             synonyms=tuple(text for s in target.synonyms if not s.caution for text in s.texts),
             mapped_with_caution=tuple(text for s in target.synonyms if s.caution for text in s.texts),
             engines=_engines(target.text),
+            notes=_notes(target.text),
         )
         for target in TARGETS
     ]
@@ -232,6 +243,7 @@ def describe() -> list[PromptFacts]:
             synonyms=NUCLEI[1:],
             mapped_with_caution=(),
             engines=_engines(ALL_NUCLEI),
+            notes=_notes(ALL_NUCLEI),
         )
     )
     return rows

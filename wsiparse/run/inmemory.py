@@ -52,7 +52,7 @@ def recognise(
     ----------
     image : (H, W, 3) uint8, RGB; or (H, W) grey, (H, W, 4) with alpha, a Pillow image, a file, an open slide
     mpp : um per px of the image, one number or (x, y), 0.05-20; None where a file or slide tells it
-    prompts : words such as "nuclei", or `Prompt`s; empty for inflammatory cells and other nuclei
+    prompts : words such as "nuclei", or `Prompt`s; empty for what the engine asks by itself
     engine : "auto" (BiomedParse where its weights are, else embedded), a name of `wsiparse engines`, or the folder of
         a model
     device : "auto", "cpu", "cuda", "cuda:1" or "mps"

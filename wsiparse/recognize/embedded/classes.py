@@ -21,6 +21,7 @@ from wsiparse.recognize.embedded.openvino import OpenVinoMaps
 from wsiparse.recognize.embedded.shares import ALL_NUCLEI, class_sums, prompt_of_pixels, wanted_shares
 from wsiparse.recognize.instances import in_tile_split
 from wsiparse.recognize.prompts import NUCLEI, Answer, check_nucleus_prompts
+from wsiparse.recognize.strength import at_reference, byte_table
 from wsiparse.types import EngineInfo, PromptSet, Recognition
 
 __all__ = ["ClassRecognizer", "batch_maps"]
@@ -67,6 +68,7 @@ class ClassRecognizer:
     prompts : what is asked for
     cut : how maps become nuclei
     least_share : a nucleus whose largest class has less is of no class, 0-1
+    strength : of the slide's stain, which is shown at the reference strength; None to show pixels as they are
 
     Raises
     ------
@@ -84,10 +86,12 @@ class ClassRecognizer:
         *,
         cut: Cut = CUT,
         least_share: float = 0.0,
+        strength: float | None = None,
     ) -> None:
         self.info = info
         self._network, self._texts, self._answers, self._cut = network, tuple(texts), answers, cut
         self._least_share = least_share
+        self._bytes = byte_table(strength)
         self._split: SplitPixels = in_tile_split(info)
         self._ask(prompts)
 
@@ -120,7 +124,7 @@ class ClassRecognizer:
         -------
         Recognition: probabilities (B, P, H, W) float32 and landscape (B, H, W) uint8
         """
-        maps = batch_maps(self._network, images)
+        maps = batch_maps(self._network, at_reference(images, self._bytes))
         b, _, h, w = maps.shape
         probabilities = np.zeros((b, len(self._asked), h, w), np.float32)
         landscape = np.empty((b, h, w), np.uint8)

@@ -1,56 +1,40 @@
-"""The declaration of the embedded network."""
+"""The embedded engine, which is the model folder that ships with the package, and engines of other folders."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
-
-from wsiparse.recognize.arithmetic import by_torch
 from wsiparse.recognize.declared import DeclaredEngine
-from wsiparse.recognize.device import resolve_device
-from wsiparse.recognize.embedded import TITLE, engine_info
 from wsiparse.recognize.embedded.folder import FolderEngine
-from wsiparse.recognize.ruled import RuledEngine, strength_of
-from wsiparse.types import EngineInfo, RecognizerSpec
 
-if TYPE_CHECKING:
-    from wsiparse.recognize.base import Recognizer
+__all__ = ["MODEL", "TITLE", "embedded_engine", "folder_engine"]
 
-__all__ = ["ENGINE", "folder_engine"]
+#: What outputs say, whatever the card of the folder that ships is called.
+TITLE: Final = "embedded network, not BiomedParse"
+
+#: The folder of the weights that ship, and their card.
+MODEL: Final = Path(__file__).with_name("model")
 
 
-class _Embedded(RuledEngine):
+class _Embedded(FolderEngine):
     """The network that ships with the package."""
 
-    name = "embedded"
-    title = TITLE
-    licence = "weights: CC0-1.0"
-    source = "this package"
-    devices = ("cpu", "cuda", "mps")
     automatic = True
+    remedy = "Reinstall wsiparse."
 
-    def info(self, spec: RecognizerSpec) -> EngineInfo:
-        """Facts of the engine."""
-        return engine_info()
 
-    def resolve(self, spec: RecognizerSpec) -> RecognizerSpec:
-        """The device that "auto" stands for; PyTorch computes, float32 unless asked."""
-        return by_torch(replace(spec, device=resolve_device(spec.device)), "float32")
+@cache
+def embedded_engine() -> DeclaredEngine:
+    """The engine of the folder that ships.
 
-    def load(self, spec: RecognizerSpec) -> Recognizer:
-        """The recognizer, its weights read."""
-        from wsiparse.recognize.embedded.recognizer import EmbeddedRecognizer
-
-        return EmbeddedRecognizer(spec)
-
-    def calibrated(self, spec: RecognizerSpec, sample: NDArray[np.uint8], tissue_mm2: float) -> RecognizerSpec:
-        """The strength of the slide's stain."""
-        strength = strength_of(sample, tissue_mm2)
-        return spec if strength is None else replace(spec, calibration=(strength,))
+    Raises
+    ------
+    WeightsError
+        If it is absent from the installed package, or damaged.
+    """
+    return _Embedded(MODEL, "embedded", TITLE)
 
 
 def folder_engine(path: Path) -> DeclaredEngine:
@@ -62,6 +46,3 @@ def folder_engine(path: Path) -> DeclaredEngine:
         As `FolderEngine`.
     """
     return FolderEngine(path)
-
-
-ENGINE: Final = _Embedded()

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from wsiparse.config import OTHER_NUCLEI, PromptConfig
 from wsiparse.errors import WeightsError
@@ -18,10 +18,15 @@ from wsiparse.recognize.declared import DeclaredEngine
 from wsiparse.recognize.device import resolve_device
 from wsiparse.recognize.embedded.cut import Cut
 from wsiparse.recognize.prompts import NUCLEI, Answer, answer_of
+from wsiparse.recognize.ruled import strength_of
+from wsiparse.recognize.strength import StainFacts
 from wsiparse.recognize.words import match, plain
 from wsiparse.types import EngineInfo, EngineLimits, RecognizerSpec, SplitSettings
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from wsiparse.recognize.base import Recognizer
 
 __all__ = ["FolderEngine", "answers_of", "cut_of"]
@@ -81,7 +86,7 @@ class FolderEngine(DeclaredEngine):
     Parameters
     ----------
     path : the folder, or the card in it
-    name : what the engine is called; None for the name of its card
+    name, title : what the engine is called, by users and by outputs; None for what its card says
 
     Raises
     ------
@@ -90,11 +95,13 @@ class FolderEngine(DeclaredEngine):
     """
 
     devices = ("cpu", "cuda", "mps")
+    #: What to do when the folder is not whole.
+    remedy: ClassVar[str] = "Copy the whole folder again."
 
-    def __init__(self, path: Path, name: str | None = None) -> None:
+    def __init__(self, path: Path, name: str | None = None, title: str | None = None) -> None:
         self.card: ModelCard = read_card(path)
         self.folder: Path = card_path(path).parent
-        self.name, self.title = name or self.card.name, self.card.title
+        self.name, self.title = name or self.card.name, title or self.card.title
         self.licence, self.source = self.card.licence, self.card.source
         self.answers = answers_of(self.card)
         self._weights = self.folder / self.card.weights.file
@@ -112,13 +119,13 @@ class FolderEngine(DeclaredEngine):
             content = self._weights.read_bytes()
         except OSError as error:
             raise WeightsError(
-                f"{self._weights}: the model's weights cannot be read ({error.strerror}). Copy the whole folder again."
+                f"{self._weights}: the model's weights cannot be read ({error.strerror}). {self.remedy}"
             ) from error
         found = hashlib.sha256(content).hexdigest()
         if found != self.card.weights.sha256:
             raise WeightsError(
                 f"{self._weights}: SHA-256 {found[:16]}... is not the card's ({self.card.weights.sha256[:16]}...). "
-                "Copy the whole folder again."
+                f"{self.remedy}"
             )
         return content
 
@@ -139,7 +146,7 @@ class FolderEngine(DeclaredEngine):
         assert self._content is not None
         return EngineInfo(
             name=self.name,
-            title=card.title,
+            title=self.title,
             mpp=card.input.mpp,
             tile_px=card.input.tile_px,
             halo_px=card.input.halo_px,
@@ -162,6 +169,19 @@ class FolderEngine(DeclaredEngine):
         """The device, runtime and precision that "auto" stands for."""
         return resolved(replace(spec, device=resolve_device(spec.device)))
 
+    def wants_sample(self) -> bool:
+        """Whether slides are shown at the reference strength of their stain."""
+        return self.card.input.stain == "reference"
+
+    def calibrated(self, spec: RecognizerSpec, sample: NDArray[np.uint8], tissue_mm2: float) -> RecognizerSpec:
+        """The strength of the slide's stain, where it is wanted and the slide tells it."""
+        strength = strength_of(sample, tissue_mm2) if self.wants_sample() else None
+        return spec if strength is None else replace(spec, calibration=(strength,))
+
+    def stain_of(self, spec: RecognizerSpec) -> StainFacts | None:
+        """Strength of the stain, where it is wanted."""
+        return StainFacts(spec.calibration[0] if spec.calibration else None) if self.wants_sample() else None
+
     def load(self, spec: RecognizerSpec) -> Recognizer:
         """The recognizer, tried on one small picture."""
         from wsiparse.recognize.embedded.classes import ClassRecognizer
@@ -177,6 +197,7 @@ class FolderEngine(DeclaredEngine):
             spec.prompts,
             cut=cut_of(self.card),
             least_share=self.card.output.least_share,
+            strength=spec.calibration[0] if spec.calibration else None,
         )
 
     def default_prompts(self) -> tuple[PromptConfig, ...]:
@@ -213,6 +234,11 @@ class FolderEngine(DeclaredEngine):
         ]
         if any(answer is not None and answer.note for answer in used):
             sentences.append(f"{_NOT_TOLD_APART.capitalize()}: epithelial cells are of both.")
+        stain = self.stain_of(spec)
+        classes = any(answer is not None and answer.text != NUCLEI for answer in used)
         return EngineLimits(
-            nucleus_probability=True, sentences=(*sentences, *self.card.notes, f"Licence of the model: {self.licence}.")
+            nucleus_probability=True,
+            stain_strength=stain.strength if stain is not None else None,
+            warnings=(stain.flag,) if stain is not None and stain.flag and classes else (),
+            sentences=(*sentences, *self.card.notes, f"Licence of the model: {self.licence}."),
         )

@@ -86,9 +86,9 @@ METHODS: Final[tuple[Mapping[str, str], ...]] = (
     {
         "title": "Strength of the stain",
         "text": (
-            "Engines of our own see every slide at one strength: optical densities are multiplied by one factor of the "
-            "slide that brings the 99th percentile of hematoxylin over a fixed sample of its tissue to 1. Checked from "
-            "0.5 to 3; slides with less than 0.25 mm2 of tissue are seen as they are."
+            "The classical engine sees every slide at one strength: optical densities are multiplied by one factor of "
+            "the slide that brings the 99th percentile of hematoxylin over a fixed sample of its tissue to 1. Checked "
+            "from 0.5 to 3; slides with less than 0.25 mm2 of tissue are seen as they are."
         ),
         "source": "Macenko et al., ISBI 2009 (pseudo-maximum); Ruifrok and Johnston, Anal. Quant. Cytol. Histol. 2001",
     },
