@@ -26,10 +26,12 @@ USED_ELSEWHERE = {
     # settings read as a whole, columns of tables read by name
     "config.py": None,
     "train/recipe.py": None,
-    "recognize/embedded/compact.py": {
-        "flop_per_px",
-        "load_compact",
-    },  # only tests call them until a run takes a model folder
+    # what the registry finds by name
+    "recognize/biomedparse/engine.py": {"ENGINE"},
+    "recognize/classical.py": {"ENGINE"},
+    "recognize/embedded/engine.py": {"embedded_engine", "folder_engine"},
+    "recognize/card.py": None,
+    "recognize/embedded/compact.py": {"flop_per_px"},  # for docs/training.md and tests
     "report/stats/groups.py": None,
     "types.py": {"ragged"},  # for users, docs/python-api.md
     "report/stats/threshold.py": {"lowered_known"},  # a field of report.json
