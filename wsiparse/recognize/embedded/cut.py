@@ -33,9 +33,9 @@ class Cut:
     centre_share: float = 0.7
     boundary_share: float = 0.0
     sigma_px: float = 1.0
-    persistence: float = 7.0
+    persistence: float = 12.0
     min_area_px: int = 24
-    min_foreground: float = 0.6
+    min_foreground: float = 0.63
     least_share: float = 0.4
 
     @property
