@@ -14,6 +14,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from wsiparse.choices import Coords, Division, Mode, Ngff, Precision, Reader
 from wsiparse.errors import ConfigError
 from wsiparse.types import Prompt, PromptKind, PromptSet
 
@@ -35,7 +36,6 @@ PALETTE = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#c
 MAX_TILE_PX = 16384
 
 Engine = Literal["auto", "embedded", "classical", "biomedparse"]
-Precision = Literal["auto", "float32", "bf16", "fp16"]
 
 
 class _Strict(BaseModel):
@@ -112,7 +112,7 @@ class RunConfig(_Strict):
     device: str = "auto"
     precision: Precision = "auto"
     weights: str | None = None
-    mode: Literal["solo", "joint"] = "solo"
+    mode: Mode = "solo"
     compiled: bool = False
     mpp: float | None = Field(default=None, gt=0, le=20)
     slide_mpp: float | None = Field(default=None, gt=0)
@@ -126,14 +126,14 @@ class RunConfig(_Strict):
     scheduler: str = "auto"
     slurm: SlurmConfig = SlurmConfig()
     whole_slide: bool = False
-    reader: Literal["auto", "direct", "tiffslide", "openslide", "image", "zarr"] = "auto"
+    reader: Reader = "auto"
     image: str | None = None
-    coords: Literal["qupath", "level0"] = "qupath"
-    compartments: Literal["auto", "roi", "none"] | None = None
+    coords: Coords = "qupath"
+    compartments: Division | None = None
     tumour_classes: tuple[str, ...] = ()
     stroma_classes: tuple[str, ...] = ()
     labels: bool = True
-    ngff: Literal["0.5", "0.4"] = "0.5"
+    ngff: Ngff = "0.5"
     min_area_um2: float | None = Field(default=None, ge=0)
     min_recognition: float = Field(default=0.0, ge=0, le=1)
 

@@ -14,6 +14,7 @@ from typing import Final, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from wsiparse.choices import Mode
 from wsiparse.coords import Frame, to_level0
 
 __all__ = [
@@ -364,7 +365,7 @@ class RecognizerSpec:
     weights: str = ""
     calibration: tuple[float, ...] = ()
     runtime: str = "auto"
-    mode: Literal["solo", "joint"] = "solo"
+    mode: Mode = "solo"
     compiled: bool = False
 
 
