@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How well the engines without BiomedParse weights find annotated nuclei: one line per data set.
 
-    python scripts/evaluate_embedded.py ROOT [--engine embedded|classical] [--precision float32|bf16] [--sets ...]
+    python scripts/evaluate_embedded.py ROOT [--engine NAME|FOLDER] [--precision float32|bf16] [--sets ...]
         [--images NAME ...] [--slide-mpp UM]
 
 ROOT holds one folder per data set with `<name>.png` or `<name>.jpg` and either `<name>.label.png` (uint16 instance
@@ -251,7 +251,7 @@ def main() -> int:
     """Print one line per data set; 1 when nothing could be evaluated."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("root", type=Path, help="folder with one folder per data set, or one such folder")
-    parser.add_argument("--engine", choices=("embedded", "classical"), default="embedded")
+    parser.add_argument("--engine", default="embedded", help="name, or folder of a model")
     parser.add_argument("--precision", choices=("float32", "bf16"), default="float32")
     parser.add_argument("--sets", nargs="+", metavar="NAME", help="only these folders")
     parser.add_argument("--tiles", type=int, metavar="N", help="only the first N images of each set, by name")

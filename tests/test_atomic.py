@@ -12,10 +12,12 @@ import pytest
 
 from wsiparse.atomic import (
     AtomicFile,
+    output_error,
     publish,
     publish_folder,
     sha256_file,
     sha256_tree,
+    temporary_name,
 )
 from wsiparse.errors import OutputError
 
@@ -105,6 +107,17 @@ def test_a_full_disk_is_one_clear_line_and_leaves_nothing(tmp_path: Path) -> Non
 def test_disk_errors_without_a_file_name_are_taken_as_about_the_output(tmp_path: Path, code: int) -> None:
     with pytest.raises(OutputError, match=r"disk|read-only"), publish(tmp_path / "a"):
         raise OSError(code, os.strerror(code))
+
+
+def test_errors_name_what_the_work_in_progress_would_have_become() -> None:
+    full = OSError(errno.ENOSPC, "no space left")
+    inner = Path("/r/slides/a", temporary_name("staging"), temporary_name("objects.zarr"), "cells", "c", "0")
+    assert str(output_error(inner, full)).startswith(
+        "/r/slides/a/objects.zarr/cells/c/0: cannot write: the disk is full"
+    )
+    assert str(output_error(Path("/r", temporary_name("summary.csv")), full)).startswith("/r/summary.csv: ")
+    for kept in (Path("/r/.tmp-x/staging/a"), Path("b"), Path("/r/.tmp-demo")):
+        assert str(output_error(kept, full)).startswith(f"{kept}: ")
 
 
 def test_errors_about_other_files_pass_through(tmp_path: Path) -> None:

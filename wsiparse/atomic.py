@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import secrets
 import shutil
 import socket
@@ -23,8 +24,10 @@ from wsiparse.errors import OutputError
 from wsiparse.machine import process_is_alive
 
 __all__ = [
+    "STAGING",
     "TEMPORARY",
     "AtomicFile",
+    "one_at_a_time",
     "output_error",
     "output_errors",
     "publish",
@@ -38,6 +41,11 @@ __all__ = [
 
 #: Names that start so are work in progress.
 TEMPORARY: Final = ".tmp-"
+
+#: Name of a folder in which the content of the folder around it is made.
+STAGING: Final = "staging"
+
+_TEMPORARY_NAME: Final = re.compile(re.escape(TEMPORARY) + r"[0-9a-f]{8}-\d+-[0-9a-f]{8}-(.+)", re.DOTALL)
 
 _SYNC_THREADS: Final = 8
 
@@ -62,10 +70,24 @@ _REASONS: Final = {
 _DISK: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
 
 
+#: What file systems without locks answer.
+_NO_LOCKS: Final = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EBADF})
+
+
 def output_error(path: Path, error: OSError, verb: str = "write") -> OutputError:
-    """The one-line `OutputError` for an operating-system error met while writing (or reading) `path`."""
+    """The one-line `OutputError` for an operating-system error met while writing (or reading) `path`.
+
+    Of work in progress the name is told that it would have got.
+    """
+    path = _final(path)
     reason = _REASONS.get(error.errno or 0, f"{error.strerror or error}; check the path and the disk")
     return OutputError(f"{path}: cannot {verb}: {reason}.")
+
+
+def _final(path: Path) -> Path:
+    """What becomes of a path of work in progress: its temporary names without what makes them so."""
+    parts = [(_TEMPORARY_NAME.fullmatch(part), part) for part in path.parts]
+    return Path(*(part if found is None else found[1] for found, part in parts if found is None or found[1] != STAGING))
 
 
 @contextmanager
@@ -228,6 +250,52 @@ class AtomicFile:
     def _fail(self, error: OSError) -> NoReturn:
         self.discard()
         raise output_error(self.path, error) from error
+
+
+@contextmanager
+def one_at_a_time(folder: Path) -> Iterator[None]:
+    """Wait until no other process or thread is in such a block about the same folder.
+
+    The lock is the operating system's and ends with its process. A file system that has none (some network ones) is
+    used without; so is Windows, whose open files cannot be moved anyway.
+
+    Parameters
+    ----------
+    folder : existing
+    """
+    if os.name == "nt":
+        yield
+        return
+    import fcntl
+
+    path = folder / f"{TEMPORARY}publishing.lock"
+    while True:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX)
+            except OSError as error:
+                if error.errno not in _NO_LOCKS:
+                    raise
+            if _is_still(path, handle):
+                try:
+                    yield
+                finally:
+                    _remove(path)
+                return
+        finally:
+            with suppress(OSError):
+                fcntl.flock(handle, fcntl.LOCK_UN)
+            with suppress(OSError):  # nothing was written to it
+                os.close(handle)
+
+
+def _is_still(path: Path, handle: int) -> bool:
+    """Whether the file that was locked has its name yet: whoever held it before removes it at the end."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(handle))
+    except FileNotFoundError:
+        return False
 
 
 @contextmanager

@@ -14,6 +14,7 @@ __all__ = [
     "Ngff",
     "Precision",
     "Reader",
+    "Runtime",
     "Scheduler",
     "ShardBy",
     "words",
@@ -24,6 +25,9 @@ Reader = Literal["auto", "direct", "tiffslide", "openslide", "image", "zarr"]
 
 #: Arithmetic of a network.
 Precision = Literal["auto", "float32", "bf16", "fp16"]
+
+#: Library that computes a network on the processor.
+Runtime = Literal["auto", "openvino", "torch"]
 
 #: BiomedParse: each prompt alone, or all in one pass.
 Mode = Literal["solo", "joint"]

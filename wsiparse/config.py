@@ -9,7 +9,7 @@ import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -34,8 +34,6 @@ PALETTE = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#c
 
 #: A tile of this edge takes some 200 GB of memory in a network.
 MAX_TILE_PX = 16384
-
-Engine = Literal["auto", "embedded", "classical", "biomedparse"]
 
 
 class _Strict(BaseModel):
@@ -108,9 +106,10 @@ class RunConfig(_Strict):
 
     prompts: tuple[PromptConfig, ...] = ()
     strict_prompts: bool = False
-    engine: Engine = "auto"
+    engine: str = Field(default="auto", min_length=1)
     device: str = "auto"
     precision: Precision = "auto"
+    runtime: str = Field(default="auto", pattern=r"^(auto|(openvino|torch)( \d+\.\d+)?)?$")
     weights: str | None = None
     mode: Mode = "solo"
     compiled: bool = False
@@ -132,6 +131,7 @@ class RunConfig(_Strict):
     compartments: Division | None = None
     tumour_classes: tuple[str, ...] = ()
     stroma_classes: tuple[str, ...] = ()
+    tumour_is_epithelium: bool = False
     labels: bool = True
     ngff: Ngff = "0.5"
     min_area_um2: float | None = Field(default=None, ge=0)

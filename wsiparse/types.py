@@ -14,7 +14,6 @@ from typing import Final, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from wsiparse.choices import Mode
 from wsiparse.coords import Frame, to_level0
 
 __all__ = [
@@ -308,7 +307,7 @@ class EngineInfo:
 
     Parameters
     ----------
-    name : "embedded" | "classical" | "biomedparse"
+    name : of the engine, or of the model
     title : the words every output carries, e.g. "embedded network, not BiomedParse"
     mpp : microns per pixel it wants, or None when each prompt says
     tile_px : default edge of the read box
@@ -316,6 +315,9 @@ class EngineInfo:
     align_px : tile and halo must be multiples of this
     split : how its masks become instances
     weights_sha256 : "" for engines without weights
+    card_sha256 : over what a model's card says of how its weights are run; "" for engines without a card
+    any_size : it takes pictures of every size whose sides are multiples of `align_px`, so that of a tile only what is
+        analysed, and its context, need be recognised
     base_bytes : memory of a process before its first tile, measured on a CPU
     bytes_per_px : working memory of one worker per px of a tile, measured on a CPU
     """
@@ -328,6 +330,8 @@ class EngineInfo:
     align_px: int
     split: SplitSettings
     weights_sha256: str = ""
+    card_sha256: str = ""
+    any_size: bool = False
     base_bytes: int = 300 << 20
     bytes_per_px: int = 100
 
@@ -338,16 +342,15 @@ class RecognizerSpec:
 
     Parameters
     ----------
-    engine : "embedded" | "classical" | "biomedparse"
+    engine : name of a registered engine, or the folder of a model
     prompts : what to look for
     device : "cpu", "cuda", "cuda:1", "mps"
     precision : "auto" | "float32" | "bf16" | "fp16"
     runtime : "auto" | "openvino" | "torch", resolved with its version, "openvino 2026.4"; "" for engines without one
-    weights : checkpoint file for BiomedParse, "" for the embedded weights
+    weights : file or folder of the engine's weights, "" where it has its own or none
     calibration : what the engine learned from a sample of this slide (see `wsiparse.recognize.base.calibrate`), its
         own numbers; empty for none
-    mode : "solo" (BiomedParse is asked each prompt alone) | "joint" (all together, so that they influence each other)
-    compiled : let torch compile the network's blocks: the first tiles take minutes, the rest are faster on some GPUs
+    options : of the engine's own (see `wsiparse.recognize.declared.DeclaredEngine.options`), (name, value) each
 
     Examples
     --------
@@ -365,8 +368,11 @@ class RecognizerSpec:
     weights: str = ""
     calibration: tuple[float, ...] = ()
     runtime: str = "auto"
-    mode: Mode = "solo"
-    compiled: bool = False
+    options: tuple[tuple[str, str | bool], ...] = ()
+
+    def option(self, name: str, otherwise: str | bool) -> str | bool:
+        """The value of one of the engine's own options, `otherwise` where it is not given."""
+        return dict(self.options).get(name, otherwise)
 
 
 @dataclass(frozen=True, slots=True)
@@ -375,14 +381,15 @@ class EngineLimits:
 
     Parameters
     ----------
-    classes_by_rule : each object has one class outright and its probability is that of being an object at all; False
-        where probabilities are of the class
+    classes_by_rule : each object has one class outright, so that its class shares tell nothing of doubt
+    nucleus_probability : an object's probability is that of being a nucleus, whatever its class
     stain_strength : see `wsiparse.recognize.strength`; None where it is not known or not asked for
     warnings : sentences about this slide
     sentences : about the engine on any slide
     """
 
     classes_by_rule: bool = False
+    nucleus_probability: bool = False
     stain_strength: float | None = None
     warnings: tuple[str, ...] = ()
     sentences: tuple[str, ...] = ()

@@ -20,7 +20,7 @@ from wsiparse.export.objectframe import ObjectFrame
 
 SIZE, SEED = 512, 3
 NAME = f"synthetic-{SIZE}px-seed{SEED}"
-INFLAMMATORY, OTHER = "Inflammatory", "Other nuclei"
+INFLAMMATORY, OTHER = "Inflammatory cells", "Other nuclei"
 
 
 class Shown(NamedTuple):

@@ -395,7 +395,7 @@ SOURCES: Final = {
     "recognize/biomedparse/resample.py": ["Keys"],
     "recognize/biomedparse/text.py": ["Radford"],
     "recognize/biomedparse/tokenizer.py": ["Sennrich"],
-    "recognize/embedded/network.py": ["Ronneberger", "Shi"],
+    "recognize/embedded/compact.py": ["Ronneberger", "Shi"],
     "report/stats/groups.py": ["Mann-Whitney", "Kruskal-Wallis"],
     "report/stats/mixing.py": ["Ripley", "Lotwick", "Besag"],
     "slides/resample.py": ["Keys"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import wsiparse
 from tests.conftest import ROOT
 from tests.docs.pages import PAGES, fences, name_of
 from wsiparse.export import formats
-from wsiparse.run.engine import Recognizers
+from wsiparse.recognize import registry
 from wsiparse.slides import MemorySlide
 from wsiparse.slides.synthetic import paint_he
 
@@ -75,13 +76,15 @@ def test_the_example_of_a_reader_gives_the_objects_of_the_same_pixels(tmp_path: 
 
 
 def test_the_example_of_an_engine_recognises_whatever_the_tiling(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = run(blocks("extending.md")[1])["DarknessRecognizer"]
-    monkeypatch.setattr("wsiparse.recognize.base.engine_info", lambda spec: made.info)
-    monkeypatch.setattr(Recognizers, "of", lambda self, spec: made(spec.prompts))
+    made = run(blocks("extending.md")[1])["ENGINE"]
+    monkeypatch.setattr(
+        registry, "_points", lambda: {"darkness": EntryPoint("darkness", "made:ENGINE", registry.GROUP)}
+    )
+    monkeypatch.setattr(registry, "_loaded", lambda point: made)
     slide = MemorySlide(paint_he(320, 256, seed=3).image, 0.5)
     tables = []
     for tile_size in (256, 512):
-        config = wsiparse.RunConfig(engine="embedded", prompts=({"text": "nuclei"},), tile_size=tile_size)
+        config = wsiparse.RunConfig(engine="darkness", tile_size=tile_size)
         found = wsiparse.analyse(slide, config)
         assert found.prepared.title == "darkness, not BiomedParse"
         tables.append(found.cells)

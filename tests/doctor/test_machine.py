@@ -13,8 +13,17 @@ import pytest
 
 from wsiparse.doctor import machine, places
 from wsiparse.doctor.check import Check
-from wsiparse.doctor.machine import check_cores, check_scheduler, judge_gpus, judge_memory
+from wsiparse.doctor.machine import (
+    check_arithmetic,
+    check_cores,
+    check_scheduler,
+    judge_arithmetic,
+    judge_gpus,
+    judge_memory,
+)
 from wsiparse.doctor.places import check_compile_cache, check_folder, check_hub_cache, check_temporary
+from wsiparse.recognize.arithmetic import Arithmetic, arithmetic_of
+from wsiparse.recognize.device import resolve_device
 from wsiparse.recognize.hardware import Gpu, TorchFacts, torch_facts
 
 GB = 1_000_000_000
@@ -53,6 +62,31 @@ def test_what_is_said_about_gpus(
     assert torch.state == "ok"
     assert (check.name, check.state) == ("gpu", state)
     assert words in check.found
+
+
+@pytest.mark.parametrize(
+    ("device", "found", "fault", "state", "words"),
+    [
+        ("cpu", Arithmetic("openvino 2026.4", "bf16", "it computes bf16 (AMX)"), "", "ok", "bf16, on cpu: it"),
+        ("cpu", Arithmetic("torch 2.13", "float32", "no OpenVINO"), "", "note", "torch 2.13, float32"),
+        ("cpu", Arithmetic("torch 2.13", "float32", "no OpenVINO"), "GLIBC_2.28 not found", "note", "GLIBC_2.28"),
+        ("cuda", Arithmetic("torch 2.13", "float32", "GPU"), "", "ok", "on cuda"),
+        ("cuda", Arithmetic("torch 2.13", "float32", "GPU"), "no libtbb", "ok", "on cuda"),
+    ],
+)  # fmt: skip
+def test_what_is_said_about_the_networks_arithmetic(
+    device: str, found: Arithmetic, fault: str, state: str, words: str
+) -> None:
+    check = judge_arithmetic(device, found, fault)
+    assert (check.name, check.state) == ("network", state)
+    assert words in check.found
+    assert ("openvino" in check.todo) == (state == "note")
+
+
+def test_the_networks_arithmetic_is_what_a_run_would_resolve() -> None:
+    check = only(check_arithmetic())
+    found = arithmetic_of(resolve_device("auto"))
+    assert check.found.startswith(f"{found.runtime}, {found.precision}, on ")
 
 
 def test_a_torch_that_cannot_be_loaded_is_a_problem() -> None:

@@ -18,8 +18,8 @@ def test_a_whole_examination_of_this_machine_finds_no_problem(tmp_path: Path) ->
     assert [check for check in checks if check.state == "problem"] == []
     names = [check.name for check in checks]
     for name in ("python", "packages", "openslide", "tiffslide", "imagecodecs", "embedded", "biomedparse", "hub",
-                 "torch", "gpu", "cores", "memory", "results", "temporary", "compile cache", "hub cache", "scheduler",
-                 "self-test"):  # fmt: skip
+                 "torch", "gpu", "network", "cores", "memory", "results", "temporary", "compile cache", "hub cache",
+                 "scheduler", "self-test"):  # fmt: skip
         assert name in names
     assert list(tmp_path.iterdir()) == []
 

@@ -22,6 +22,7 @@ from wsiparse.doctor.check import Check
 from wsiparse.doctor.software import check_packages, check_python, check_readers
 from wsiparse.doctor.weights import check_embedded, check_hub, check_weights
 from wsiparse.recognize.biomedparse.weights import FILES, MANIFEST
+from wsiparse.recognize.embedded.engine import MODEL
 from wsiparse.slides import libraries
 
 
@@ -115,19 +116,18 @@ def test_the_embedded_weights_of_a_checkout_are_there() -> None:
 def test_embedded_weights_are_compared_with_the_installation_record(monkeypatch: pytest.MonkeyPatch) -> None:
     import base64
 
-    from wsiparse.recognize.embedded import weights_bytes
-
-    digest = base64.urlsafe_b64encode(hashlib.sha256(weights_bytes()).digest()).rstrip(b"=").decode()
+    content = (MODEL / weights.WEIGHTS).read_bytes()
+    digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
     monkeypatch.setattr(weights, "_recorded", lambda: digest)
     assert check_embedded().found.endswith("as installed")
-    monkeypatch.setattr(weights, "weights_bytes", lambda: b"damaged")
+    monkeypatch.setattr(weights, "_recorded", lambda: "another")
     check = check_embedded()
     assert check.state == "problem"
     assert "Reinstall" in check.todo
 
 
 def test_the_record_of_an_installation_is_understood(monkeypatch: pytest.MonkeyPatch) -> None:
-    entry = importlib.metadata.PackagePath("wsiparse/recognize/embedded/wsiparse_nuclei.safetensors")
+    entry = importlib.metadata.PackagePath("wsiparse/recognize/embedded/model/weights.safetensors")
     entry.hash = importlib.metadata.FileHash("sha256=abc-_")
     monkeypatch.setattr(weights, "files", lambda _: [importlib.metadata.PackagePath("wsiparse/__init__.py"), entry])
     assert weights._recorded() == "abc-_"

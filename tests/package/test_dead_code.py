@@ -26,11 +26,8 @@ USED_ELSEWHERE = {
     # settings read as a whole, columns of tables read by name
     "config.py": None,
     "train/recipe.py": None,
-    "recognize/embedded/classes.py": {"network_for"},  # as the next
-    "recognize/embedded/compact.py": {
-        "flop_per_px",
-        "load_compact",
-    },  # only tests call them until a run takes a model folder
+    "recognize/card.py": None,  # a model's card, read as a whole
+    "recognize/embedded/compact.py": {"flop_per_px"},  # for docs/training.md
     "report/stats/groups.py": None,
     "types.py": {"ragged"},  # for users, docs/python-api.md
     "report/stats/threshold.py": {"lowered_known"},  # a field of report.json
@@ -44,8 +41,8 @@ USED_ELSEWHERE = {
     "recognize/biomedparse/checkpoint.py": {"expected_shapes"},  # for scripts/compare_golden.py
     "stitch/stitcher.py": {"carry_bytes"},  # for benchmarks
 }
-#: Arguments of ``__exit__``, and names that templates use.
-ANYWHERE = {"trace", "kind", "error", "__getattr__", "__dir__"}
+#: Arguments of ``__exit__``, names that templates use, and what entry points name.
+ANYWHERE = {"trace", "kind", "error", "__getattr__", "__dir__", "ENGINE", "folder_engine"}
 
 
 def without_exports(source: str) -> str:

@@ -103,7 +103,8 @@ def test_the_wheel_is_the_package_and_nothing_else(built: Built) -> None:
         assert rest == {"METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE", "top_level.txt"}
     assert {
         "wsiparse/py.typed",
-        "wsiparse/recognize/embedded/wsiparse_nuclei.safetensors",
+        "wsiparse/recognize/embedded/model/model.yaml",
+        "wsiparse/recognize/embedded/model/weights.safetensors",
         "wsiparse/report/pages/templates/slide.html",
         "wsiparse/viewer/static/viewer.html",
     } <= own

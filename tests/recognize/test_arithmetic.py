@@ -56,7 +56,7 @@ def test_auto_is_what_the_processor_computes_by_what_is_installed(
     machine |= {"openvino": openvino, "units": units}
     found = arithmetic_of("cpu")
     assert (found.runtime, found.precision) == expected
-    assert ("not installed" in found.why) == (not openvino)
+    assert ("no OpenVINO" in found.why) == (not openvino)
     assert ("does not compute bf16" in found.why) == (not units)
 
 
@@ -154,6 +154,7 @@ def test_a_broken_openvino_is_none(tmp_path: Path) -> None:
     (tmp_path / "openvino" / "__init__.py").write_text("raise ImportError('no libopenvino.so')", encoding="ascii")
     code = (
         f"import sys; sys.path.insert(0, {str(tmp_path)!r}); "
-        "from wsiparse.recognize.arithmetic import arithmetic_of; print(arithmetic_of('cpu').runtime)"
+        "from wsiparse.recognize.arithmetic import arithmetic_of, openvino_fault; "
+        "print(openvino_fault(), '/', arithmetic_of('cpu').runtime)"
     )
-    assert _python(code, tmp_path).startswith("torch ")
+    assert _python(code, tmp_path).startswith("no libopenvino.so / torch ")

@@ -2,16 +2,19 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 
+from tests.recognize.models import card_facts, random_network
 from wsiparse.errors import PromptError
-from wsiparse.recognize.embedded.classes import ALL_NUCLEI, ClassRecognizer, batch_maps, class_of_text, share_by_class
-from wsiparse.recognize.embedded.compact import CompactNetwork, NetworkShape
-from wsiparse.recognize.embedded.cut import Cut, class_of_each, landscape_of
+from wsiparse.recognize.card import ModelCard
+from wsiparse.recognize.embedded.classes import ClassRecognizer, batch_maps
+from wsiparse.recognize.embedded.compact import CompactNetwork
+from wsiparse.recognize.embedded.cut import Cut, calibrated, class_of_each, landscape_of
+from wsiparse.recognize.embedded.folder import answers_of
 from wsiparse.types import EngineInfo, Prompt, PromptSet, SplitSettings
 
-CLASSES = ("epithelial", "inflammatory", "connective")
+TEXTS = ("inflammatory cells", "epithelial cells", "connective tissue cells")
+ANSWERS = answers_of(ModelCard.model_validate(card_facts(b"")))
 INFO = EngineInfo(
     name="test",
     title="a test network",
@@ -27,14 +30,13 @@ def asking(*texts: str) -> PromptSet:
     return PromptSet(tuple(Prompt(text, text) for text in texts))
 
 
+def recognizer(network: CompactNetwork, *texts: str, least_share: float = 0.0) -> ClassRecognizer:
+    return ClassRecognizer(network, INFO, TEXTS, ANSWERS, asking(*texts), least_share=least_share)
+
+
 @pytest.fixture(scope="module")
 def network() -> CompactNetwork:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(5)
-        made = CompactNetwork(NetworkShape((8, 8, 8, 8), 1, 3), norm=False)
-    with torch.no_grad():
-        made.head.weight *= 12  # far from 0.5, so that there are nuclei and background
-    return made.requires_grad_(requires_grad=False).eval()
+    return random_network()
 
 
 def images(count: int = 2, height: int = 64, width: int = 96) -> NDArray[np.uint8]:
@@ -43,35 +45,15 @@ def images(count: int = 2, height: int = 64, width: int = 96) -> NDArray[np.uint
     return np.kron(coarse, np.ones((1, 8, 8, 1))).astype(np.uint8)
 
 
-@pytest.mark.parametrize(
-    ("text", "position"),
-    [
-        ("nuclei", ALL_NUCLEI),
-        ("All nuclei", ALL_NUCLEI),
-        ("epithelial cells", 0),
-        ("Inflammatory-Cells.", 1),
-        ("connective tissue cells", 2),
-        ("mitoses", None),
-    ],
-)
-def test_words_name_a_class(text: str, position: int | None) -> None:
-    assert class_of_text(text, CLASSES) == position
-
-
-def test_a_class_of_somebody_elses_network_is_asked_for_by_its_name() -> None:
-    assert class_of_text("podocyte nuclei", ["podocyte"]) == 0
-    assert class_of_text("inflammatory cells", ["podocyte"]) is None
-
-
 def test_prompts_that_are_not_answered_are_refused_with_those_that_are(network: CompactNetwork) -> None:
-    with pytest.raises(PromptError, match="answers only 'nuclei', 'epithelial cells', 'inflammatory cells'"):
-        ClassRecognizer(network, INFO, CLASSES, asking("mitoses"))
-    with pytest.raises(PromptError, match="asked for already"):
-        ClassRecognizer(network, INFO, CLASSES, asking("epithelium", "epithelial cells"))
+    with pytest.raises(PromptError, match="answers only 'nuclei', 'inflammatory cells', 'epithelial cells' and"):
+        recognizer(network, "mitoses")
+    with pytest.raises(PromptError, match="asked for under another name"):
+        recognizer(network, "epithelium", "epithelial cells")
 
 
-def test_every_nucleus_goes_to_one_prompt_and_all_prompts_together_are_all_nuclei(network: CompactNetwork) -> None:
-    alone = ClassRecognizer(network, INFO, CLASSES, asking("nuclei"))
+def test_every_nucleus_goes_to_prompts_and_all_prompts_together_are_all_nuclei(network: CompactNetwork) -> None:
+    alone = recognizer(network, "nuclei")
     together = alone.with_prompts(asking("inflammatory cells", "nuclei", "epithelial cells"))
     one, all_ = alone(images()), together(images())
     assert ((all_.probabilities > 0.5).sum(1) <= 1).all()
@@ -82,17 +64,32 @@ def test_every_nucleus_goes_to_one_prompt_and_all_prompts_together_are_all_nucle
     assert (all_.probabilities > 0.5).any((0, 2, 3)).sum() >= 2, "more than one class is seen"
 
 
-def test_a_class_asked_for_alone_gets_the_same_nuclei_as_among_others(network: CompactNetwork) -> None:
-    among = ClassRecognizer(network, INFO, CLASSES, asking("connective tissue cells", "nuclei"))(images())
-    alone = ClassRecognizer(network, INFO, CLASSES, asking("connective tissue cells"))(images())
-    np.testing.assert_array_equal(alone.probabilities[:, 0], among.probabilities[:, 0])
+def test_a_class_asked_for_alone_gets_whole_nuclei(network: CompactNetwork) -> None:
+    alone = recognizer(network, "connective tissue cells")(images()).probabilities[:, 0]
+    nuclei = recognizer(network, "nuclei")(images()).probabilities[:, 0]
+    assert 0 < (alone > 0.5).sum() < (nuclei > 0.5).sum()
+    np.testing.assert_array_equal(alone[alone > 0], nuclei[alone > 0])
+
+
+def test_thresholds_of_their_own_give_every_nucleus_to_one_prompt_as_a_whole(network: CompactNetwork) -> None:
+    prompts = PromptSet((Prompt("inflammatory cells", "a", threshold=0.6), Prompt("nuclei", "b")))
+    given = recognizer(network, "nuclei").with_prompts(prompts)(images()).probabilities
+    assert ((given > 0).sum(1) <= 1).all()
+
+
+def test_nuclei_of_which_no_class_has_enough_are_other_nuclei(network: CompactNetwork) -> None:
+    sure = recognizer(network, *TEXTS, "nuclei", least_share=0.0)(images()).probabilities > 0.5
+    doubtful = recognizer(network, *TEXTS, "nuclei", least_share=0.99)(images()).probabilities > 0.5
+    assert not sure[:, 3].any()
+    np.testing.assert_array_equal(doubtful.any(1), sure.any(1))
+    assert doubtful[:, 3].sum() > doubtful[:, :3].sum()
 
 
 def test_an_image_gives_the_same_numbers_whatever_the_rest_of_the_batch(network: CompactNetwork) -> None:
-    recognizer = ClassRecognizer(network, INFO, CLASSES, asking("epithelial cells", "nuclei"))
-    whole = recognizer(images())
+    made = recognizer(network, "epithelial cells", "nuclei")
+    whole = made(images())
     for k in range(2):
-        np.testing.assert_allclose(recognizer(images()[k : k + 1]).probabilities[0], whole.probabilities[k], atol=1e-6)
+        np.testing.assert_allclose(made(images()[k : k + 1]).probabilities[0], whole.probabilities[k], atol=1e-5)
 
 
 def test_maps_of_sizes_that_are_no_multiples_are_those_of_the_mirrored_image(network: CompactNetwork) -> None:
@@ -100,7 +97,7 @@ def test_maps_of_sizes_that_are_no_multiples_are_those_of_the_mirrored_image(net
     wide = np.pad(image, ((0, 0), (0, 0), (0, 16), (0, 0)), mode="symmetric")
     np.testing.assert_allclose(
         batch_maps(network, wide[:, :41, :70]), batch_maps(network, np.pad(
-            wide[:, :41, :70], ((0, 0), (0, 7), (0, 10), (0, 0)), mode="symmetric"))[:, :, :41, :70], atol=1e-6
+            wide[:, :41, :70], ((0, 0), (0, 7), (0, 10), (0, 0)), mode="symmetric"))[:, :, :41, :70], atol=1e-5
     )  # fmt: skip
     maps = batch_maps(network, image)
     np.testing.assert_allclose(maps[:, 3:].sum(1), 1, atol=1e-5)
@@ -114,9 +111,13 @@ def test_the_class_is_that_of_the_largest_sum_and_the_first_of_equals() -> None:
     assert class_of_each(maps, np.zeros((1, 6), np.int32), 0).tolist() == []
 
 
-def test_shares_without_classes_are_the_foreground() -> None:
-    foreground = np.random.default_rng(0).random((4, 5), dtype=np.float32)
-    np.testing.assert_array_equal(share_by_class(foreground, None, [ALL_NUCLEI])[0], foreground)
+def test_the_cut_becomes_one_half_and_means_above_it_are_kept() -> None:
+    p = np.array([0, 0.8, 0.9, 1], np.float32)
+    np.testing.assert_allclose(calibrated(p, 0.8), [0, 0.5, 0.75, 1], atol=1e-5)
+    assert calibrated(p, 0.5) is p
+    assert Cut(foreground=0.8, min_foreground=0.9).min_confidence == pytest.approx(0.75)
+    assert Cut(foreground=0.5, min_foreground=0.6).min_confidence == pytest.approx(0.6)
+    assert Cut(foreground=0.5, min_foreground=0.4).min_confidence == 0
 
 
 def test_the_landscape_is_high_in_centres_and_low_on_boundaries() -> None:

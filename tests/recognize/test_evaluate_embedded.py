@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 from scipy.ndimage import maximum_filter
 
+from tests.recognize.models import write_model
 from wsiparse.objects.scores import centroids_of
 from wsiparse.slides.synthetic import paint_he
 
@@ -160,3 +161,20 @@ def test_the_network_keeps_its_floors_on_annotated_tiles(shared: Path, name: str
     for figure_, floor in zip(measured, FLOORS[name], strict=True):
         if floor is not None:
             assert (figure_ or 0) >= floor, measured
+
+
+def test_runtimes_are_held_against_pytorch_in_float32(data_sets: Path, tmp_path: Path) -> None:
+    model = write_model(tmp_path / "model")
+    script = SCRIPT.with_name("evaluate_runtimes.py")
+    command = [sys.executable, str(script), str(data_sets), "--engine", str(model), "--sets", "consep"]
+    run = subprocess.run(command, check=False, capture_output=True, text=True, timeout=600)
+    *lines, last = run.stdout.splitlines()
+    assert lines[0].startswith("consep          torch "), run.stderr
+    assert " float32 " in lines[0]
+    assert "F1" in lines[0]
+    differences = [float(d) for line in lines for d in re.findall(r"\(([+-]\d\.\d{4})\)", line)]
+    worst = max(map(abs, differences))
+    assert last.startswith("largest difference of ")
+    assert run.returncode == int(worst > 0.003)
+    strict = subprocess.run([*command, "--bound", "-1"], check=False, capture_output=True, text=True, timeout=600)
+    assert strict.returncode == 1

@@ -10,10 +10,13 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from tests.recognize.models import card_facts, random_network
 from wsiparse.errors import ConfigError
 from wsiparse.recognize.arithmetic import bf16_units, resolved
-from wsiparse.recognize.embedded.classes import batch_maps, network_for
-from wsiparse.recognize.embedded.compact import CompactNetwork, NetworkShape
+from wsiparse.recognize.card import ModelCard
+from wsiparse.recognize.embedded.classes import batch_maps
+from wsiparse.recognize.embedded.compact import CompactNetwork, NetworkShape, save_compact
+from wsiparse.recognize.embedded.loading import network_for, tried_network
 from wsiparse.recognize.embedded.openvino import OpenVinoMaps
 from wsiparse.types import Prompt, PromptSet, RecognizerSpec
 
@@ -130,6 +133,7 @@ def test_a_spec_says_which_runtime_it_is() -> None:
 
 
 def test_a_worker_with_another_version_refuses() -> None:
-    network = network_of(NetworkShape((8, 8, 8, 8), 1, 1))
+    content = save_compact(random_network(norm=True))
+    card = ModelCard.model_validate(card_facts(content))
     with pytest.raises(ConfigError, match="begin anew"):
-        network_for(network, replace(SPEC, precision="float32", runtime="openvino 1999.1"))
+        tried_network(content, "weights", card, replace(SPEC, precision="float32", runtime="openvino 1999.1"))

@@ -14,7 +14,7 @@ from tests.conftest import ROOT, SHARED
 from wsiparse.config import load_config, prompt_set
 from wsiparse.errors import PromptError
 from wsiparse.recognize.biomedparse.engine import engine_info
-from wsiparse.recognize.prompts import role_of
+from wsiparse.recognize.prompts import answer_of
 from wsiparse.recognize.vocabulary import TARGETS, describe, resolve, support, trained_target
 from wsiparse.types import Prompt, PromptSet
 
@@ -240,12 +240,20 @@ def test_what_is_resolved_stays_as_it_is_when_resolved_again(texts: list[str]) -
     assert [r.text for r in resolve(used)] == used
 
 
+#: What the embedded network answers; neoplastic cells as epithelial ones, with a notice.
+LEARNED = {"nuclei", "inflammatory cells", "epithelial cells", "connective tissue cells", "neoplastic cells"}
+
+
 def test_the_list_tells_what_each_engine_answers() -> None:
     facts = {fact.prompt: fact for fact in describe()}
     assert list(facts) == [*[t.text for t in TARGETS], "nuclei"]
     for text, fact in facts.items():
         answers = {engine for engine, how in fact.engines.items() if how == "answered"}
-        assert answers == ({"embedded", "classical"} if role_of(text) is not None else set())
+        two = {"classical"} if answer_of(text) is not None else set()
+        learned = {"embedded"} if text in LEARNED else set()
+        assert answers == two | learned
+        told = "normal and neoplastic epithelium are not told apart" in " ".join(fact.notes)
+        assert told == (text in ("epithelial cells", "neoplastic cells"))
         assert fact.engines["biomedparse"] == fact.support == support(text)
         assert re.fullmatch("#[0-9a-f]{6}", fact.colour)
 

@@ -132,6 +132,7 @@ def _immune(random: np.random.Generator, rows: list[dict[str, Any]], spots: int)
         "classes": ["Inflammatory"],
         "reason": "",
         "infiltrate": {
+            "inside": "tumour",
             "n_tumour": tumour["n"],
             "n_stroma": stroma["n"],
             "tumour_mm2": tumour["compartment_mm2"],
@@ -266,6 +267,7 @@ def numbers(
         },
         "stain_strength": 0.93 if total else None,
         "classes_by_rule": True,
+        "nucleus_probability": True,
         "regions": []
         if one
         else [{"class": "Ignore*", "left_out": True, "n": 2}, {"class": "Tumor", "left_out": False, "n": 1}],
@@ -292,7 +294,7 @@ def numbers(
             "method": "All tissue is one compartment." if one else "Tumour from the cells: Poisson likelihood ratio.",
             "reason": "no tumour and connective cells were asked for" if one else "",
             "parameters": {} if one else {"bandwidth_um": 32.0, "least_piece_mm2": 0.01},
-            "names": list(names), "area_mm2": list(area), "tumour": [] if one else [0],
+            "names": list(names), "area_mm2": list(area), "tumour": [] if one else [0], "inside": "tumour",
             "colours": list(COLOURS[: len(names)]),
         },
         "rows": rows,

@@ -21,7 +21,7 @@ from wsiparse.store.read import ObjectsReader
 from wsiparse.types import EngineLimits, Prompt, PromptSet, RecognizerSpec
 
 BOTH = PromptSet((Prompt("inflammatory cells", "Inflammatory"), Prompt("nuclei", "Other nuclei")))
-BY_RULE = limits_of(RecognizerSpec("embedded", BOTH, calibration=(0.9,)))
+BY_RULE = limits_of(RecognizerSpec("classical", BOTH, calibration=(*(0.5,) * 7, 0.9)))
 
 
 def numbers_of(folder: Path) -> dict[str, Any]:
@@ -183,10 +183,10 @@ def test_an_engine_says_what_it_cannot_do_and_what_is_wrong_with_the_stain() -> 
     assert BY_RULE.stain_strength == 0.9
     assert BY_RULE.warnings == ()
     assert len(BY_RULE.sentences) == 2
-    [weak] = limits_of(RecognizerSpec("embedded", BOTH, calibration=(0.2,))).warnings
+    [weak] = limits_of(RecognizerSpec("classical", BOTH, calibration=(*(0.5,) * 7, 0.2))).warnings
     assert "weakly" in weak
-    [unknown] = limits_of(RecognizerSpec("embedded", BOTH)).warnings
+    [unknown] = limits_of(RecognizerSpec("classical", BOTH)).warnings
     assert "too little tissue" in unknown
-    nuclei = limits_of(RecognizerSpec("embedded", PromptSet((Prompt("nuclei", "Nuclei"),))))
+    nuclei = limits_of(RecognizerSpec("classical", PromptSet((Prompt("nuclei", "Nuclei"),))))
     assert (nuclei.warnings, len(nuclei.sentences)) == ((), 1)
     assert limits_of(RecognizerSpec("biomedparse", BOTH)) == EngineLimits()

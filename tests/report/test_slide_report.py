@@ -111,7 +111,7 @@ def test_without_tumour_and_connective_classes_tissue_is_one_compartment(tmp_pat
     folder = write_slide(tmp_path, "embedded", Content(square(2.0), {0: points[0], 1: points[1]}), prompts=prompts)
     numbers = numbers_of(folder)
     assert numbers["compartments"]["used"] == "none"
-    assert "no class of tumour" in numbers["compartments"]["reason"]
+    assert "no class of neoplastic or epithelial" in numbers["compartments"]["reason"]
     assert {row["compartment"] for row in numbers["rows"]} == {"all tissue"}
     assert numbers["immune"]["infiltrate"] is None
     assert [m["second"] for m in numbers["immune"]["mixing"]] == ["Other nuclei"]

@@ -276,11 +276,13 @@ def test_what_is_logged_while_a_slide_is_opened_and_planned_stands_first_in_its_
 
     def telling(opened: Any, *args: Any, **more: Any) -> Any:
         log.warning("planned %s", opened.name)
+        if opened.name == "c":
+            raise ZeroDivisionError("a fault of the program")
         return real(opened, *args, **more)
 
     monkeypatch.setattr(slide, "prepare", telling)
     results = tmp_path / "r"
-    assert wsiparse("run", slides, "-o", results, *CLASSICAL).code == 0
+    assert wsiparse("run", slides, "-o", results, *CLASSICAL).code == 3
     for name in "abc":
         text = (folder_of(results, name) / "log.txt").read_text(encoding="utf-8")
         assert f"WARNING planned {name}\n" in text.splitlines(keepends=True)[0]

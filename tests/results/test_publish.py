@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import errno
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -8,13 +10,17 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from wsiparse.atomic import temporary_name
-from wsiparse.results.folder import done_record, write_done
+from wsiparse.atomic import one_at_a_time, temporary_name
+from wsiparse.errors import OutputError
+from wsiparse.results.folder import done_record, own_record, write_done
 from wsiparse.results.publish import publish_staged, staging
+from wsiparse.results.whole import check_whole
 from wsiparse.types import ClassCount, SlideSummary
 
 SUMMARY = SlideSummary("s", "engine", 1.0, 0.0, (ClassCount("A", "cell", 1, 2.0, "found"),))
@@ -130,3 +136,61 @@ def test_what_a_record_from_elsewhere_names_outside_its_folder_stays(tmp_path: P
     assert keep.is_dir()
     assert (slide / "mine.txt").exists()
     assert done_record(slide, "e") is not None
+
+
+def publish_often(folder: Path, name: str, start: Any) -> None:
+    """In a process of its own: results of one kind, again and again, whoever else publishes there."""
+    start.wait()
+    for k in range(25):
+        with staging(folder) as own:
+            fill(
+                own,
+                f"{name}{k}",
+                f"{name}{k}",
+                *(f"cells.part{i:03}.geojson.gz" for i in range(5 if name == "a" else 9)),
+            )
+            publish_staged(own, folder, f"{name}{k}")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs the lock")
+def test_two_processes_that_replace_each_other_s_results_leave_those_of_one(tmp_path: Path) -> None:
+    spawn = multiprocessing.get_context("spawn")
+    start = spawn.Barrier(3)
+    both = [spawn.Process(target=publish_often, args=(tmp_path, name, start)) for name in "ab"]
+    for process in both:
+        process.start()
+    start.wait()
+    seen = 0
+    while any(process.is_alive() for process in both):
+        with suppress(OutputError), one_at_a_time(tmp_path):
+            record = own_record(tmp_path)
+            if record is not None:
+                seen += 1
+                entries = {path.name for path in tmp_path.iterdir() if not path.name.startswith(".tmp-")}
+                assert entries == {*record["files"], "DONE.json"}
+                check_whole(tmp_path, *record["files"])
+    for process in both:
+        process.join()
+        assert process.exitcode == 0
+    assert seen > 0
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(".tmp-")) == []
+
+
+def test_a_lock_of_a_process_that_was_killed_holds_nobody_up(tmp_path: Path) -> None:
+    (tmp_path / ".tmp-publishing.lock").touch()
+    with one_at_a_time(tmp_path):
+        assert (tmp_path / ".tmp-publishing.lock").exists() or os.name == "nt"
+    assert not list(tmp_path.glob(".tmp-*")) or os.name == "nt"
+
+
+def test_a_file_system_without_locks_is_used_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fcntl = pytest.importorskip("fcntl")
+
+    def none(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "no locks available")
+
+    monkeypatch.setattr(fcntl, "flock", none)
+    with staging(tmp_path / "slide") as own:
+        fill(own, "d", "one")
+        publish_staged(own, tmp_path / "slide", "d")
+    assert done_record(tmp_path / "slide", "d") is not None

@@ -121,3 +121,25 @@ def test_parts_that_are_older_than_the_results_are_not_pending(
     new = old + 20
     os.utime(work, (new, new))
     assert [status.state for status in slide_statuses(tmp_path / "r")] != ["done"]
+
+
+@pytest.mark.parametrize("change", ["version", "damage"])
+def test_results_of_another_version_and_damaged_ones_are_not_called_stopped(
+    change: str, wsiparse: Callable, folder: Path
+) -> None:
+    results = folder / "r"
+    assert wsiparse("run", folder / "slides" / "a.svs", "-o", results, *CLASSICAL).code == 0
+    (slide,) = (results / "slides").iterdir()
+    record = json.loads((slide / "DONE.json").read_text(encoding="utf-8"))
+    record |= {"format": 2, "wsiparse": "0.0.9"} if change == "version" else {"engine": "another"}
+    (slide / "DONE.json").write_text(json.dumps(record), encoding="utf-8")
+    (status,) = slide_statuses(results)
+    assert status.state == ("other version" if change == "version" else "damaged")
+    assert "Run the slide again with --overwrite" in status.detail
+    if change == "version":
+        assert "results of another version of wsiparse (0.0.9, format 2; this is " in status.detail
+    told = wsiparse("status", results)
+    assert told.code == 3
+    assert told.out.splitlines()[-1] == f"1 slides: 1 {status.state}"
+    write_status(results)
+    assert status.state in (results / "status.csv").read_text(encoding="utf-8")

@@ -137,7 +137,7 @@ BLANK = np.full((64, 64, 3), 240, np.uint8)
         ({"image": None}, "image: an array"),
         ({"image": Image.new("I;16", (8, 8))}, "image: a Pillow image of mode"),
         ({"image": MemorySlide(BLANK, MPP)}, "mpp: an open slide has its own"),
-        ({"engine": "neural"}, "engine: Input should be 'auto'.* got 'neural'"),
+        ({"engine": "neural"}, "engine: .*'neural' is unknown: choose one of auto"),
         ({"prompts": 3}, "prompts: .* got 3"),
         ({"prompts": [3]}, r"prompts\.0: .* got 3"),
         ({"prompts": [{"text": "nuclei", "color": "#fff"}]}, r"prompts\.0\.color: "),

@@ -120,10 +120,11 @@ def test_what_auto_stands_for_on_another_machine_is_no_other_setting(place: Path
 
 def test_results_that_tell_no_settings_are_kept_too(place: Path, wsiparse: Callable) -> None:
     path = only(place / "r") / "DONE.json"
-    path.write_text('{"format": 1, "engine": "older", "digest": "1"}', encoding="ascii")
+    path.write_text('{"format": 1, "wsiparse": "0.0.1", "digest": "1"}', encoding="ascii")
     said = wsiparse("run", "s.svs", "-o", "r", *CLASSICAL)
     assert said.code == 1
-    assert "another version of wsiparse (older)" in said.err
+    assert "holds results of another version of wsiparse (0.0.1, format 1; this is " in said.err
+    assert "replace them with --overwrite" in said.err
 
 
 @pytest.mark.parametrize("options", [(), ("--prompt", "nuclei")])

@@ -20,6 +20,7 @@ from wsiparse.errors import ConfigError
 from wsiparse.parallel.dask import LocalExecutor
 from wsiparse.parallel.progress import Quiet
 from wsiparse.recognize import base
+from wsiparse.recognize.declared import DeclaredEngine
 from wsiparse.recognize.stain import od_bytes
 from wsiparse.report.stats.summary import summarise
 from wsiparse.run import engine as engine_module
@@ -95,7 +96,7 @@ def two_scales(monkeypatch: pytest.MonkeyPatch) -> None:
         return RecognitionGrid(positions, grid, statistics, scores)
 
     monkeypatch.setattr(engine_module, "check_prompts", lambda spec: None)
-    monkeypatch.setattr(engine_module, "_answered", lambda config, engine: (config.prompts, ()))
+    monkeypatch.setattr(DeclaredEngine, "completed", lambda self, asked, *, strict=False: (tuple(asked), ()))
     monkeypatch.setattr(engine_module, "scales_of", scales)
     monkeypatch.setattr(pipeline, "recognition_grid", recognition_scores)
     monkeypatch.setattr(engine_module, "load_recognizer", lambda spec: Judged(spec.prompts))

@@ -98,6 +98,7 @@ def test_a_sheet_as_excel_saves_it_is_read(folder: Path, encoding: str) -> None:
         ("slide,mpp\na.svs,0.25,9\n", "line 2: has 3 cells, the header 2", ""),
         ("slide\na.svs\nb.svs\na.svs\n", "line 4: ", "a second time, first in line 2"),
         ("slide\na.svs\ndeep/../a.svs\n", "line 3: ", "a second time"),
+        ("slide,image\na.svs,1\na.svs,2\n", "line 3: ", "two images of one file want two runs, each with an -o"),
         ("slide\ns3://b/a.svs\ns3://b/a.svs\n", "line 3: s3://b/a.svs is listed a second time", ""),
         ('slide\n"a.svs\nb.svs\n', "line 2: not a table", "quotes"),
         (b"slide\na.svs\ncaf\xe9.svs\n", "line 3: is not UTF-8", "CSV UTF-8"),

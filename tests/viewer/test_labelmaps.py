@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from tests.viewer.made import Truth, make, truth
 from wsiparse.errors import OutputError
+from wsiparse.export.formats import export
 from wsiparse.store.read import ObjectsReader
 from wsiparse.types import Box
 from wsiparse.viewer.labelmaps import SAMPLES, LabelMaps, find_labels
@@ -66,8 +68,31 @@ def test_without_labels_the_error_says_how_to_make_them(tmp_path: Path) -> None:
 def test_labels_that_were_exported_later_are_found(tmp_path: Path) -> None:
     folder = make(tmp_path, truth((300, 200)), size=(300, 200))
     (folder / "exports").mkdir()
-    shutil.move(folder / "labels.ome.zarr", folder / "exports")
-    assert find_labels(folder) == folder / "exports" / "labels.ome.zarr"
+    shutil.rmtree(folder / "labels.ome.zarr")
+    export(folder / "objects.zarr", "ome-zarr")
+    labels = folder / "exports" / "labels.ome.zarr"
+    assert find_labels(folder) == labels
+    assert LabelMaps(labels, ObjectsReader(folder / "objects.zarr")).covered(1, 1, Box(0, 0, 150, 100)).any()
+
+
+@pytest.mark.parametrize("fault", ["changed", "no hash", "other objects"])
+def test_exported_labels_that_are_not_what_was_written_are_refused(tmp_path: Path, fault: str) -> None:
+    folder = make(tmp_path, truth((300, 200)), size=(300, 200))
+    shutil.rmtree(folder / "labels.ome.zarr")
+    export(folder / "objects.zarr", "ome-zarr")
+    labels = folder / "exports" / "labels.ome.zarr"
+    note = folder / "exports" / "labels.ome.zarr.json"
+    if fault == "changed":
+        chunk = next(p for p in (labels / "labels/cell_classes/0").rglob("*") if p.is_file() and p.name != "zarr.json")
+        chunk.write_bytes(chunk.read_bytes()[:-1] + b"x")
+    elif fault == "no hash":
+        note.unlink()
+    else:
+        facts = json.loads(note.read_text(encoding="ascii")) | {"objects_sha256": "0" * 64}
+        note.write_text(json.dumps(facts), encoding="ascii")
+    said = {"changed": "damaged", "no hash": "no hash of it", "other objects": "of other objects"}[fault]
+    with pytest.raises(OutputError, match=f"{said}.*--format ome-zarr, after removing this folder"):
+        View(find_shown(folder))
 
 
 def test_labels_of_another_size_are_refused(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def command(context: click.Context, results_dir: Path, size: int, seed: int) -> 
 
     Example: wsiparse demo -o demo --size 1024
     """
-    from wsiparse.doctor.demo import MATCH_RADIUS_UM, compare, paint_slide
+    from wsiparse.doctor.demo import DEMO_ENGINE, MATCH_RADIUS_UM, PAINTED, compare, paint_slide
     from wsiparse.export.objectframe import read_objects
     from wsiparse.results.folder import slide_folder
     from wsiparse.run.batch import check_results_folder
@@ -53,7 +53,12 @@ def command(context: click.Context, results_dir: Path, size: int, seed: int) -> 
     painted = paint_slide(results_dir / name / f"{name}.svs", size_px=size, seed=seed)
     click.echo(f"painted {len(painted.truth)} nuclei on a SYNTHETIC slide (no tissue): {painted.slide}")
     code: int = context.invoke(
-        run.command, slides=(str(painted.slide),), results_dir=results_dir, engine="embedded", shard="none"
+        run.command,
+        slides=(str(painted.slide),),
+        results_dir=results_dir,
+        engine=DEMO_ENGINE,
+        prompts=PAINTED,
+        shard="none",
     )
     if code:
         return code
@@ -70,11 +75,11 @@ def command(context: click.Context, results_dir: Path, size: int, seed: int) -> 
 
 
 def _table(rows: list[tuple[str, Agreement]]) -> str:
-    lines = [f"{'class':<16}{'true':>8}{'found':>8}{'difference':>18}{'precision':>11}{'recall':>8}"]
+    lines = [f"{'class':<20}{'true':>8}{'found':>8}{'difference':>18}{'precision':>11}{'recall':>8}"]
     for name, score in rows:
         difference = f"{score.found - score.truth:+d}"
         if score.truth:
             difference += f" ({100 * (score.found / score.truth - 1):+.1f} %)"
         ratios = (f"{value:.3f}" if value == value else "-" for value in (score.precision, score.recall))  # noqa: PLR0124
-        lines.append("{:<16}{:>8}{:>8}{:>18}{:>11}{:>8}".format(name, score.truth, score.found, difference, *ratios))
+        lines.append("{:<20}{:>8}{:>8}{:>18}{:>11}{:>8}".format(name, score.truth, score.found, difference, *ratios))
     return "\n".join(lines)

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
-from wsiparse.choices import Device, Mode, Precision, Reader, ShardBy, words
+from wsiparse.choices import Device, Mode, Precision, Reader, Runtime, ShardBy, words
 
 if TYPE_CHECKING:
     from wsiparse.config import RunConfig
@@ -16,6 +17,14 @@ if TYPE_CHECKING:
 __all__ = ["analysis_options", "class_options", "config_from", "say_notice", "shard_options", "slide_options"]
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _engines(_context: click.Context, _option: click.Parameter, begun: str) -> list[CompletionItem]:
+    """Names of engines that a shell completes; folders beside them."""
+    from wsiparse.recognize.registry import AUTO, engine_names
+
+    names = [CompletionItem(name) for name in (AUTO, *engine_names()) if name.startswith(begun)]
+    return names or [CompletionItem(begun, type="dir")]
 
 
 def say_notice(text: str) -> None:
@@ -78,8 +87,10 @@ def analysis_options(function: F) -> F:
             ),
             click.option(
                 "--engine",
-                type=click.Choice(["auto", "embedded", "classical", "biomedparse"]),
-                help="Recognizer; auto takes BiomedParse when its weights are configured, else the embedded network.",
+                metavar="NAME|FOLDER",
+                shell_complete=_engines,
+                help="Recognizer: a name of `wsiparse engines`, or the folder of a model; auto takes BiomedParse when "
+                "its weights are configured, else the embedded network.",
             ),
             click.option("--weights", help="BiomedParse weights (file or folder)."),
             click.option(
@@ -112,8 +123,15 @@ def analysis_options(function: F) -> F:
             click.option(
                 "--precision",
                 type=click.Choice(words(Precision)),
-                help="Precision of the network's arithmetic: the 16-bit ones are faster on most GPUs and may change a "
-                "few objects. Default: what suits the device.",
+                help="Precision of the network's arithmetic: the 16-bit ones are faster where the device computes "
+                "them and "
+                "may change a few objects. auto (default) is bf16 on processors that compute it.",
+            ),
+            click.option(
+                "--runtime",
+                type=click.Choice(words(Runtime)),
+                help="Library that computes the network on the processor; auto (default) is OpenVINO where it is "
+                "installed.",
             ),
             click.option("--tile-size", type=int, help="Width and height of a tile, px (default: the engine's own)."),
             click.option(
@@ -160,6 +178,11 @@ def class_options(function: F) -> F:
                 multiple=True,
                 metavar="NAME",
                 help="Regions of this class are stroma, as those called Stroma are (repeatable).",
+            ),
+            click.option(
+                "--tumour-is-epithelium/--no-tumour-is-epithelium",
+                default=None,
+                help="Call epithelium tumour: that of these slides is neoplastic (default: it may be normal).",
             ),
         ]
     ):

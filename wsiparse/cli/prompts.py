@@ -15,8 +15,7 @@ __all__ = ["command"]
 def command(as_json: bool) -> int:
     """List what can be looked for: words, whether BiomedParse was trained on them, kind, scale, colour, engines.
 
-    Engines: BiomedParse takes any words, and only those it was trained on are tested; the embedded and the classical
-    engine answer "nuclei" and "inflammatory cells".
+    Engines: BiomedParse takes any words, and only those it was trained on are tested; the others answer a closed list.
 
     Example: wsiparse prompts --json
     """
@@ -29,6 +28,7 @@ def command(as_json: bool) -> int:
             f"scale    {fact.input_mpp:g} um/px, tiles of {fact.tile_px} px = {fact.tile_um:.0f} um",
             "engines  " + ", ".join(f"{engine} ({how})" for engine, how in fact.engines.items()),
         ]
+        lines += [f"note     {note}" for note in fact.notes]
         if fact.source:
             dice = f"Dice {fact.dice.mean:.3f} on {fact.dice.images} test images" if fact.dice else "no published Dice"
             score = "has" if fact.scored else "has no"

@@ -33,6 +33,7 @@ class _Asked:
     metadata: Path | None
     tumour_classes: tuple[str, ...]
     stroma_classes: tuple[str, ...]
+    tumour_is_epithelium: bool | None
     patient: str | None
     group: str | None
     seed: int
@@ -52,8 +53,9 @@ class _Asked:
 @click.option(
     "--compartments",
     type=click.Choice(words(Division)),
-    help="How tissue is divided: by tumour and connective cells (auto), by the classes of regions (roi), or not at all "
-    "(none). Default: as in the run; else roi where regions with classes are known, else auto.",
+    help="How tissue is divided: by epithelial (or tumour) and connective cells (auto), by the classes of regions "
+    "(roi), "
+    "or not at all (none). Default: as in the run; else roi where regions with classes are known, else auto.",
 )
 @click.option(
     "--metadata",
@@ -144,7 +146,9 @@ def command(results: Path, **given: Any) -> int:
         with TerminalProgress().stage("report", len(slides), "slides") as stage:
             files = regions.files if roi is not None else None
             workers = asked.num_workers or available_cores()
-            for redone in redo_reports(slides, files, asked.compartments, asked.seed, workers, classes):
+            for redone in redo_reports(
+                slides, files, asked.compartments, asked.seed, workers, classes, asked.tumour_is_epithelium
+            ):
                 failed += redone.numbers is None
                 said.add(called[redone.folder])
                 _tell(redone, called[redone.folder] if len(slides) > 1 else "")

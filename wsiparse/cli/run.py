@@ -85,8 +85,8 @@ class _Asked:
 @click.option(
     "--compartments",
     type=click.Choice(words(Division)),
-    help="How the report divides tissue: by tumour and connective cells (auto), by the classes of --roi's regions "
-    "(roi), or not at all. Default: roi where its regions have classes, else auto.",
+    help="How the report divides tissue: by epithelial (or tumour) and connective cells (auto), by the classes of "
+    "--roi's regions (roi), or not at all. Default: roi where its regions have classes, else auto.",
 )
 @class_options
 @click.option("--labels/--no-labels", default=None, help="Write labels.ome.zarr, the objects as images (default: yes).")
@@ -115,6 +115,7 @@ def command(slides: tuple[str, ...], **given: Any) -> int:
     from wsiparse.cli.progress import TerminalProgress
     from wsiparse.cli.signals import stopping
     from wsiparse.parallel.dask import DaskExecutor, open_executor
+    from wsiparse.recognize.registry import only_on_cpu
     from wsiparse.results.folder import slide_folder
     from wsiparse.run.batch import check_results_folder, run_slides
     from wsiparse.run.engine import Engine
@@ -124,8 +125,8 @@ def command(slides: tuple[str, ...], **given: Any) -> int:
 
     asked = _Asked(**{name: given.pop(name) for name in _Asked.__slots__})
     config = config_from(asked.config_file, asked.prompts, given)
-    # the classical engine has no use for a GPU, and PyTorch takes seconds to be asked
-    scheduler, gpus = _scheduler(config.scheduler, "cpu" if config.engine == "classical" else config.device)
+    # an engine of the CPU has no use for a GPU, and PyTorch takes seconds to be asked
+    scheduler, gpus = _scheduler(config.scheduler, "cpu" if only_on_cpu(config.engine) else config.device)
     elsewhere = scheduler not in ("serial", "threads", "local")  # another machine's devices count
     engine = Engine(config, resolve=lambda spec: spec) if elsewhere else Engine(config)
     for notice in engine.notices:  # and a wrong prompt is told before any slide is opened or worker started

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from wsiparse.doctor.check import Check, State
-from wsiparse.doctor.machine import check_cores, check_gpus, check_memory, check_scheduler
+from wsiparse.doctor.machine import check_arithmetic, check_cores, check_gpus, check_memory, check_scheduler
 from wsiparse.doctor.places import check_compile_cache, check_folder, check_hub_cache, check_temporary
 from wsiparse.doctor.selftest import self_test
 from wsiparse.doctor.software import check_packages, check_python, check_readers
@@ -38,6 +38,7 @@ def examine(
     yield from check_weights()
     yield check_hub(environment, offline=offline)
     yield from check_gpus(environment)
+    yield from check_arithmetic()
     yield check_cores(environment)
     yield check_memory()
     yield from check_folder("results", results)

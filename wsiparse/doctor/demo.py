@@ -16,17 +16,31 @@ from typing import Final
 import numpy as np
 
 from wsiparse.atomic import TEMPORARY, output_errors
-from wsiparse.config import DEFAULT_PROMPTS, prompt_set
+from wsiparse.config import PromptConfig, prompt_set
 from wsiparse.coords import Frame
 from wsiparse.export.geojson import OverlayFacts, write_geojson
 from wsiparse.export.objectframe import ObjectFrame
 from wsiparse.objects import build_table
 from wsiparse.objects.scores import Agreement, class_agreement, point_agreement
+from wsiparse.recognize.registry import engine_of
 from wsiparse.slides.files import file_fingerprint
 from wsiparse.slides.synthetic import SyntheticField, paint_he, write_svs
 from wsiparse.types import ObjectTable, PromptSet
 
-__all__ = ["MATCH_RADIUS_UM", "MPP", "PaintedSlide", "compare", "paint_slide", "painted_field"]
+__all__ = [
+    "DEMO_ENGINE",
+    "MATCH_RADIUS_UM",
+    "MPP",
+    "PAINTED",
+    "PaintedSlide",
+    "compare",
+    "paint_slide",
+    "painted_field",
+]
+
+#: What is painted, and the engine that is to find it.
+PAINTED: Final = ("inflammatory cells", "nuclei")
+DEMO_ENGINE: Final = "embedded"
 
 #: um per px of painted slides.
 MPP: Final = 0.5
@@ -51,7 +65,7 @@ class PaintedSlide:
     truth_file : GeoJSON of every painted nucleus, as QuPath reads it
     size_px : edge of the square slide, level-0 px
     truth : the same nuclei as a table, level-0 px; class ids are positions in `prompts` + 1
-    prompts : inflammatory cells and nuclei, as a run looks for them when nobody says what
+    prompts : inflammatory cells and nuclei, as a run of the demo looks for them
     """
 
     slide: Path
@@ -81,7 +95,8 @@ def paint_slide(slide: Path, *, size_px: int, seed: int) -> PaintedSlide:
         If the files cannot be written.
     """
     field = painted_field(size_px, seed)
-    prompts = prompt_set(DEFAULT_PROMPTS)
+    asked = tuple(PromptConfig(text=text) for text in PAINTED)
+    prompts = prompt_set(engine_of(DEMO_ENGINE).completed(asked)[0])
     truth = _truth_of(field, prompts)
     with output_errors(slide):
         slide.parent.mkdir(parents=True, exist_ok=True)

@@ -11,10 +11,21 @@ from typing import Final
 from wsiparse.doctor.check import Check, good, note, problem, size_text
 from wsiparse.errors import ConfigError
 from wsiparse.machine import available_cores, available_memory_bytes, memory_limit_bytes
+from wsiparse.recognize.arithmetic import Arithmetic, arithmetic_of, openvino_fault
+from wsiparse.recognize.device import resolve_device
 from wsiparse.recognize.hardware import TorchFacts, torch_facts
 from wsiparse.run.shards import array_variables, shard_from_environment
 
-__all__ = ["check_cores", "check_gpus", "check_memory", "check_scheduler", "judge_gpus", "judge_memory"]
+__all__ = [
+    "check_arithmetic",
+    "check_cores",
+    "check_gpus",
+    "check_memory",
+    "check_scheduler",
+    "judge_arithmetic",
+    "judge_gpus",
+    "judge_memory",
+]
 
 #: The embedded engine takes about 1 GB with the libraries, BiomedParse more than 4.
 _LEAST_BYTES: Final = 1_500_000_000
@@ -71,6 +82,33 @@ def judge_memory(available: int | None, limit: int | None) -> Check:
 def check_gpus(environment: Mapping[str, str]) -> Iterator[Check]:
     """What PyTorch finds to compute on."""
     yield from judge_gpus(torch_facts(), _driver(), environment)
+
+
+def check_arithmetic() -> Iterator[Check]:
+    """Which library would compute the compact networks here, with numbers of how many bits, and why."""
+    try:
+        device = resolve_device("auto")
+        found = arithmetic_of(device)
+    except (ConfigError, ImportError, OSError):
+        return  # what is wrong with PyTorch has been told
+    yield judge_arithmetic(device, found, openvino_fault())
+
+
+def judge_arithmetic(device: str, found: Arithmetic, fault: str) -> Check:
+    """What to say about the runtime and precision.
+
+    Parameters
+    ----------
+    device : that a run would take
+    found : what stands behind "auto" on it
+    fault : why an OpenVINO that is installed does not load, "" if it does or is not there
+    """
+    told = f"{found.runtime}, {found.precision}, on {device}: {found.why}"
+    if device == "cpu" and fault:
+        return note("network", f"{told}; OpenVINO is installed but does not load: {fault}", "pip install -U openvino")
+    if device == "cpu" and not found.runtime.startswith("openvino"):
+        return note("network", told, "pip install openvino, where it has wheels: it is faster and finds the same.")
+    return good("network", told)
 
 
 def _driver(root: Path = Path("/")) -> str | None:

@@ -17,8 +17,8 @@ __all__ = ["check_packages", "check_python", "check_readers"]
 
 #: The packages whose versions a report of a fault should name.
 _TOLD: Final = (
-    "numpy", "torch", "numba", "zarr", "dask", "distributed", "shapely", "scikit-image", "scipy", "tifffile",
-    "huggingface-hub", "fsspec",
+    "numpy", "torch", "openvino", "numba", "zarr", "dask", "distributed", "shapely", "scikit-image", "scipy",
+    "tifffile", "huggingface-hub", "fsspec",
 )  # fmt: skip
 
 

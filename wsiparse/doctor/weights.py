@@ -13,21 +13,28 @@ from typing import Final
 from wsiparse.doctor.check import Check, good, note, problem
 from wsiparse.errors import WeightsError
 from wsiparse.recognize.biomedparse.weights import FILES, MANIFEST, default_folder, find_weights, verify
-from wsiparse.recognize.embedded import WEIGHTS, weights_bytes
+from wsiparse.recognize.embedded.engine import MODEL
+from wsiparse.recognize.registry import engine_of
 
 __all__ = ["check_embedded", "check_hub", "check_weights"]
 
 _TIMEOUT_S: Final = 5.0
 
+#: File of the weights in the folder of the model that ships.
+WEIGHTS: Final = "weights.safetensors"
+
 
 def check_embedded() -> Check:
     """The embedded network's file, against what the installation recorded of it."""
     try:
-        data = weights_bytes()
+        engine = engine_of("embedded")
+        fault, weights = engine.missing(), MODEL / WEIGHTS
+        digest = hashlib.sha256(b"" if fault else weights.read_bytes())
     except (WeightsError, OSError) as error:
-        return problem("embedded", str(error), "Reinstall wsiparse: pip install --force-reinstall --no-deps wsiparse")
-    digest = hashlib.sha256(data)
-    found = f"{WEIGHTS}, SHA-256 {digest.hexdigest()[:16]}..."
+        fault = str(error)
+    if fault:
+        return problem("embedded", fault, "Reinstall wsiparse: pip install --force-reinstall --no-deps wsiparse")
+    found = f"{WEIGHTS} of {engine.title}, SHA-256 {digest.hexdigest()[:16]}..."
     recorded = _recorded()
     if recorded is None:
         return good("embedded", f"{found} (a checkout: no record to compare with)")
@@ -44,7 +51,12 @@ def _recorded() -> str | None:
     except PackageNotFoundError:
         return None
     for entry in entries:
-        if entry.name == WEIGHTS and entry.hash is not None and entry.hash.mode == "sha256":
+        if (
+            entry.name == WEIGHTS
+            and entry.parent.name == MODEL.name
+            and entry.hash is not None
+            and entry.hash.mode == "sha256"
+        ):
             return entry.hash.value
     return None
 

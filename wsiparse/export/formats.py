@@ -24,7 +24,7 @@ from wsiparse.names import safe_cell
 from wsiparse.results.find import find_results
 from wsiparse.results.folder import DONE, done_record
 from wsiparse.results.publish import EXPORTS
-from wsiparse.results.whole import check_beside, fault_of
+from wsiparse.results.whole import check_beside, fault_of, note_hash
 from wsiparse.store.read import ObjectsReader
 from wsiparse.store.sort import KINDS
 from wsiparse.types import ObjectTable, PromptKind
@@ -192,6 +192,7 @@ def _ome_zarr(job: _Job) -> Exported:
 
     path = job.folder / "labels.ome.zarr"
     write_labels(path, job.reader, version=job.options.ngff)
+    note_hash(path, job.reader.path)
     return Exported((path,), None)
 
 

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsiparse.objects.panoptic import combine_cells, quantise
-from wsiparse.types import PromptSet, Recognition, Tile
+from wsiparse.types import Box, PromptSet, Recognition, Tile
 
-__all__ = ["FieldTile", "core_field"]
+__all__ = ["FieldTile", "core_field", "whole_core"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,3 +101,23 @@ def core_field(
     if recognition.statistics is None:
         return FieldTile(tile.index, cells, regions, od)
     return FieldTile(tile.index, cells, regions, od, recognition.statistics[position])
+
+
+def whole_core(part: FieldTile, inner: Box, core: Box) -> FieldTile:
+    """The field bytes of a core of which only a part was recognised; the rest is background.
+
+    Parameters
+    ----------
+    part : of the size of `inner`
+    inner : the part, field px, inside `core`
+    core : the tile's core
+    """
+    rows = slice(inner.y - core.y, inner.y1 - core.y)
+    columns = slice(inner.x - core.x, inner.x1 - core.x)
+
+    def placed(given: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        full = np.zeros((*given.shape[:-2], core.height, core.width), np.uint8)
+        full[..., rows, columns] = given
+        return full
+
+    return FieldTile(part.index, placed(part.cells), placed(part.regions), placed(part.od), part.statistics)

@@ -18,13 +18,25 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final
 
+from wsiparse.choices import Runtime, words
 from wsiparse.errors import ConfigError
 from wsiparse.types import RecognizerSpec
 
-__all__ = ["RUNTIMES", "Arithmetic", "arithmetic_of", "bf16_units", "import_openvino", "resolved", "torch_version"]
+__all__ = [
+    "RUNTIMES",
+    "Arithmetic",
+    "arithmetic_of",
+    "bf16_units",
+    "by_torch",
+    "import_openvino",
+    "openvino_fault",
+    "openvino_version",
+    "resolved",
+    "torch_version",
+]
 
 #: What `--runtime` takes.
-RUNTIMES: Final = ("auto", "openvino", "torch")
+RUNTIMES: Final = words(Runtime)
 
 #: Where Linux tells what a processor computes.
 _CPUINFO: Final = Path("/proc/cpuinfo")
@@ -89,7 +101,7 @@ def arithmetic_of(device: str, precision: str = "auto", runtime: str = "auto") -
         raise ConfigError("runtime 'openvino' is not installed: pip install openvino, or give --runtime torch.")
     if openvino:
         return _same(Arithmetic(openvino, precision, why), told)
-    reason = "PyTorch asked for" if wanted == "torch" else "OpenVINO is not installed"
+    reason = "PyTorch asked for" if wanted == "torch" else "no OpenVINO"
     return _same(Arithmetic(torch_version(), precision, f"{reason}; {why}"), told)
 
 
@@ -122,6 +134,26 @@ def resolved(spec: RecognizerSpec) -> RecognizerSpec:
     return replace(spec, runtime=found.runtime, precision=found.precision)
 
 
+def by_torch(spec: RecognizerSpec, auto: str) -> RecognizerSpec:
+    """The spec of a network that PyTorch alone computes; its device is resolved.
+
+    Parameters
+    ----------
+    spec : of an engine
+    auto : the precision that "auto" stands for
+
+    Raises
+    ------
+    ConfigError
+        If another runtime is asked for, or another version of PyTorch than is here.
+    """
+    wanted, _, told = spec.runtime.partition(" ")
+    if wanted not in ("auto", "torch"):
+        raise ConfigError(f"runtime '{wanted}' does not compute the {spec.engine} engine. Leave --runtime out.")
+    precision = auto if spec.precision == "auto" else spec.precision
+    return replace(spec, runtime=_same(Arithmetic(torch_version(), precision, ""), told).runtime, precision=precision)
+
+
 def bf16_units(cpuinfo: Path = _CPUINFO) -> str:
     """What of the processor multiplies bf16, "AMX" or "AVX-512 bf16"; "" for none, or where nobody tells.
 
@@ -144,16 +176,27 @@ def torch_version() -> str:
     return _named("torch")
 
 
-@cache
 def openvino_version() -> str:
     """OpenVINO's name and the first two numbers of its version; "" where it is not there or does not load."""
+    return "" if _openvino_fault() is not None else _named("openvino")
+
+
+def openvino_fault() -> str:
+    """Why an OpenVINO that is installed is not used, one line; "" where it is used, or not installed."""
+    return _openvino_fault() or ""
+
+
+@cache
+def _openvino_fault() -> str | None:
+    """None where it works, "" where it is not installed."""
     if importlib.util.find_spec("openvino") is None:
         return ""
     try:
         import_openvino()
-        return _named("openvino")
-    except (ImportError, OSError, PackageNotFoundError):
-        return ""
+        _named("openvino")
+    except (ImportError, OSError, PackageNotFoundError) as error:
+        return " ".join(str(error).split()) or type(error).__name__
+    return None
 
 
 def _named(package: str) -> str:

@@ -1,31 +1,26 @@
-"""What every recognizer is, which ones there are, and how one is built.
+"""What every recognizer is, and what the rest of the program asks of an engine.
 
-Nothing here imports torch: facts and checks are cheap, the engine itself is imported when it is loaded.
+Nothing here imports torch: facts and checks are cheap, the engine itself is imported when it is loaded. What an engine
+says of itself is in `wsiparse.recognize.declared`, which there are in `wsiparse.recognize.registry`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from pathlib import Path
 from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from wsiparse.errors import ConfigError, WeightsError
-from wsiparse.recognize import classical, embedded
-from wsiparse.recognize.biomedparse import engine as biomedparse
-from wsiparse.recognize.device import check_device_name, resolve_device
-from wsiparse.recognize.inflammatory import RULE_LIMITS
-from wsiparse.recognize.prompts import NUCLEI_ONLY, check_nucleus_prompts, role_of
-from wsiparse.recognize.score import load_distributions, prompt_scores
-from wsiparse.recognize.strength import StainFacts, stain_strength, tissue_is_enough
+from wsiparse.errors import ConfigError
+from wsiparse.recognize.declared import ScaleOf
+from wsiparse.recognize.device import check_device_name
+from wsiparse.recognize.registry import engine_of
+from wsiparse.recognize.strength import StainFacts
 from wsiparse.types import (
     Box,
     EngineInfo,
     EngineLimits,
-    PromptKind,
     PromptSet,
     Recognition,
     RecognitionGrid,
@@ -34,7 +29,6 @@ from wsiparse.types import (
 )
 
 __all__ = [
-    "ENGINES",
     "Recognizer",
     "calibrate",
     "check_prompts",
@@ -50,7 +44,6 @@ __all__ = [
     "wants_sample",
 ]
 
-ENGINES: Final = ("embedded", "classical", "biomedparse")
 PRECISIONS: Final = ("auto", "float32", "bf16", "fp16")
 
 
@@ -70,7 +63,7 @@ class Recognizer(Protocol):
 
 
 def engine_info(spec: RecognizerSpec) -> EngineInfo:
-    """Facts of the engine a spec names, without loading it (BiomedParse: its weights file is hashed).
+    """Facts of the engine a spec names, without loading it (weights may be hashed).
 
     Raises
     ------
@@ -80,34 +73,23 @@ def engine_info(spec: RecognizerSpec) -> EngineInfo:
         If the engine's weights are missing.
     """
     _check_names(spec)
-    if spec.engine == "embedded":
-        return embedded.engine_info()
-    if spec.engine == "classical":
-        return classical.engine_info()
-    checkpoint = biomedparse.find_checkpoint(Path(spec.weights)) if spec.weights else None
-    if checkpoint is None or not checkpoint.is_file():
-        raise WeightsError(
-            f"engine 'biomedparse': no weights {'at ' + spec.weights if spec.weights else 'given'}. "
-            "Run `wsiparse weights fetch`, then give the file to --weights."
-        )
-    return biomedparse.engine_info(biomedparse.sha256_of(checkpoint))
+    return engine_of(spec.engine).info(spec)
 
 
 def on_this_machine(spec: RecognizerSpec) -> RecognizerSpec:
-    """The spec with device "auto" replaced by the one it stands for here: results may differ in a bit between devices.
+    """The spec with every "auto" replaced by what it stands for here: results may differ in a bit between devices,
+    runtimes and precisions.
 
     Raises
     ------
     ConfigError
-        If the device is not there.
+        If the device or the runtime is not there.
     """
     _check_names(spec)
-    return spec if spec.engine == "classical" else replace(spec, device=resolve_device(spec.device))
+    return engine_of(spec.engine).resolve(spec)
 
 
-def scales_of(
-    spec: RecognizerSpec, mpp: float | None = None
-) -> tuple[tuple[tuple[int, ...], RecognizerSpec, EngineInfo], ...]:
+def scales_of(spec: RecognizerSpec, mpp: float | None = None) -> tuple[ScaleOf, ...]:
     """The scales at which an engine wants to see the slide, each with its prompts.
 
     Parameters
@@ -124,40 +106,21 @@ def scales_of(
     ConfigError
         If cell prompts, or region prompts, ask for different scales: objects of one kind share one pixel grid.
     """
-    info = engine_info(spec)
-    if spec.engine != "biomedparse":
-        return ((tuple(range(len(spec.prompts))), spec, replace(info, mpp=mpp or info.mpp)),)
-    wanted = [biomedparse.scale_of(prompt, mpp) for prompt in spec.prompts]
-    kinds: tuple[PromptKind, ...] = ("cell", "region")
-    for kind in kinds:
-        of_kind = sorted({wanted[i] for i in spec.prompts.of_kind(kind)})
-        if len(of_kind) > 1:
-            raise ConfigError(
-                f"the {kind} prompts ask for {' and '.join(f'{m:g}' for m, _, _ in of_kind)} um per pixel, but objects "
-                f"of one kind share one grid. Give all {kind} prompts the same input_mpp, or make two runs."
-            )
-    parts = []
-    for scale in sorted(set(wanted)):
-        positions = tuple(i for i, w in enumerate(wanted) if w == scale)
-        prompts = PromptSet(tuple(spec.prompts[i] for i in positions))
-        # every tile is resized for the network: what it needs does not depend on the tile's own size
-        needed = info.bytes_per_px * info.tile_px**2 // scale[1] ** 2
-        facts = replace(info, mpp=scale[0], tile_px=scale[1], halo_px=scale[2], bytes_per_px=needed)
-        parts.append((positions, replace(spec, prompts=prompts), facts))
-    return tuple(parts)
+    return engine_of(spec.engine).scales(spec, engine_info(spec), mpp)
 
 
 def check_prompts(spec: RecognizerSpec) -> None:
-    """Refuse prompts the engine does not answer, before anything is read or loaded.
+    """Refuse devices, options and prompts the engine does not take, before anything is read or loaded.
 
     Raises
     ------
+    ConfigError
+        If the engine does not run on the device, or has no such option.
     PromptError
-        If an engine without a language model is asked for anything but nuclei and inflammatory cells.
+        If an engine without a language model is asked for what it does not answer.
     """
-    if spec.engine in ("embedded", "classical"):
-        info = engine_info(spec)
-        check_nucleus_prompts(spec.prompts, info.title, info.mpp)
+    _check_names(spec)
+    engine_of(spec.engine).check(spec)
 
 
 def load_recognizer(spec: RecognizerSpec) -> Recognizer:
@@ -168,38 +131,26 @@ def load_recognizer(spec: RecognizerSpec) -> Recognizer:
     PromptError, ConfigError, WeightsError
         If a prompt is not answered, the device is not there, or weights are missing.
     """
-    _check_names(spec)
     check_prompts(spec)
-    if spec.engine == "embedded":
-        from wsiparse.recognize.embedded.recognizer import EmbeddedRecognizer
-
-        return EmbeddedRecognizer(spec)
-    if spec.engine == "classical":
-        return classical.ClassicalRecognizer(spec)
-    from wsiparse.recognize.biomedparse.recognizer import load_recognizer as load_biomedparse
-
-    own = replace(spec, device=resolve_device(spec.device))
-    return load_biomedparse(own, mode=spec.mode, compile_backbone=spec.compiled)
+    return engine_of(spec.engine).load(spec)
 
 
 def operations_per_tile(spec: RecognizerSpec) -> float | None:
     """Floating-point operations of one tile with all prompts of a spec, where the engine is heavy enough to count."""
-    if spec.engine != "biomedparse":
-        return None
-    return biomedparse.operations_per_tile(len(spec.prompts))
+    return engine_of(spec.engine).operations_per_tile(spec)
 
 
 def wants_sample(spec: RecognizerSpec) -> bool:
     """Whether `calibrate` makes anything of a sample of the slide."""
-    return spec.engine in ("embedded", "classical")
+    return engine_of(spec.engine).wants_sample()
 
 
 def calibrate(spec: RecognizerSpec, sample: NDArray[np.uint8], tissue_mm2: float) -> RecognizerSpec:
     """The spec with what its engine learns from a sample of the slide, once for all tiles.
 
     Anything estimated per tile would make results depend on the tiling; what needs an estimate (the strength of the
-    stain; the classical engine: stain vectors and global threshold too) gets it here. BiomedParse's spec stays as it
-    is.
+    stain; the classical engine: stain vectors and global threshold too) gets it here. The spec of an engine that
+    estimates nothing stays as it is.
 
     Parameters
     ----------
@@ -207,20 +158,12 @@ def calibrate(spec: RecognizerSpec, sample: NDArray[np.uint8], tissue_mm2: float
     sample : (N, H, W, 3) uint8 patches of tissue at the engine's scale; N = 0 leaves the engine's fixed values
     tissue_mm2 : tissue of the slide; little of it does not tell how strongly the slide is stained
     """
-    if not (wants_sample(spec) and len(sample)):
-        return spec
-    strength = stain_strength(sample) if tissue_is_enough(tissue_mm2) else None
-    if spec.engine == "classical":
-        return replace(spec, calibration=classical.calibration_of(sample, strength))
-    return spec if strength is None else replace(spec, calibration=(strength,))
+    return engine_of(spec.engine).calibrated(spec, sample, tissue_mm2) if len(sample) else spec
 
 
 def stain_of(spec: RecognizerSpec) -> StainFacts | None:
     """What a calibrated spec knows of the slide's stain; None for an engine that takes every slide as it is."""
-    if not wants_sample(spec):
-        return None
-    known = spec.calibration[7:] if spec.engine == "classical" else spec.calibration
-    return StainFacts(known[0] if known else None)
+    return engine_of(spec.engine).stain_of(spec)
 
 
 def limits_of(spec: RecognizerSpec) -> EngineLimits:
@@ -230,17 +173,7 @@ def limits_of(spec: RecognizerSpec) -> EngineLimits:
     ----------
     spec : calibrated to the slide
     """
-    asked = {role_of(prompt.text) for prompt in spec.prompts}
-    stain = stain_of(spec)
-    if stain is None:
-        return EngineLimits()
-    rule = "inflammatory cells" in asked
-    return EngineLimits(
-        classes_by_rule=True,
-        stain_strength=stain.strength,
-        warnings=(stain.flag,) if rule and stain.flag else (),
-        sentences=(NUCLEI_ONLY, *((RULE_LIMITS,) if rule else ())),
-    )
+    return engine_of(spec.engine).limits(spec)
 
 
 def recognition_grid(
@@ -263,20 +196,7 @@ def recognition_grid(
     WeightsError
         If the score parameters lie beside the weights but are damaged; without them all scores are NaN.
     """
-    if spec.engine != "biomedparse":
-        return None
-    shape = (len(positions), grid.rows, grid.columns)
-    statistics = np.full((*shape, 4), np.nan, np.float32)
-    for index, values in tiles:
-        statistics[:, index // grid.columns, index % grid.columns] = values
-    path = biomedparse.find_checkpoint(Path(spec.weights)).parent / biomedparse.SCORE_FILE
-    known = load_distributions(path) if path.is_file() else {}
-    texts = [prompt.text for prompt in spec.prompts]
-    flat = np.moveaxis(statistics, 0, 2).reshape(-1, len(positions), 4)
-    scores = np.full(flat.shape[:2], np.nan, np.float32)
-    read = np.isfinite(flat).all(axis=(1, 2))
-    scores[read] = prompt_scores(flat[read], texts, known)
-    return RecognitionGrid(positions, grid, statistics, scores.T.reshape(shape))
+    return engine_of(spec.engine).recognition_grid(spec, positions, grid, tiles)
 
 
 def mirror_outside(image: NDArray[np.uint8], box: Box, size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -311,10 +231,8 @@ def mirror_outside(image: NDArray[np.uint8], box: Box, size: tuple[int, int]) ->
 
 
 def _check_names(spec: RecognizerSpec) -> None:
-    if spec.engine not in ENGINES:
-        raise ConfigError(f"engine '{spec.engine}' is unknown: choose one of {', '.join(ENGINES)}.")
+    engine = engine_of(spec.engine)
     check_device_name(spec.device)
     if spec.precision not in PRECISIONS:
         raise ConfigError(f"precision '{spec.precision}' is unknown: choose one of {', '.join(PRECISIONS)}.")
-    if spec.engine == "classical" and spec.device not in ("auto", "cpu"):
-        raise ConfigError(f"device '{spec.device}': the classical engine runs on the CPU only. Use --device cpu.")
+    engine.check_device(spec.device)

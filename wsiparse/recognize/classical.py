@@ -13,6 +13,7 @@ global threshold) is estimated once from a sample of it (`calibration_of`), so r
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -22,12 +23,13 @@ from scipy import ndimage
 from wsiparse.objects.split import split_cells
 from wsiparse.recognize.inflammatory import STRENGTH, InflammatoryRule, find_inflammatory
 from wsiparse.recognize.instances import Nuclei, in_tile_split, measure_nuclei
-from wsiparse.recognize.prompts import check_nucleus_prompts, share_nuclei
+from wsiparse.recognize.prompts import INFLAMMATORY, check_nucleus_prompts, share_nuclei
+from wsiparse.recognize.ruled import RuledEngine, strength_of
 from wsiparse.recognize.stain import OD_OF_BYTE, RUIFROK, fit_stains, hematoxylin_lut, otsu, through_lut
 from wsiparse.recognize.strength import REFERENCE, at_reference, byte_table
 from wsiparse.types import EngineInfo, PromptSet, Recognition, RecognizerSpec, SplitSettings
 
-__all__ = ["MPP", "RULE", "TITLE", "ClassicalRecognizer", "calibration_of", "engine_info"]
+__all__ = ["ENGINE", "MPP", "RULE", "TITLE", "ClassicalRecognizer", "calibration_of", "engine_info"]
 
 TITLE: Final = "classical, not BiomedParse"
 
@@ -62,7 +64,7 @@ _MAX_AREA_PX: Final = 400
 _BLOB_SIGMA_PX: Final = 4.0
 _MIN_CURVATURE: Final = 0.07  # scale-normalised, as a share of the global threshold
 
-#: The rule of the embedded network; this engine's probabilities do not tell clear nuclei from doubtful ones.
+#: The rule; this engine's probabilities do not tell clear nuclei from doubtful ones.
 RULE: Final = InflammatoryRule()
 
 
@@ -83,6 +85,31 @@ def engine_info() -> EngineInfo:
             min_confidence=0.565,
         ),
     )
+
+
+class _Classical(RuledEngine):
+    """The declaration of the classical engine."""
+
+    name = "classical"
+    title = TITLE
+    licence = "Apache-2.0"
+    source = "this package, without weights"
+
+    def info(self, spec: RecognizerSpec) -> EngineInfo:
+        """Facts of the engine."""
+        return engine_info()
+
+    def load(self, spec: RecognizerSpec) -> ClassicalRecognizer:
+        """The recognizer."""
+        return ClassicalRecognizer(spec)
+
+    def strength_in(self, calibration: tuple[float, ...]) -> float | None:
+        """The eighth number."""
+        return calibration[7] if len(calibration) > 7 else None
+
+    def calibrated(self, spec: RecognizerSpec, sample: NDArray[np.uint8], tissue_mm2: float) -> RecognizerSpec:
+        """Stain vectors and threshold too."""
+        return replace(spec, calibration=calibration_of(sample, strength_of(sample, tissue_mm2)))
 
 
 def calibration_of(sample: NDArray[np.uint8], strength: float | None = None) -> tuple[float, ...]:
@@ -167,7 +194,7 @@ class ClassicalRecognizer:
         kept = self._nuclear(nuclei, labels, hematoxylin)
         foreground *= np.concatenate([[True], kept])[labels]
         inflammatory = None
-        if "inflammatory cells" in self._roles:
+        if INFLAMMATORY in self._roles:
             inflammatory = np.concatenate([[False], find_inflammatory(nuclei, RULE)])[labels]
         return share_nuclei(foreground, self._roles, inflammatory)
 
@@ -237,3 +264,6 @@ def _second_curvature(smooth: NDArray[np.float32]) -> NDArray[np.float32]:
     xx[:, 1:-1] = smooth[:, 2:] + smooth[:, :-2] - 2 * smooth[:, 1:-1]
     yx[1:-1, 1:-1] = (smooth[2:, 2:] + smooth[:-2, :-2] - smooth[2:, :-2] - smooth[:-2, 2:]) / 4
     return np.asarray(-((yy + xx) / 2 + np.hypot((yy - xx) / 2, yx)), dtype=np.float32)
+
+
+ENGINE: Final = _Classical()

@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-__all__ = ["instance_sums", "ring_sums"]
+__all__ = ["class_sums", "deal", "instance_sums", "ring_sums"]
 
 
 @njit(cache=True, nogil=True)
@@ -129,3 +129,64 @@ def ring_sums(
                         + hematoxylin_lut[1, rgb[y, x, 1]]
                         + hematoxylin_lut[2, rgb[y, x, 2]]
                     )
+
+
+@njit(cache=True, nogil=True)
+def class_sums(
+    labels: NDArray[np.int32], weight: NDArray[np.uint8], classes: NDArray[np.uint8], sums: NDArray[np.int64]
+) -> None:
+    """Weighted sums of class maps over the pixels of each instance.
+
+    Parameters
+    ----------
+    labels : (N,) int32, 0 background
+    weight : (N,) uint8
+    classes : (C, N) uint8
+    sums : (n, C) int64, out
+    """
+    sums[:] = 0
+    for k in range(len(labels)):
+        instance = labels[k] - 1
+        if instance >= 0:
+            for c in range(len(classes)):
+                sums[instance, c] += np.int64(weight[k]) * np.int64(classes[c, k])
+
+
+@njit(cache=True, nogil=True)
+def deal(
+    labels: NDArray[np.int32],
+    weight: NDArray[np.uint8],
+    wanted: NDArray[np.int64],
+    dealt: NDArray[np.int64],
+    prompt: NDArray[np.int16],
+) -> None:
+    """Deal the pixels of each instance to prompts in raster order, each to the one that lacks most.
+
+    Parameters
+    ----------
+    labels : (N,) int32, 0 background
+    weight : (N,) uint8, what a pixel counts
+    wanted : (n, P) int64, the share of each prompt, rows sum to at most 2^16; a row of zeros for nobody
+    dealt : (n, P + 1) int64, zeros; scratch: what each prompt has, and what was dealt in all
+    prompt : (N,) int16, out: the prompt of each pixel, -1 for none; the first of equals
+    """
+    prompts = wanted.shape[1]
+    for k in range(len(labels)):
+        instance = labels[k] - 1
+        prompt[k] = -1
+        if instance < 0:
+            continue
+        whole = np.int64(0)
+        for p in range(prompts):
+            whole += wanted[instance, p]
+        if whole == 0:
+            continue
+        count = np.int64(weight[k])
+        dealt[instance, prompts] += count
+        best, most = 0, np.int64(0)
+        for p in range(prompts):
+            lack = wanted[instance, p] * dealt[instance, prompts] - whole * dealt[instance, p]
+            if p == 0 or lack > most:
+                best, most = p, lack
+        dealt[instance, best] += count
+        prompt[k] = best

@@ -1,9 +1,10 @@
-"""What the engines without a language model can be asked: two prompts, and how they share the nuclei."""
+"""What engines of a closed list can be asked: their answers, and how two prompts share the nuclei."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final, Literal
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,17 +13,43 @@ from wsiparse.errors import PromptError
 from wsiparse.recognize.words import match, means_nuclei, nearest, plain
 from wsiparse.types import Prompt, PromptSet
 
-__all__ = ["INFLAMMATORY", "NUCLEI_ONLY", "Role", "answered", "check_nucleus_prompts", "role_of", "share_nuclei"]
+__all__ = [
+    "INFLAMMATORY",
+    "NUCLEI",
+    "NUCLEI_ONLY",
+    "TWO_PROMPTS",
+    "Answer",
+    "answer_of",
+    "answered",
+    "check_nucleus_prompts",
+    "share_nuclei",
+]
 
-Role = Literal["nuclei", "inflammatory cells"]
-
-#: Spellings of the two prompts that need no word of explanation.
-_SAME: Final = frozenset(
-    {"nuclei", "nucleus", "cell nuclei", "cell nucleus", "all nuclei"}
-    | {"inflammatory cells", "inflammatory cell", "inflammatory nuclei"}
-)
-
+NUCLEI: Final = "nuclei"
 INFLAMMATORY: Final = "inflammatory cells"
+
+#: Other spellings that need no word of explanation.
+_SAME: Final = frozenset({"nucleus", "cell nuclei", "cell nucleus", "all nuclei"})
+
+
+class Answer(NamedTuple):
+    """How an engine answers words.
+
+    Parameters
+    ----------
+    text : the prompt in the engine's own words
+    caution : how what is counted differs from the words; "" when it does not, or in what is said of the words anyway
+    note : what is said whenever it is asked for, a part of a sentence; "" for nothing
+    """
+
+    text: str
+    caution: str = ""
+    note: str = ""
+
+
+#: Answers of an engine that finds nuclei and calls some of them inflammatory. The keys are "nuclei", words of the
+#: vocabulary's targets, or plain words of the engine's own.
+TWO_PROMPTS: Final[Mapping[str, Answer]] = MappingProxyType({t: Answer(t) for t in (NUCLEI, INFLAMMATORY)})
 
 #: What a report says of an engine that answers only these two prompts.
 NUCLEI_ONLY: Final = (
@@ -31,15 +58,36 @@ NUCLEI_ONLY: Final = (
 )
 
 
-def role_of(text: str) -> Role | None:
-    """Which of the two prompts a text asks for, in any words of the vocabulary; None for anything else."""
+def answer_of(text: str, answers: Mapping[str, Answer] = TWO_PROMPTS) -> Answer | None:
+    """How a text is answered, in any words of the vocabulary or the engine's own; None for anything else.
+
+    >>> answer_of("TILs").text, answer_of("mitoses")
+    ('inflammatory cells', None)
+    """
     if means_nuclei(text):
-        return "nuclei"
+        return answers.get(NUCLEI)
     found = match(text)
-    return "inflammatory cells" if found is not None and found.target.text == INFLAMMATORY else None
+    if found is not None:
+        return answers.get(found.target.text)
+    return answers.get(plain(text))
 
 
-def answered(texts: Sequence[str], title: str, *, strict: bool = False) -> list[tuple[Role, str | None]]:
+def _caution(text: str, answer: Answer) -> str:
+    """How what is counted differs from what the words mean, in all."""
+    found = match(text)
+    told = [answer.caution, found.caution if found is not None else ""]
+    return "; ".join(part for part in told if part)
+
+
+def _is_own(text: str, own: str) -> bool:
+    """Whether a text is the engine's own words, or a spelling of them."""
+    one = own.removesuffix("cells")
+    return plain(text) in (own, f"{one}cell", f"{one}nuclei") or (own == NUCLEI and plain(text) in _SAME)
+
+
+def answered(
+    texts: Sequence[str], title: str, *, strict: bool = False, answers: Mapping[str, Answer] = TWO_PROMPTS
+) -> list[tuple[str, str | None]]:
     """The prompt that answers each text, and a line for people where the words are others.
 
     Parameters
@@ -47,76 +95,82 @@ def answered(texts: Sequence[str], title: str, *, strict: bool = False) -> list[
     texts : as the user wrote them
     title : the engine's title, for messages
     strict : refuse words that mean only a part of what is counted
+    answers : of the engine
 
     Raises
     ------
     PromptError
         If a text asks for something else, two ask for the same, or `strict` and one means a part only.
     """
-    out: list[tuple[Role, str | None]] = []
+    out: list[tuple[str, str | None]] = []
     for text in texts:
-        role = role_of(text)
-        if role is None:
-            raise _unanswered(text, title)
-        found = match(text)
-        caution = found.caution if found is not None else ""
+        answer = answer_of(text, answers)
+        if answer is None:
+            raise _unanswered(text, title, answers)
+        own, caution = answer.text, _caution(text, answer)
         if strict and caution:
             raise PromptError(
-                f"prompt {text!r}: the nearest prompt is '{role}', but {caution}. Ask for '{role}', or leave "
+                f"prompt {text!r}: the nearest prompt is '{own}', but {caution}. Ask for '{own}', or leave "
                 "--strict-prompts out."
             )
-        told = f"prompt {text!r}: answered as '{role}'" + (f": {caution}" if caution else "")
+        found = match(text)
+        told = [] if _is_own(text, own) else [f"answered as '{own}'" + (f": {caution}" if caution else "")]
+        told += [answer.note] if answer.note and answer.note not in caution else []
         if found is not None and found.site:
-            told += f"; the site '{found.site}' changes nothing"
-        twin = next((other for other, (own, _) in zip(texts, out, strict=False) if own == role), None)
+            told.append(f"the site '{found.site}' changes nothing")
+        twin = next((other for other, (used, _) in zip(texts, out, strict=False) if used == own), None)
         if twin is not None:
             raise PromptError(
-                f"prompts {twin!r} and {text!r}: '{role}' is already asked for under another name. Leave one out."
+                f"prompts {twin!r} and {text!r}: '{own}' is already asked for under another name. Leave one out."
             )
-        out.append((role, None if plain(text) in _SAME else f"{told}."))
+        out.append((own, f"prompt {text!r}: {'; '.join(told)}." if told else None))
     return out
 
 
-def _unanswered(text: str, title: str) -> PromptError:
+def _unanswered(text: str, title: str, answers: Mapping[str, Answer]) -> PromptError:
     found = match(text)
     if found is not None:
         near = f"BiomedParse answers it as '{found.target.text}'. "
     else:
         word = nearest(text)
         near = f"The nearest known prompt is '{word}'. " if word else ""
+    *some, last = dict.fromkeys(f"'{answer.text}'" for answer in answers.values())
+    known = f"{', '.join(some)} and {last}" if some else last
     return PromptError(
-        f"prompt {text!r}: this engine ({title}) answers only 'nuclei' and 'inflammatory cells'. {near}For others "
+        f"prompt {text!r}: this engine ({title}) answers only {known}. {near}For others "
         "fetch the BiomedParse weights (`wsiparse weights fetch`) and use --engine biomedparse; `wsiparse prompts` "
         "lists all."
     )
 
 
-def check_nucleus_prompts(prompts: PromptSet, title: str, mpp: float) -> tuple[Role, ...]:
-    """The role of each prompt, in prompt order.
+def check_nucleus_prompts(
+    prompts: PromptSet, title: str, mpp: float, answers: Mapping[str, Answer] = TWO_PROMPTS
+) -> tuple[str, ...]:
+    """What answers each prompt, in the engine's own words and prompt order.
 
     Parameters
     ----------
     prompts : what is asked for
     title : the engine's title, for the message
     mpp : the engine's scale, um per px
+    answers : of the engine
 
     Raises
     ------
     PromptError
-        If a prompt is neither "nuclei" nor "inflammatory cells", two prompts mean the same, a prompt is a region, or
-        one wants another scale.
+        If a prompt is not answered, two prompts mean the same, a prompt is a region, or one wants another scale.
     """
-    roles: list[Role] = []
+    roles: list[str] = []
     for prompt in prompts:
-        role = role_of(prompt.text)
-        if role is None:
-            raise _unanswered(prompt.text, title)
+        answer = answer_of(prompt.text, answers)
+        if answer is None:
+            raise _unanswered(prompt.text, title, answers)
         _check_settings(prompt, title, mpp)
-        if role in roles:
+        if answer.text in roles:
             raise PromptError(
-                f"prompt {prompt.text!r}: '{role}' is already asked for under another name. Leave one out."
+                f"prompt {prompt.text!r}: '{answer.text}' is already asked for under another name. Leave one out."
             )
-        roles.append(role)
+        roles.append(answer.text)
     return tuple(roles)
 
 
@@ -133,7 +187,7 @@ def _check_settings(prompt: Prompt, title: str, mpp: float) -> None:
 
 
 def share_nuclei(
-    foreground: NDArray[np.float32], roles: tuple[Role, ...], inflammatory: NDArray[np.bool_] | None
+    foreground: NDArray[np.float32], roles: tuple[str, ...], inflammatory: NDArray[np.bool_] | None
 ) -> NDArray[np.float32]:
     """One probability map per prompt, such that every nucleus belongs to one of them.
 

@@ -1,8 +1,8 @@
 """How strongly a slide is stained, once for the whole slide, and the slide as it would be at the usual strength.
 
 Optical densities of a section grow with its thickness, the time in hematoxylin and the scanner's curve; what a nucleus
-is does not. The engines of our own therefore see every slide at one strength: each byte's optical density is multiplied
-by one factor of the slide, which is a table of 256 entries.
+is does not. An engine whose limits are absolute therefore sees every slide at one strength: each byte's optical density
+is multiplied by one factor of the slide, which is a table of 256 entries.
 
 Strength is Macenko's pseudo-maximum (Macenko et al., ISBI 2009: 99th percentile of the concentration of hematoxylin) of
 each patch of the slide's fixed sample, and of these the mean of the middle half, so that patches of blood, ink or lymph
@@ -86,7 +86,7 @@ class StainFacts:
         if not CHECKED[0] <= self.strength <= CHECKED[1]:
             side = "weakly" if self.strength < CHECKED[0] else "strongly"
             return (
-                f"The slide is stained more {side} than any that the rule for inflammatory cells was checked on "
+                f"The slide is stained more {side} than any that inflammatory cells were counted on to check them "
                 f"(strength {self.strength:.2g}, checked from {CHECKED[0]:g} to {CHECKED[1]:g}): do not rely on their "
                 "count."
             )

@@ -8,12 +8,12 @@ mean only a part of it. Any other text is asked as it is, with a warning.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
-from wsiparse.config import DEFAULT_PROMPTS
 from wsiparse.errors import PromptError
-from wsiparse.recognize import embedded
-from wsiparse.recognize.prompts import role_of
+from wsiparse.recognize.prompts import NUCLEI as ALL_NUCLEI
+from wsiparse.recognize.prompts import answer_of
+from wsiparse.recognize.registry import listed
 from wsiparse.recognize.targets import TARGETS, Dice, Target
 from wsiparse.recognize.words import NUCLEI, Match, match, nearest, plain
 from wsiparse.types import PromptKind
@@ -31,9 +31,6 @@ __all__ = [
 
 Support = Literal["trained", "untested"]
 
-#: Engines without a language model; they answer the prompts of `wsiparse.recognize.prompts` and no others.
-_WORDLESS: Final = ("embedded", "classical")
-
 
 class Resolved(NamedTuple):
     """What the network is asked, and what the user should be told about it (one line) or None."""
@@ -49,7 +46,9 @@ class PromptFacts(NamedTuple):
     ----------
     prompt : the words
     support : of BiomedParse
-    engines : engine -> "trained", "untested" or "answered" (has no language model, answers these words)
+    engines : engine -> "trained", "untested" or "answered" (has no language model, answers these words); those that do
+        not answer it are left out
+    notes : what engines of a closed list say when they are asked for it, each behind its engine's name
     """
 
     prompt: str
@@ -69,6 +68,7 @@ class PromptFacts(NamedTuple):
     synonyms: tuple[str, ...]
     mapped_with_caution: tuple[str, ...]
     engines: dict[str, str]
+    notes: tuple[str, ...]
 
 
 def trained_target(text: str) -> Target | None:
@@ -183,9 +183,16 @@ def resolve(prompt_texts: Sequence[str], strict: bool = False) -> list[Resolved]
     return resolved
 
 
-def _engines(text: str, biomedparse: Support) -> dict[str, str]:
-    answered = dict.fromkeys(_WORDLESS, "answered") if role_of(text) is not None else {}
-    return {"biomedparse": biomedparse, **answered}
+def _engines(text: str) -> dict[str, str]:
+    known = {one.name: one.engine.answer(text) for one in listed() if one.engine is not None}
+    return {name: how for name, how in known.items() if how}
+
+
+def _notes(text: str) -> tuple[str, ...]:
+    """What engines of a closed list say of a prompt beside answering it."""
+    known = {one.name: answer_of(text, one.engine.answers) for one in listed() if one.engine is not None}
+    told = {name: answer.caution or answer.note for name, answer in known.items() if answer is not None}
+    return tuple(f"{name}: {words}" for name, words in told.items() if words)
 
 
 def describe() -> list[PromptFacts]:
@@ -208,31 +215,35 @@ def describe() -> list[PromptFacts]:
             scored=target.scored,
             synonyms=tuple(text for s in target.synonyms if not s.caution for text in s.texts),
             mapped_with_caution=tuple(text for s in target.synonyms if s.caution for text in s.texts),
-            engines=_engines(target.text, "trained"),
+            engines=_engines(target.text),
+            notes=_notes(target.text),
         )
         for target in TARGETS
     ]
-    info, defaults = embedded.engine_info(), {p.text: p for p in DEFAULT_PROMPTS}
-    default = defaults["nuclei"]
+    engine = next(
+        one.engine for one in listed() if one.engine is not None and one.engine.answer(ALL_NUCLEI) == "answered"
+    )
+    info, defaults = engine.info(engine.spec()), {p.text: p for p in engine.default_prompts()}
     rows.append(
         PromptFacts(
-            prompt="nuclei",
-            support=support("nuclei"),
+            prompt=ALL_NUCLEI,
+            support=support(ALL_NUCLEI),
             class_name="Nuclei",
             kind="cell",
-            colour=default.colour or "#808080",
+            colour=defaults[ALL_NUCLEI].colour or "#808080",
             threshold=0.5,
             input_mpp=info.mpp,
             tile_px=info.tile_px,
             tile_um=info.tile_px * info.mpp,
-            means="every nucleus; all but the inflammatory ones when those are asked for too",
+            means="every nucleus; those of no other class when classes are asked for too",
             source="",
             masks=0,
             dice=None,
             scored=False,
             synonyms=NUCLEI[1:],
             mapped_with_caution=(),
-            engines=_engines("nuclei", support("nuclei")),
+            engines=_engines(ALL_NUCLEI),
+            notes=_notes(ALL_NUCLEI),
         )
     )
     return rows

@@ -41,6 +41,7 @@ def redo_reports(
     seed: int,
     workers: int,
     classes: RegionClasses | None = None,
+    tumour_is_epithelium: bool | None = None,
 ) -> Iterator[RemadeReport]:
     """Make the reports of finished slides anew, yielding each as it is done.
 
@@ -52,6 +53,7 @@ def redo_reports(
     seed : of the bootstrap
     workers : slides at once
     classes : of regions that are tumour and stroma; None for what each run was told
+    tumour_is_epithelium : whether epithelium is called tumour; None for what each run was told
     """
 
     def one(k: int) -> RemadeReport:
@@ -62,7 +64,10 @@ def redo_reports(
             if file is not None:
                 drawn = read_regions_file(file, *read_frame(report_inputs_in(folder)))
             asked = compartments or ("roi" if regions is not None else None)
-            return RemadeReport(folder, redo_slide_report(folder, asked, drawn, seed=seed, classes=classes))
+            numbers = redo_slide_report(
+                folder, asked, drawn, seed=seed, classes=classes, tumour_is_epithelium=tumour_is_epithelium
+            )
+            return RemadeReport(folder, numbers)
 
         return guarded(folder.name, folder, folder, work, lambda reason, _: RemadeReport(folder, None, reason))
 

@@ -41,6 +41,7 @@ from wsiparse.report.pages.maps import (
 )
 from wsiparse.report.pages.page import slide_page
 from wsiparse.report.pages.picture import Picture
+from wsiparse.report.stats.compartments import EPITHELIUM, TUMOUR, Inside
 from wsiparse.report.stats.methods import METHODS
 from wsiparse.report.stats.numbers import REST, ReportNumbers, ReportSettings, Role, Source, compute_report
 from wsiparse.report.stats.objects import KINDS, objects_in
@@ -79,6 +80,7 @@ from wsiparse.version import own_version
 __all__ = [
     "RegionsFile",
     "ReportData",
+    "cells_of",
     "load",
     "read_regions_file",
     "redo_slide_report",
@@ -123,6 +125,19 @@ def roles_of(prompts: PromptSet) -> tuple[Role, ...]:
     return tuple(_ROLES.get(t.text, "other") if t is not None else "other" for t in targets)
 
 
+def cells_of(prompts: PromptSet, *, tumour_is_epithelium: bool) -> Inside:
+    """What cells of role "tumour" are cells of: epithelium, unless neoplastic ones were asked for or somebody says so.
+
+    Parameters
+    ----------
+    prompts : of the run
+    tumour_is_epithelium : the user says that the epithelium of these slides is tumour
+    """
+    targets = {t.text for t in (trained_target(p.text) for p in prompts) if t is not None}
+    told_apart = "neoplastic cells" in targets or "epithelial cells" not in targets
+    return TUMOUR if tumour_is_epithelium or told_apart else EPITHELIUM
+
+
 @dataclass(frozen=True, eq=False)
 class ReportData:
     """Everything a report is made of, read and sorted out.
@@ -139,6 +154,7 @@ class ReportData:
     drawn : all regions that were drawn, those left out included, um
     file : name and sha256 of the file that the regions are of, or None
     notes : what was said when it was read
+    tumour_is_epithelium : the user says that epithelium is tumour
     """
 
     reader: ObjectsReader
@@ -151,6 +167,7 @@ class ReportData:
     drawn: tuple[DrawnRegion, ...] = ()
     file: tuple[str, str] | None = None
     notes: tuple[str, ...] = ()
+    tumour_is_epithelium: bool = False
 
 
 def load(
@@ -161,6 +178,7 @@ def load(
     *,
     seed: int = 0,
     classes: RegionClasses | None = None,
+    tumour_is_epithelium: bool | None = None,
 ) -> ReportData:
     """Sort out what counts and where.
 
@@ -170,6 +188,7 @@ def load(
     asked : how tissue is divided; None for what the run was told, or what fits: by named regions where there are any,
         else by the cells
     classes : of regions that are tumour and stroma; None for what the run was told
+    tumour_is_epithelium : whether epithelium is called tumour; None for what the run was told
     regions : annotated regions for this report; None for those the slide was analysed with, if any
 
     Raises
@@ -185,6 +204,7 @@ def load(
     if asked is None:
         asked = "roi" if any(name for name, _ in kept) else "auto"
     settings = ReportSettings(asked, IntervalSettings(seed=seed))
+    is_tumour = inputs.tumour_is_epithelium if tumour_is_epithelium is None else tumour_is_epithelium
     drawn_out = [shape for name, shape in given if name in out]
     everywhere = _tissue(inputs, inputs.tissue, None, [])
     # what the run's own file leaves out lies outside `inputs.roi` already; it is not what the file does not reach
@@ -214,6 +234,9 @@ def load(
         mpp=inputs.mpp,
         slide_size=inputs.size,
         classes_by_rule=inputs.limits.classes_by_rule,
+        # results of an older version do not tell the latter, and its engines by rule gave no other probability
+        nucleus_probability=inputs.limits.nucleus_probability or inputs.limits.classes_by_rule,
+        cells_of=cells_of(reader.prompts, tumour_is_epithelium=is_tumour),
         meanings={name: classes.meaning(name) for name in {REST, *(name for name, _ in given)}},
         told=classes.told([name for name, _ in given]) if given else "",
     )
@@ -229,7 +252,7 @@ def load(
     notes = regions.notes if regions is not None else inputs.region_notes
     if regions is not None:
         notes += _microns(inputs, [shape for _, shape in kept])
-    return ReportData(reader, inputs, source, area, quality, settings, regions, drawn, file, notes)
+    return ReportData(reader, inputs, source, area, quality, settings, regions, drawn, file, notes, is_tumour)
 
 
 def write_slide_report(
@@ -264,10 +287,17 @@ def write_slide_report(
         | {
             "roi": loaded.file[0] if loaded.file is not None else None,
             "roi_sha256": loaded.file[1] if loaded.file is not None else None,
+            "tumour_is_epithelium": loaded.tumour_is_epithelium,
         },
         "region_notes": list(loaded.notes),
         **analysis.numbers,
-        "limits": limits(analysis.numbers["area"], loaded.inputs.slide, loaded.inputs.limits, nothing),
+        "limits": limits(
+            analysis.numbers["area"],
+            loaded.inputs.slide,
+            loaded.inputs.limits,
+            nothing,
+            tumour_is_epithelium=loaded.tumour_is_epithelium,
+        ),
         "stain_strength": loaded.inputs.limits.stain_strength,
         "regions": _named(loaded.drawn),
         "maps": maps,
@@ -300,6 +330,7 @@ def redo_slide_report(
     *,
     seed: int = 0,
     classes: RegionClasses | None = None,
+    tumour_is_epithelium: bool | None = None,
 ) -> dict[str, Any]:
     """Make the report of a finished slide anew from its objects.zarr and report_inputs/; its numbers.
 
@@ -317,7 +348,15 @@ def redo_slide_report(
             squares[square.file] = (where / square.file).read_bytes()
         except OSError as error:
             raise output_error(where / square.file, error, "read") from error
-    loaded = load(ObjectsReader(folder / "objects.zarr"), inputs, asked, regions, seed=seed, classes=classes)
+    loaded = load(
+        ObjectsReader(folder / "objects.zarr"),
+        inputs,
+        asked,
+        regions,
+        seed=seed,
+        classes=classes,
+        tumour_is_epithelium=tumour_is_epithelium,
+    )
     with staging(folder) as own:
         numbers = write_slide_report(own, folder.absolute().name, loaded, squares, analysed=_analysed(folder))
         publish_report(own, folder)

@@ -16,7 +16,7 @@ from wsiparse.atomic import output_error, output_errors
 from wsiparse.errors import OutputError, SchedulerError, WsiparseError
 from wsiparse.machine import publishing_fault
 
-__all__ = ["LOG", "guarded", "held_log", "slide_log"]
+__all__ = ["LOG", "guarded", "slide_log"]
 
 log = logging.getLogger("wsiparse")
 
@@ -49,7 +49,7 @@ class _HeldLog(logging.Handler):
 
 
 @contextmanager
-def held_log() -> Iterator[None]:
+def _held_log() -> Iterator[None]:
     """Keep what the package logs about a slide before its `slide_log` is opened, which then begins with it.
 
     What is logged about a slide that never gets so far is dropped: why it failed is told by its error.
@@ -89,7 +89,7 @@ class _SlideLog(logging.FileHandler):
 def slide_log(path: Path) -> Iterator[None]:
     """Append what the package logs in this thread, and in those it hands its context to, to a slide's own file.
 
-    Slides may be at work side by side: none writes into the log of another. It begins with what `held_log` kept.
+    Slides may be at work side by side: none writes into the log of another. It begins with what `guarded` kept.
 
     Raises
     ------
@@ -123,7 +123,7 @@ def guarded(slide: str, folder: Path, out: Path, work: Callable[[], T], failed: 
     """``work()``, or what `failed` makes of the reason why this slide could not be worked on.
 
     The only place where an error of no known kind is caught: a fault in the program, or in a library, costs one slide
-    too. It is written whole into the slide's log.
+    too. It is written whole into the slide's log. What is logged before that log is opened stands first in it.
 
     Parameters
     ----------
@@ -140,27 +140,28 @@ def guarded(slide: str, folder: Path, out: Path, work: Callable[[], T], failed: 
     SchedulerError
         If the workers went away.
     """
-    try:
-        return work()
-    except SchedulerError:
-        raise
-    except OutputError as error:
-        if _concerns_all(out, error):
+    with _held_log():
+        try:
+            return work()
+        except SchedulerError:
             raise
-        return failed(str(error), True)
-    except WsiparseError as error:
-        return failed(str(error), True)
-    except BrokenPipeError:  # whoever read our lines went away
-        raise
-    except OSError as error:  # of a library that writes by itself: the disk is to blame, not the program
-        fault = output_error(Path(str(error.filename)) if error.filename else folder, error, "use")
-        fault.__cause__ = error
-        if _concerns_all(out, fault):
-            raise fault from error
-        _logged(folder, error)
-        return failed(str(fault), True)
-    except Exception as error:  # noqa: BLE001  (whatever it is, the other slides are not to blame)
-        return failed(_unexpected(slide, folder, error), False)
+        except OutputError as error:
+            if _concerns_all(out, error):
+                raise
+            return failed(str(error), True)
+        except WsiparseError as error:
+            return failed(str(error), True)
+        except BrokenPipeError:  # whoever read our lines went away
+            raise
+        except OSError as error:  # of a library that writes by itself: the disk is to blame, not the program
+            fault = output_error(Path(str(error.filename)) if error.filename else folder, error, "use")
+            fault.__cause__ = error
+            if _concerns_all(out, fault):
+                raise fault from error
+            _logged(folder, error)
+            return failed(str(fault), True)
+        except Exception as error:  # noqa: BLE001  (whatever it is, the other slides are not to blame)
+            return failed(_unexpected(slide, folder, error), False)
 
 
 def _concerns_all(out: Path, error: OutputError) -> bool:

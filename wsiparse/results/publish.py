@@ -1,6 +1,7 @@
 """From the staging folder to the results folder: a slide's files change places in one go, DONE.json last.
 
-Two processes may publish the same slide at once: both move the same bytes, so whoever comes last changes nothing.
+Two processes may publish the same slide at once: they do it one after the other, and where both have the same bytes,
+whoever comes last changes nothing.
 """
 
 from __future__ import annotations
@@ -16,15 +17,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
-from wsiparse.atomic import TEMPORARY, output_errors, remove_dead, sync_folder, temporary_name
+from wsiparse.atomic import STAGING, TEMPORARY, one_at_a_time, output_errors, remove_dead, sync_folder, temporary_name
 from wsiparse.errors import OutputError
 from wsiparse.results.folder import DONE, REPORT, REPORT_FILES, done_record, drop_done, own_record
 
 __all__ = ["EXPORTS", "is_own", "publish_report", "publish_staged", "staging"]
 
 log = logging.getLogger("wsiparse")
-
-_STAGING: Final = "staging"
 
 #: Folder of `wsiparse export` beside the results.
 EXPORTS: Final = "exports"
@@ -55,7 +54,7 @@ def staging(folder: Path) -> Iterator[Path]:
     OutputError
         If the results folder cannot be written to.
     """
-    own = folder / temporary_name(_STAGING)
+    own = folder / temporary_name(STAGING)
     remove_dead(folder)
     with output_errors(own):
         own.mkdir(parents=True)
@@ -85,6 +84,11 @@ def publish_staged(own: Path, folder: Path, digest: str, *, replace: bool = True
     OutputError
         If a file cannot be moved, or finished results of another digest are there and `replace` is False.
     """
+    with output_errors(folder), one_at_a_time(folder):
+        return _published(own, folder, digest, replace=replace)
+
+
+def _published(own: Path, folder: Path, digest: str, *, replace: bool) -> list[str]:
     there = done_record(folder)
     new = json.loads((own / DONE).read_text(encoding="utf-8"))
     if there is not None and there["digest"] == digest and (folder / DONE).read_bytes() == (own / DONE).read_bytes():
@@ -96,20 +100,19 @@ def publish_staged(own: Path, folder: Path, digest: str, *, replace: bool = True
         )
     named = own_record(folder) or {}
     names = list(new["files"])
-    with output_errors(folder):
-        stale = _drop_exports(folder, named, new)
-        drop_done(folder)
-        kept = {*names, DONE, *_BESIDE}
-        old = {entry.name for entry in folder.iterdir() if is_own(entry.name)} | _named(named)
-        for name in dict.fromkeys((*names, *REPORT_FILES, REPORT)):
-            if name in names or (own / name).exists():
-                kept.add(name)
-                _move(own / name, folder / name, own / f"old-{name}")
-        for name in sorted(old - kept):
-            _remove(folder / name)
-        sync_folder(folder)
-        os.replace(own / DONE, folder / DONE)  # noqa: PTH105
-        sync_folder(folder)
+    stale = _drop_exports(folder, named, new)
+    drop_done(folder)
+    kept = {*names, DONE, *_BESIDE}
+    old = {entry.name for entry in folder.iterdir() if is_own(entry.name)} | _named(named)
+    for name in dict.fromkeys((*names, *REPORT_FILES, REPORT)):
+        if name in names or (own / name).exists():
+            kept.add(name)
+            _move(own / name, folder / name, own / f"old-{name}")
+    for name in sorted(old - kept):
+        _remove(folder / name)
+    sync_folder(folder)
+    os.replace(own / DONE, folder / DONE)  # noqa: PTH105
+    sync_folder(folder)
     return stale
 
 
@@ -143,7 +146,7 @@ def publish_report(own: Path, folder: Path) -> None:
     OutputError
         If a file cannot be moved.
     """
-    with output_errors(folder):
+    with output_errors(folder), one_at_a_time(folder):
         for name in (REPORT, REPORT_PDF):  # what was printed of the old report is not the new one
             (folder / name).unlink(missing_ok=True)
         for name in (*REPORT_FILES, REPORT):

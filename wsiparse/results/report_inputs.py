@@ -49,7 +49,7 @@ __all__ = [
 FORMAT: Final = 1
 
 #: Facts about regions, written where there are any.
-_OF_REGIONS: Final = ("region_file", "region_notes", "tumour_classes", "stroma_classes")
+_OF_REGIONS: Final = ("region_file", "region_notes", "tumour_classes", "stroma_classes", "tumour_is_epithelium")
 #: Corners of all polygons together that are written as text.
 _MOST_WRITTEN_OUT: Final = 20_000
 
@@ -94,6 +94,7 @@ class ReportInputs:
     region_file : name and sha256 of the region of interest's file, or None
     region_notes : what was said when it was read, a line each
     tumour_classes, stroma_classes : of regions, as the run was told
+    tumour_is_epithelium : as the run was told
     """
 
     slide: Mapping[str, Any]
@@ -114,6 +115,7 @@ class ReportInputs:
     region_notes: tuple[str, ...] = ()
     tumour_classes: tuple[str, ...] = ()
     stroma_classes: tuple[str, ...] = ()
+    tumour_is_epithelium: bool = False
 
     @property
     def size(self) -> tuple[int, int]:
@@ -307,6 +309,7 @@ def read_report_inputs(folder: Path) -> ReportInputs:
             region_notes=tuple(facts.get("region_notes", ())),
             tumour_classes=tuple(facts.get("tumour_classes", ())),
             stroma_classes=tuple(facts.get("stroma_classes", ())),
+            tumour_is_epithelium=bool(facts.get("tumour_is_epithelium", False)),
         )
         if not (
             min(inputs.size) >= 1 and min(inputs.mpp) > 0 and all(isinstance(inputs.slide[k], str) for k in _TEXTS)

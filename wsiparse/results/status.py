@@ -11,19 +11,21 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 from wsiparse.errors import OutputError
 from wsiparse.names import safe_cell, unique_names
 from wsiparse.results.find import find_results
 from wsiparse.results.folder import CHUNK_TILES, DONE, JOB_FILE, done_record, file_name, write_text
 from wsiparse.results.runlog import Entry, read_entries
-from wsiparse.results.whole import fault_of
+from wsiparse.results.whole import another_version, fault_of
 from wsiparse.slides.urls import is_url, shown_url
 
 __all__ = ["SlideStatus", "UnfinishedSlide", "slide_statuses", "tally", "unfinished_slide", "write_status"]
 
-State = Literal["done", "partly done", "running", "parts done", "stopped", "failed", "missing"]
+State = Literal[
+    "done", "partly done", "running", "parts done", "stopped", "other version", "damaged", "failed", "missing"
+]
 
 #: A run on another machine that has published nothing for this long is taken for dead.
 _SILENCE_S: Final = 3600.0
@@ -58,7 +60,8 @@ class SlideStatus:
     slide : path, or address without its secrets, or the folder's name where no run tells
     folder : name of the results folder: the slide's id
     state : "done", "partly done" (some tiles could not be read), "running", "parts done" (all there, to be merged),
-        "stopped", "failed", "missing" (nobody has begun it)
+        "stopped", "other version" (results that this one does not read), "damaged", "failed", "missing" (nobody has
+        begun it)
     detail : numbers or reasons, one line
     name : what the slide is called in these results, as no other is
     """
@@ -141,7 +144,7 @@ def _status(name: str, entry: Entry | None, folder: Path | None) -> SlideStatus:
     if entry is not None and entry.status == "failed":
         return say("failed", entry.error)
     if begun is None and folder is not None and (folder / DONE).exists():
-        return say("stopped", fault_of(folder))
+        return say("other version" if another_version(folder) else "damaged", fault_of(folder))
     if begun is None:
         return say("missing", "waits for its turn" if alive else "no run has begun it, or it was stopped early")
     done = f"{begun.parts}/{begun.parts_total} parts"
@@ -168,8 +171,7 @@ def _finished(record: dict[str, Any], say: Any) -> SlideStatus:
 def tally(statuses: Sequence[SlideStatus]) -> dict[str, int]:
     """How many slides are in each state, states in the order of `SlideStatus`."""
     counted = Counter(status.state for status in statuses)
-    order: tuple[State, ...] = ("done", "partly done", "running", "parts done", "stopped", "failed", "missing")
-    return {state: counted[state] for state in order if counted[state]}
+    return {state: counted[state] for state in get_args(State) if counted[state]}
 
 
 def write_status(results: Path) -> None:

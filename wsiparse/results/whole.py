@@ -6,15 +6,17 @@ A file that is unchanged since it was hashed (size and time of modification) is 
 from __future__ import annotations
 
 import hashlib
+import json
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
 from wsiparse.atomic import output_error, sha256_file, sha256_tree
 from wsiparse.errors import OutputError
-from wsiparse.results.folder import DONE, FORMAT, done_record, own_hash, own_record
+from wsiparse.results.folder import DONE, FORMAT, done_record, file_facts, own_hash, own_record, write_text
+from wsiparse.version import own_version
 
-__all__ = ["check_beside", "check_whole", "fault_of"]
+__all__ = ["another_version", "check_beside", "check_noted", "check_whole", "fault_of", "note_hash"]
 
 _AGAIN: Final = "Run the slide again with --overwrite to make it anew"
 
@@ -62,6 +64,47 @@ def check_beside(objects: Path) -> None:
         check_whole(folder, "objects.zarr")
 
 
+def note_hash(made: Path, objects: Path) -> None:
+    """Write ``<name>.json`` beside a file or folder that was made of an objects.zarr: hashes of both.
+
+    Parameters
+    ----------
+    made : what others will read
+    objects : the objects.zarr in a slide's results; one that lies alone is not hashed again
+    """
+    record = own_record(objects.absolute().parent) or {}
+    facts = {**file_facts(made), "objects_sha256": record.get("files", {}).get(objects.name, {}).get("sha256")}
+    write_text(_note(made), json.dumps(facts, indent=1) + "\n")
+
+
+def check_noted(made: Path, folder: Path, remedy: str) -> None:
+    """See that what `note_hash` told of is as it was written, and of the objects of a slide's results.
+
+    Raises
+    ------
+    OutputError
+        If it is not, or nothing is told of it; the text ends with `remedy`.
+    """
+    record = own_record(folder) or {}
+    try:
+        facts = json.loads(_note(made).read_text(encoding="utf-8"))
+        told, of = str(facts["sha256"]), facts["objects_sha256"]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+        raise OutputError(f"{made}: no hash of it is kept in {_note(made).name}. {remedy}") from error
+    if of != record.get("files", {}).get("objects.zarr", {}).get("sha256"):
+        raise OutputError(f"{made}: made of other objects than these. {remedy}")
+    try:
+        found = _sha256(str(made), _signature(made))
+    except OSError as error:
+        raise output_error(made, error, "read") from error
+    if found != told:
+        raise OutputError(f"{made}: damaged: it is not what was written. {remedy}")
+
+
+def _note(made: Path) -> Path:
+    return made.with_name(f"{made.name}.json")
+
+
 def fault_of(folder: Path) -> str:
     """Why a folder does not count as a finished slide, with the remedy; "" if it does."""
     if done_record(folder) is not None:
@@ -72,12 +115,23 @@ def fault_of(folder: Path) -> str:
     if record is None:
         return f"damaged: {DONE} is not JSON. {_AGAIN}"
     if record.get("format") != FORMAT:
-        found = f"format {record.get('format')!r}, this one reads {FORMAT}"
-        return f"results of another version of wsiparse ({found}). {_AGAIN}"
+        return f"{another_version(folder)}. {_AGAIN}"
     if record.get("sha256") != own_hash(record):
         return f"damaged: {DONE} is not what was written. {_AGAIN}"
     gone = next(name for name in record["files"] if not _has_size(folder / name, record["files"][name]))
     return f"damaged: {gone} is gone or cut. Run the slide again to make it anew"
+
+
+def another_version(folder: Path) -> str:
+    """What is said of results in the layout of another version, which this one does not read; "" of all others."""
+    record = own_record(folder)
+    if record is None or record.get("format") == FORMAT:
+        return ""
+    version = " ".join(str(record.get("wsiparse", "unknown")).split())[:40]
+    return (
+        f"results of another version of wsiparse ({version}, format {record.get('format')!r:.40}; this is "
+        f"{own_version()}, which reads {FORMAT})"
+    )
 
 
 def _has_size(path: Path, facts: dict[str, Any]) -> bool:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
 
-from wsiparse.config import DEFAULT_PROMPTS, MAX_TILE_PX, OTHER_NUCLEI, PromptConfig, RunConfig, prompt_set
+from wsiparse.config import MAX_TILE_PX, PromptConfig, RunConfig, prompt_set
 from wsiparse.errors import ConfigError
-from wsiparse.recognize.base import Recognizer, check_prompts, engine_info, load_recognizer, on_this_machine, scales_of
-from wsiparse.recognize.biomedparse.weights import find_weights
-from wsiparse.recognize.prompts import INFLAMMATORY, answered
-from wsiparse.recognize.vocabulary import TARGETS, resolve, trained_target
+from wsiparse.recognize.base import Recognizer, check_prompts, load_recognizer, on_this_machine, scales_of
+from wsiparse.recognize.registry import AUTO, automatic_engine, engine_names, engine_of
+from wsiparse.recognize.vocabulary import trained_target
 from wsiparse.recognize.words import check_one_each
 from wsiparse.types import EngineInfo, RecognizerSpec
+
+#: What epithelial cells are called where the user says that they are tumour.
+TUMOUR: Final = "Tumour"
 
 __all__ = ["Engine", "Recognizers", "Scale"]
 
@@ -82,28 +86,29 @@ class Engine:
     def __init__(
         self, config: RunConfig, *, resolve: Callable[[RecognizerSpec], RecognizerSpec] = on_this_machine
     ) -> None:
-        weights = config.weights or ""
-        if not weights and config.engine in ("auto", "biomedparse"):
-            weights = str(find_weights() or "")
-        engine = config.engine
-        if engine == "auto":
-            engine = "biomedparse" if weights else "embedded"
+        given = config.weights or ""
+        engine = automatic_engine(given) if config.engine == AUTO else engine_of(config.engine)
+        weights = engine.find_weights(given)
         check_one_each([prompt.text for prompt in config.prompts])
-        asked, self.notices = _trained(config) if engine == "biomedparse" else _answered(config, engine)
+        asked, self.notices = engine.completed(config.prompts, strict=config.strict_prompts)
+        if config.tumour_is_epithelium:
+            asked = _called_tumour(asked, config.prompts)
         self.prompts = prompt_set(asked)
         spec = RecognizerSpec(
-            engine=engine,
+            # a model may be called what an engine is called: what was asked for decides
+            engine=engine.name if config.engine in (AUTO, *engine_names()) else str(Path(config.engine).absolute()),
             prompts=self.prompts,
             device=config.device,
             precision=config.precision,
+            runtime=config.runtime,
             weights=weights,
-            mode=config.mode,
-            compiled=config.compiled,
+            options=tuple((name, getattr(config, name)) for name in engine.options),
         )
         check_prompts(spec)
         spec = resolve(spec)
         self.scales = tuple(
-            Scale(positions, part, _overridden(info, config)) for positions, part, info in scales_of(spec, config.mpp)
+            Scale(positions, part, _overridden(info, config, resizes=engine.resizes))
+            for positions, part, info in scales_of(spec, config.mpp)
         )
         self.recognizers = Recognizers(len(self.scales))
 
@@ -113,39 +118,19 @@ class Engine:
         return self.scales[0].info.title
 
 
-def _trained(config: RunConfig) -> tuple[tuple[PromptConfig, ...], tuple[str, ...]]:
-    """Prompts in BiomedParse's own words, with what its vocabulary knows where the user says nothing, and notices."""
-    prompts = config.prompts or tuple(PromptConfig(text=t.text) for t in TARGETS if t.scored)
-    used = resolve([p.text for p in prompts], strict=config.strict_prompts)
-    completed = []
-    for prompt, (text, _) in zip(prompts, used, strict=True):
-        given = {k: v for k, v in prompt.model_dump().items() if v is not None} | {"text": text}
-        target = trained_target(text)
-        known = {}
-        if target is not None:
-            known = {k: getattr(target, k) for k in ("class_name", "colour", "kind", "threshold", "input_mpp")}
-        completed.append(PromptConfig(**(known | given)))
-    return tuple(completed), tuple(notice for _, notice in used if notice is not None)
+def _called_tumour(asked: Sequence[PromptConfig], given: Sequence[PromptConfig]) -> tuple[PromptConfig, ...]:
+    """Epithelial cells as tumour, where the user gave them no other name."""
+    named = [p.class_name is not None for p in given] or [False] * len(asked)
+    taken = {p.class_name for p in asked}
+    out = []
+    for prompt, own in zip(asked, named, strict=True):
+        target = trained_target(prompt.text)
+        called = target is not None and target.text == "epithelial cells" and not own and TUMOUR not in taken
+        out.append(prompt.model_copy(update={"class_name": TUMOUR}) if called else prompt)
+    return tuple(out)
 
 
-def _answered(config: RunConfig, engine: str) -> tuple[tuple[PromptConfig, ...], tuple[str, ...]]:
-    """Prompts in the words of the engines without a language model, and notices.
-
-    "Nuclei" beside inflammatory cells gets all others, and is called so.
-    """
-    if not config.prompts:
-        return DEFAULT_PROMPTS, ()
-    info = engine_info(RecognizerSpec(engine=engine, prompts=prompt_set(DEFAULT_PROMPTS)))
-    used = answered([p.text for p in config.prompts], info.title, strict=config.strict_prompts)
-    beside = any(role == INFLAMMATORY for role, _ in used)
-    completed = []
-    for prompt, (role, _) in zip(config.prompts, used, strict=True):
-        name = OTHER_NUCLEI if beside and role == "nuclei" else None
-        completed.append(prompt.model_copy(update={"text": role, "class_name": prompt.class_name or name}))
-    return tuple(completed), tuple(notice for _, notice in used if notice is not None)
-
-
-def _overridden(info: EngineInfo, config: RunConfig) -> EngineInfo:
+def _overridden(info: EngineInfo, config: RunConfig, *, resizes: bool) -> EngineInfo:
     """The engine's facts with the user's settings; `overlap` is twice the halo."""
     split = info.split
     if config.min_area_um2 is not None:
@@ -159,6 +144,6 @@ def _overridden(info: EngineInfo, config: RunConfig) -> EngineInfo:
                 f"tiles of {config.tile_um:g} um are {tile} px at {info.mpp:g} um per px, and {MAX_TILE_PX} px are the "
                 f"most. Choose --tile-um {MAX_TILE_PX * info.mpp:g} or less."
             )
-    # BiomedParse resizes every tile to its own input: what a tile needs does not depend on its size
-    per_px = info.bytes_per_px * info.tile_px**2 // tile**2 if info.name == "biomedparse" else info.bytes_per_px
+    # what a tile needs does not depend on its size where every tile is resized
+    per_px = info.bytes_per_px * info.tile_px**2 // tile**2 if resizes else info.bytes_per_px
     return replace(info, split=split, halo_px=halo, tile_px=tile, bytes_per_px=per_px)

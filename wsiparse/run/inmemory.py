@@ -18,8 +18,9 @@ from PIL import Image
 from pydantic import ValidationError
 
 from wsiparse.config import PromptConfig, RunConfig
-from wsiparse.errors import WsiparseError
+from wsiparse.errors import ConfigError, WsiparseError
 from wsiparse.parallel.progress import Progress
+from wsiparse.recognize.registry import check_engine_name
 from wsiparse.run import pipeline
 from wsiparse.run.pipeline import Analysis
 from wsiparse.slides import MemorySlide, Slide, open_slide
@@ -51,8 +52,9 @@ def recognise(
     ----------
     image : (H, W, 3) uint8, RGB; or (H, W) grey, (H, W, 4) with alpha, a Pillow image, a file, an open slide
     mpp : um per px of the image, one number or (x, y), 0.05-20; None where a file or slide tells it
-    prompts : words such as "nuclei", or `Prompt`s; empty for inflammatory cells and other nuclei
-    engine : "auto" (BiomedParse where its weights are, else embedded), "biomedparse", "embedded" or "classical"
+    prompts : words such as "nuclei", or `Prompt`s; empty for what the engine asks by itself
+    engine : "auto" (BiomedParse where its weights are, else embedded), a name of `wsiparse engines`, or the folder of
+        a model
     device : "auto", "cpu", "cuda", "cuda:1" or "mps"
     workers : threads; changes no result
 
@@ -152,7 +154,11 @@ def _config(prompts: Sequence[PromptLike] | str | None, given: dict[str, Any]) -
     if prompts is None or (isinstance(prompts, Sequence) and not isinstance(prompts, str) and not prompts):
         prompts = given.get("prompts", ())
     try:
-        return RunConfig(**(given | {"prompts": prompts}))
+        config = RunConfig(**(given | {"prompts": prompts}))
+        check_engine_name(config.engine)
+        return config
+    except ConfigError as error:
+        raise ValueError(f"engine: {error}") from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])

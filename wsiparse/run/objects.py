@@ -11,6 +11,7 @@ from typing import Any
 import shapely
 
 from wsiparse.field.store import PartCache, PartReader, parts_field
+from wsiparse.recognize.registry import engine_of
 from wsiparse.report.stats.summary import LOW_SCORE, summarise
 from wsiparse.results.folder import write_done
 from wsiparse.run.chunk_status import ChunkStatus
@@ -70,6 +71,7 @@ def assemble(slide_run: SlideRun, chunk_status: ChunkStatus) -> tuple[SlideSumma
         "settings": settings_of(prepared, slide_run.slide, slide_run.config),
         "slide": slide_run.facts(),
         "engine": prepared.title,
+        "licence": engine_of(passes[0].scale.spec.engine).licence,
         "weights_sha256": passes[0].scale.info.weights_sha256,
         "min_recognition": slide_run.config.min_recognition,
         "low_score": LOW_SCORE,

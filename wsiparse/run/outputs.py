@@ -142,6 +142,7 @@ def _write_report(
         region_notes=ground.notes,
         tumour_classes=slide_run.config.tumour_classes,
         stroma_classes=slide_run.config.stroma_classes,
+        tumour_is_epithelium=slide_run.config.tumour_is_epithelium,
     )
     loaded = load(reader, inputs)
     boxes = [spot.box for spot in spots_of(loaded.source, loaded.settings)[3]]

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ from wsiparse.coords import Frame, to_level0
 from wsiparse.errors import TileReadError
 from wsiparse.export.objectframe import ObjectFrame, tables_frame
 from wsiparse.field.store import Field, memory_field
-from wsiparse.field.tiles import FieldTile, core_field
+from wsiparse.field.tiles import FieldTile, core_field, whole_core
 from wsiparse.objects.split import split_pixels
 from wsiparse.parallel.progress import Progress, Quiet
 from wsiparse.parallel.threads import Waits, map_ordered, read_ahead, timed
@@ -60,6 +61,7 @@ __all__ = [
     "in_raster_order",
     "layers_of",
     "objects_of",
+    "part_of_tile",
     "recognise",
     "recognition_scores",
 ]
@@ -202,23 +204,28 @@ class _Read:
     Parameters
     ----------
     tiles : those that could be read
-    images : (H, W, 3) uint8 each
+    parts : what is recognised of each: `part_of_tile`
+    images : (H, W, 3) uint8 each, of the parts
     lost : the others
     """
 
     tiles: list[Tile]
+    parts: list[Tile]
     images: list[NDArray[np.uint8]]
     lost: list[Unreadable]
 
 
 def _read_tiles(slide: Slide, scale_pass: Pass, indices: Sequence[int]) -> _Read:
     """An unreadable tile costs only itself."""
-    found = _Read([], [], [])
+    found = _Read([], [], [], [])
+    plan, info = scale_pass.plan, scale_pass.scale.info
     for index in indices:
-        tile = scale_pass.plan.grid[index]
+        tile = plan.grid[index]
+        part = part_of_tile(tile, plan.area.field_mask(tile.core, plan.frame), info.align_px) if info.any_size else tile
         try:
-            found.images.append(_pixels(slide, tile, scale_pass.plan.frame))
+            found.images.append(_pixels(slide, part, plan.frame))
             found.tiles.append(tile)
+            found.parts.append(part)
         except TileReadError as err:
             log.warning("tile %d unreadable: %s", index, err)
             found.lost.append(Unreadable(index, tile.core, str(err)))
@@ -230,21 +237,41 @@ def _field_of(read: _Read, scale_pass: Pass, recognizer: Recognizer) -> tuple[li
     if not read.tiles:
         return [], read.lost
     plan = scale_pass.plan
-    recognition = recognizer(np.stack(read.images))
     prompts, ids = scale_pass.scale.spec.prompts, tuple(p + 1 for p in scale_pass.scale.positions)
-    cores = [
-        core_field(
-            recognition,
-            k,
-            tile,
-            prompts,
-            plan.area.field_mask(tile.core, plan.frame),
-            ids,
-            od_bytes(_core_of(read.images[k], tile)),
-        )
-        for k, tile in enumerate(read.tiles)
-    ]
+    cores: list[FieldTile] = []
+    for _, alike in groupby(zip(read.tiles, read.parts, read.images, strict=True), key=lambda one: one[2].shape):
+        batch = list(alike)
+        recognition = recognizer(np.stack([image for _, _, image in batch]))
+        for k, (tile, part, image) in enumerate(batch):
+            mask = plan.area.field_mask(part.core, plan.frame)
+            found = core_field(recognition, k, part, prompts, mask, ids, od_bytes(_core_of(image, part)))
+            cores.append(found if part is tile else whole_core(found, part.core, tile.core))
     return cores, read.lost
+
+
+def part_of_tile(tile: Tile, mask: NDArray[np.bool_], align: int) -> Tile:
+    """The least of a tile that shapes results: the box of what is computed of its core, with the tile's own context.
+
+    Parameters
+    ----------
+    tile : read box and core, field px; the context is the same on all sides
+    mask : (h, w) bool over the core: what is computed
+    align : offsets from the tile's origin, and sides, are multiples of it, px
+
+    Returns
+    -------
+    Tile of the same index; `tile` itself where all of it is needed, or nothing
+    """
+    halo = tile.core.x - tile.box.x
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(rows):
+        return tile
+    (y0, y1), (x0, x1) = ((int(k[0]) // align * align, -(-(int(k[-1]) + 1) // align) * align) for k in (rows, columns))
+    box = Box(tile.box.x + x0, tile.box.y + y0, x1 - x0 + 2 * halo, y1 - y0 + 2 * halo)
+    if box == tile.box or box.x1 > tile.box.x1 or box.y1 > tile.box.y1:
+        return tile
+    core = Box(tile.core.x + x0, tile.core.y + y0, min(x1, tile.core.width) - x0, min(y1, tile.core.height) - y0)
+    return Tile(tile.index, box, core)
 
 
 def _core_of(image: NDArray[np.uint8], tile: Tile) -> NDArray[np.uint8]:

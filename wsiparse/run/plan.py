@@ -19,10 +19,10 @@ from wsiparse.errors import PlanError, TileReadError
 from wsiparse.machine import available_memory_bytes
 from wsiparse.recognize.base import (
     calibrate,
-    stain_of,
+    limits_of,
     wants_sample,
 )
-from wsiparse.recognize.prompts import role_of
+from wsiparse.recognize.registry import engine_of
 from wsiparse.results.report_inputs import png_bytes
 from wsiparse.run.engine import Engine, Scale
 from wsiparse.slides import Slide, require_mpp, survey
@@ -45,6 +45,7 @@ from wsiparse.types import (
     EngineInfo,
     PromptKind,
     PromptSet,
+    RecognizerSpec,
 )
 
 __all__ = ["OVERVIEW_MPP", "Pass", "Prepared", "SlideOverview", "check_memory", "overlay_offset", "prepare"]
@@ -56,6 +57,9 @@ OVERVIEW_MPP: Final = 8.0
 
 #: Slides are enlarged at most so much for the network (within `coords.SNAP`): 20x for what was learned on 40x.
 MAX_ENLARGEMENT: Final = 2.0
+
+#: Facts of an engine that change no result.
+_NO_RESULT: Final = ("any_size", "base_bytes", "bytes_per_px")
 
 #: Patches of tissue an engine may look at once per slide to learn its stain, and their edge in field px.
 SAMPLE_PATCHES: Final = 32
@@ -238,8 +242,8 @@ def prepare(slide: Slide, config: RunConfig, engine: Engine, roi: Path | None = 
             {
                 "plan": p.plan.digest(),
                 "positions": list(p.scale.positions),
-                "engine": {k: v for k, v in asdict(p.scale.info).items() if k not in ("base_bytes", "bytes_per_px")},
-                "spec": {k: v for k, v in asdict(p.scale.spec).items() if k not in ("weights", "compiled")},
+                "engine": {k: v for k, v in asdict(p.scale.info).items() if k not in _NO_RESULT},
+                "spec": _shaping(p.scale.spec),
             }
             for p in passes
         ],
@@ -252,8 +256,17 @@ def prepare(slide: Slide, config: RunConfig, engine: Engine, roi: Path | None = 
     }
     if config.tumour_classes or config.stroma_classes:
         settings["classes"] = [config.tumour_classes, config.stroma_classes]
+    if config.tumour_is_epithelium:
+        settings["tumour is epithelium"] = True
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
     return Prepared(passes, engine.prompts, engine.title, digest, ground)
+
+
+def _shaping(spec: RecognizerSpec) -> dict[str, Any]:
+    """What of a spec shapes results: which engine it is, and its weights, `EngineInfo` says."""
+    idle = engine_of(spec.engine).idle_options
+    known = {k: v for k, v in asdict(spec).items() if k not in ("engine", "weights")}
+    return known | {"options": [[name, value] for name, value in spec.options if name not in idle]}
 
 
 def check_memory(prepared: Prepared, config: RunConfig) -> None:
@@ -308,7 +321,6 @@ def _pass_of(slide: Slide, scale: Scale, area: AnalysisArea, config: RunConfig) 
     )
     if wants_sample(spec):
         spec = calibrate(spec, _sample(slide, plan), _tissue_mm2(plan))
-        stain = stain_of(spec)
-        if stain is not None and stain.flag and "inflammatory cells" in map(role_of, (p.text for p in spec.prompts)):
-            log.warning("%s", stain.flag)
+        for warning in limits_of(spec).warnings:
+            log.warning("%s", warning)
     return Pass(Scale(scale.positions, spec, info), plan)

@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from wsiparse.config import RunConfig
+from wsiparse.recognize.registry import engine_of
+from wsiparse.results.folder import JOB_FILE
 from wsiparse.run.plan import Prepared
 from wsiparse.slides import Slide
 
-__all__ = ["FOUND", "chosen_here", "differences", "settings_of", "told"]
+__all__ = ["FOUND", "chosen_here", "differences", "job_config", "other_arithmetic", "settings_of", "told"]
 
 #: Settings that come from the slide itself, not from whoever runs it.
 FOUND: Final = ("slide content", "tissue", "stain")
 
 #: Settings that "auto" stands for: another machine may choose another value, for the same command.
-_AUTO: Final = ("device", "precision")
+_AUTO: Final = ("device", "precision", "runtime")
+
+#: Settings of where the work is done.
+_WHERE: Final = ("num_workers", "scheduler", "slurm", "batch_size", "block_size")
 
 #: Setting -> what differs because it does, and is no news then.
 _FOLLOW: Final[Mapping[str, frozenset[str]]] = {
-    "engine": frozenset({"weights", "tile size", "overlap", "mode", "min area um2", "stain"}),
+    "engine": frozenset(
+        {"weights", "model card", "runtime", "precision", "tile size", "overlap", "mode", "min area um2", "stain"}
+    ),
     "prompts": frozenset({"classes"}),
     "image": frozenset({"slide content", "slide mpp", "mpp", "tissue", "stain"}),
     "slide content": frozenset({"tissue", "stain"}),
@@ -43,14 +52,16 @@ def settings_of(prepared: Prepared, slide: Slide, config: RunConfig) -> dict[str
     return {
         "engine": prepared.title,
         "weights": passes[0].scale.info.weights_sha256[:12] or None,
+        "model card": passes[0].scale.info.card_sha256[:12] or None,
         "prompts": [prompt.text for prompt in prepared.prompts],
         "classes": [[p.class_name, p.kind, p.colour, p.threshold] for p in prepared.prompts],
         "mpp": [round(p.plan.frame.mean_mpp, 6) for p in passes],
         "tile size": [p.plan.grid.tile for p in passes],
         "overlap": [2 * p.plan.grid.halo for p in passes],
-        "mode": spec.mode,
+        **{name: value for name, value in spec.options if name not in engine_of(spec.engine).idle_options},
         "device": spec.device,
         "precision": spec.precision,
+        "runtime": spec.runtime or None,
         "min area um2": [p.scale.info.split.min_area_um2 for p in passes],
         "min recognition": config.min_recognition,
         "regions": f"{len(regions)} ({_short(repr(regions).encode())})" if regions else None,
@@ -63,6 +74,7 @@ def settings_of(prepared: Prepared, slide: Slide, config: RunConfig) -> dict[str
         "compartments": config.compartments,
         "tumour classes": list(config.tumour_classes),
         "stroma classes": list(config.stroma_classes),
+        "tumour is epithelium": config.tumour_is_epithelium,
         "slide content": plan.fingerprint,
         "tissue": _short(np.packbits(plan.area.tissue).tobytes()),
         "stain": _short(repr([p.scale.spec.calibration for p in passes]).encode()),
@@ -113,3 +125,32 @@ def _words(value: Any) -> str:
 
 def _short(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:12]
+
+
+def job_config(prepared: Prepared, config: RunConfig) -> dict[str, Any]:
+    """The settings of a run with what "auto" stands for here; another machine may stand for something else."""
+    spec = prepared.passes[0].scale.spec
+    resolved = {"engine": spec.engine, "weights": spec.weights or None, **{name: getattr(spec, name) for name in _AUTO}}
+    return config.model_dump(mode="json") | resolved
+
+
+def other_arithmetic(folder: Path, now: Mapping[str, Any]) -> Iterator[str]:
+    """A line for each unfinished run of a slide that differs only in what computes the network.
+
+    Parameters
+    ----------
+    folder : of the slide's results
+    now : of `job_config`
+    """
+    for job_file in sorted(folder.glob(f"work-*/{JOB_FILE}")):
+        try:
+            there = json.loads(job_file.read_text(encoding="utf-8"))["config"]
+            names = [name for name in _AUTO if there.get(name) != now[name]]
+            same = all(there.get(name) == now[name] for name in now if name not in {*_AUTO, *_WHERE})
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue  # a damaged one is none
+        if names and same:
+            yield (
+                f"{folder}: an unfinished run is not gone on from: {told(there, now, names)}. Numbers may differ in "
+                "the last bits, and parts of different arithmetic do not mix: all tiles are computed here."
+            )

@@ -36,15 +36,16 @@ from wsiparse.results.folder import (
     summary_of,
     write_text,
 )
-from wsiparse.results.one_slide import LOG, held_log, slide_log
+from wsiparse.results.one_slide import LOG, slide_log
 from wsiparse.results.publish import publish_staged, staging
+from wsiparse.results.whole import another_version
 from wsiparse.run.chunk_status import ChunkStatus
 from wsiparse.run.chunks import Chunk, chunks_of
 from wsiparse.run.engine import Engine
 from wsiparse.run.filling import MissingChunks, SlideSource, fill, filling
 from wsiparse.run.objects import assemble
 from wsiparse.run.plan import Prepared, check_memory, prepare
-from wsiparse.run.settings import FOUND, chosen_here, differences, settings_of, told
+from wsiparse.run.settings import FOUND, chosen_here, differences, job_config, other_arithmetic, settings_of, told
 from wsiparse.run.shards import Shard
 from wsiparse.run.state import SlideRun
 from wsiparse.slides import Slide, missing_mm2, open_slide
@@ -161,17 +162,14 @@ def run_slide(job: Job, setup: RunSetup, *, run: str = "", rank: int = 0, source
     slide_mpp, override_mpp = job.slide_mpp or config.slide_mpp, job.override_mpp or config.override_mpp
     source = source or Path(job.path)
     image = job.image or config.image
-    with (
-        held_log(),
-        open_slide(
-            source,
-            slide_mpp=slide_mpp,
-            override_mpp=override_mpp,
-            reader=config.reader,
-            image=image,
-            threads=executor.workers,
-        ) as slide,
-    ):
+    with open_slide(
+        source,
+        slide_mpp=slide_mpp,
+        override_mpp=override_mpp,
+        reader=config.reader,
+        image=image,
+        threads=executor.workers,
+    ) as slide:
         _tell_scale(slide, file_name(job.path), progress)
         prepared = prepare(slide, config, engine, job.roi)
         if isinstance(executor, LocalExecutor):
@@ -188,6 +186,9 @@ def run_slide(job: Job, setup: RunSetup, *, run: str = "", rank: int = 0, source
         work = folder.absolute() / f"work-{prepared.digest[:12]}"
         if overwrite:
             shutil.rmtree(work, ignore_errors=True)
+        elif not work.exists():
+            for line in other_arithmetic(folder, job_config(prepared, config)):
+                progress.say(f"notice: {line}")
         chunk_status = ChunkStatus(_open_work(work, job, config, prepared))
         missing = _missing(chunk_status, shard and shard.of_slide(folder.name), again=compute)
         call = SlideSource(source, slide_mpp, override_mpp, image, run, rank)
@@ -282,11 +283,11 @@ def _of_other_settings(
         if compute
         else "Remove its folder to have it merged."
     )
+    another = another_version(folder)
+    if another:
+        raise OutputError(f"{folder}: holds {another}. {remedy}")
     if not isinstance(old, dict):
-        raise OutputError(
-            f"{folder}: holds results of another version of wsiparse ({there.get('engine', 'unknown engine')}), whose "
-            f"settings are unknown. {remedy}"
-        )
+        raise OutputError(f"{folder}: holds results whose settings are unknown: DONE.json is damaged. {remedy}")
     names = differences(old, now)
     whole = done_record(folder)
     if whole is not None and chosen_here(names, config):
@@ -318,8 +319,6 @@ def _open_work(work: Path, job: Job, config: RunConfig, prepared: Prepared) -> l
             chunks.append(chunks_of(work / f"scale-{k}", p.plan.kept.tolist()))
     except OSError as err:
         raise output_error(work, err) from err
-    spec = prepared.passes[0].scale.spec  # what "auto" stood for: another machine may stand for something else
-    resolved = {"engine": spec.engine, "weights": spec.weights or None, "device": spec.device}
     facts = {
         "wsiparse": own_version(),
         "slide": full_name(job.path),
@@ -331,7 +330,7 @@ def _open_work(work: Path, job: Job, config: RunConfig, prepared: Prepared) -> l
         "digest": prepared.digest,
         "parts": [len(own) for own in chunks],
         "tiles": [len(p.plan) for p in prepared.passes],
-        "config": config.model_dump(mode="json") | resolved,
+        "config": job_config(prepared, config),
     }
     text = json.dumps(facts, indent=1, ensure_ascii=False) + "\n"
     _keep_text(work / JOB_FILE, text, same=lambda old, _: json.loads(old)["digest"] == prepared.digest)

@@ -163,15 +163,19 @@ def read_sheet(path: Path, *, keep_absent: bool = False) -> list[tuple[int, Shee
     head_line, head = next(lines, (1, []))
     columns = _columns(path, head_line, head)
     rows: list[tuple[int, SheetSlide]] = []
-    first_in: dict[str, int] = {}
+    first_in: dict[str, tuple[int, str | None]] = {}
     seen: dict[str, str] = {}
     for line, cells in lines:
         row = _row(path, line, cells, columns, len(head), keep_absent=keep_absent)
-        first = first_in.setdefault(_identity(row.slide, seen), line)
+        first, image = first_in.setdefault(_identity(row.slide, seen), (line, row.image))
         if first != line:
+            remedy = (
+                "Keep one of the two rows."
+                if image == row.image
+                else "Results of two images of one file want two runs, each with an -o of its own."
+            )
             raise ConfigError(
-                f"{path}, line {line}: {_flat(row.shown)} is listed a second time, first in line {first}. Keep one "
-                "of the two rows."
+                f"{path}, line {line}: {_flat(row.shown)} is listed a second time, first in line {first}. {remedy}"
             )
         rows.append((line, row))
     if not rows:

@@ -15,8 +15,9 @@ Solidity        area of the shell, holes filled, over the area of the convex hul
 Eccentricity    of the ellipse with the same second moments as the polygon (its pixels taken as squares), by Green's
                 theorem; 0 circle, 1 line.
 Mean OD         mean optical density of the object's pixels, in OD: see `wsiparse.recognize.stain.od_bytes`.
-Detection probability   the object's score: how sure the engine is of its pixels. With the engines of our own that is
-                the probability of a nucleus, whatever class the nucleus is called; with BiomedParse, of what was asked.
+Detection probability   the object's score: how sure the engine is of its pixels. With engines that
+                find nuclei that is the probability of a nucleus, whatever class it is called; with BiomedParse, of what
+                was asked.
 Recognition score   how sure the engine is that the object's class is there at all, in the tile that owns the object's
                 first pixel, 0-1: see `wsiparse.recognize.score`. Only for engines and prompts that have such scores.
 Share <class>   the part of each cell class in the object's summed confidence, if there is more than one.

@@ -12,9 +12,13 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.segmentation import watershed
 
+from wsiparse.recognize.embedded.cut import Cut
 from wsiparse.train.answers import nuclei_of
 
 __all__ = ["outlines_of_points"]
+
+#: How maps become the regions that points are looked for in: many, since a point decides which of them are nuclei.
+_CUT = Cut(persistence=7.0, min_foreground=0.6)
 
 #: A point this near to a region that holds none belongs to it, px.
 _NEAR_PX = 4
@@ -43,7 +47,7 @@ def outlines_of_points(
     pointless : (H, W) bool, regions without a point
     unknown : (H, W) bool, the surroundings of discs
     """
-    regions, n = nuclei_of(maps)
+    regions, n = nuclei_of(maps, _CUT)
     height, width = regions.shape
     x, y = (np.clip(points[:, k].astype(np.int64), 0, size - 1) for k, size in ((0, width), (1, height)))
     region = regions[y, x]

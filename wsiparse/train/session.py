@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import json
 import shutil
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ import yaml
 
 from wsiparse.atomic import output_errors, publish
 from wsiparse.errors import OutputError
+from wsiparse.recognize.card import CARD, FORMAT
 from wsiparse.recognize.embedded.compact import PLAIN_MAPS, NetworkShape, save_compact
 from wsiparse.recognize.embedded.cut import CUT
 from wsiparse.train.curves import draw_curves
@@ -25,18 +27,21 @@ from wsiparse.version import own_version
 
 __all__ = ["CARD", "train_model"]
 
-CARD: Final = "model.yaml"
 WEIGHTS: Final = "weights.safetensors"
 TRAINING: Final = "training"
 
 MPP: Final = 0.5
 
-#: Kind and colour of each class the embedded network knows; other classes get the colours that are left.
+#: The prompt, name in outputs and colour of each class the embedded network knows, in the order of the prompts. Yellow,
+#: vermilion and sky blue are told apart by colour-blind readers (Okabe and Ito 2008) and on pink and purple tissue.
 _TEXTS: Final = {
+    "inflammatory": ("inflammatory cells", "#ffd60a"),
     "epithelial": ("epithelial cells", "#d55e00"),
-    "inflammatory": ("inflammatory cells", "#ffd700"),
-    "connective": ("connective tissue cells", "#009e73"),
+    "connective": ("connective tissue cells", "#56b4e9"),
 }
+
+#: Colours of other classes, in order.
+_FURTHER: Final = ("#009e73", "#cc79a7", "#0072b2", "#e69f00", "#f0e442")
 
 
 def train_model(
@@ -158,7 +163,7 @@ def card_of(name: str, recipe: Recipe, sets: Sequence[TileSet], weights: bytes, 
     shape = NetworkShape(recipe.widths, recipe.deep, len(recipe.classes))
     licences = sorted({s.recipe.licence for s in sets})
     return {
-        "format": "wsiparse-model/1",
+        "format": FORMAT,
         "name": name,
         "title": f"{name}, trained with wsiparse {own_version()}",
         "licence": ", ".join(licences),
@@ -182,23 +187,33 @@ def card_of(name: str, recipe: Recipe, sets: Sequence[TileSet], weights: bytes, 
             "boundary": 2,
             "classes": {PLAIN_MAPS + k: c.name for k, c in enumerate(recipe.classes)},
             "cut": CUT.foreground,
+            "min_foreground": CUT.min_foreground,
+            "least_share": CUT.least_share,
         },
         "split": {
             "smoothing_um": CUT.sigma_px * MPP,
             "persistence": CUT.persistence,
             "min_area_um2": CUT.min_area_px * MPP * MPP,
+            "centre_share": CUT.centre_share,
+            "boundary_share": CUT.boundary_share,
         },
-        "prompts": [
-            {"class": c.name, "text": _TEXTS.get(c.name, (f"{c.name} cells", ""))[0], "kind": "cell"}
-            | ({"colour": _TEXTS[c.name][1]} if c.name in _TEXTS else {})
-            for c in recipe.classes
-        ],
+        "prompts": _prompts(recipe),
         "training": {
             "digest": digest,
             "steps": recipe.steps,
             "sets": {s.name: {"licence": s.recipe.licence, "notice": s.recipe.notice} for s in sets},
         },
     }
+
+
+def _prompts(recipe: Recipe) -> list[dict[str, str]]:
+    """A prompt with a colour of its own for each class, those that the embedded network knows first."""
+    names = sorted(
+        (c.name for c in recipe.classes), key=lambda name: list(_TEXTS).index(name) if name in _TEXTS else 99
+    )
+    further = itertools.cycle(_FURTHER)
+    known = {name: _TEXTS[name] if name in _TEXTS else (f"{name} cells", next(further)) for name in names}
+    return [{"class": n, "text": text, "kind": "cell", "colour": colour} for n, (text, colour) in known.items()]
 
 
 def _json(value: Any) -> bytes:

@@ -10,6 +10,7 @@ import zarr
 from numpy.typing import NDArray
 
 from wsiparse.errors import OutputError
+from wsiparse.results.whole import check_noted
 from wsiparse.store.read import ObjectsReader
 from wsiparse.types import Box, PromptKind
 from wsiparse.viewer.cache import BoundedCache
@@ -31,15 +32,16 @@ def find_labels(folder: Path) -> Path:
     Raises
     ------
     OutputError
-        If there are none.
+        If there are none, or those that were exported are damaged or of other objects.
     """
-    for path in (folder / "labels.ome.zarr", folder / "exports" / "labels.ome.zarr"):
-        if path.is_dir():
-            return path
-    raise OutputError(
-        f"{folder}: no labels.ome.zarr, which the view from afar is made of. "
-        f"Make it from the objects: wsiparse export {folder} --format ome-zarr"
-    )
+    own, exported = (folder / "labels.ome.zarr"), folder / "exports" / "labels.ome.zarr"
+    make = f"Make it from the objects: wsiparse export {folder} --format ome-zarr"
+    if own.is_dir():
+        return own  # of the results, whose hashes were compared
+    if not exported.is_dir():
+        raise OutputError(f"{folder}: no labels.ome.zarr, which the view from afar is made of. {make}")
+    check_noted(exported, folder, f"{make}, after removing this folder.")
+    return exported
 
 
 class LabelMaps:

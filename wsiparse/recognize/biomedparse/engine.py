@@ -3,14 +3,40 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
 
-from wsiparse.errors import WeightsError
-from wsiparse.types import EngineInfo, Prompt, PromptKind, SplitSettings
+import numpy as np
+from numpy.typing import NDArray
+
+from wsiparse.config import PromptConfig
+from wsiparse.errors import ConfigError, WeightsError
+from wsiparse.recognize.arithmetic import by_torch
+from wsiparse.recognize.declared import DeclaredEngine, ScaleOf
+from wsiparse.recognize.device import resolve_device
+from wsiparse.recognize.prompts import Answer
+from wsiparse.recognize.score import load_distributions, prompt_scores
+from wsiparse.recognize.vocabulary import TARGETS, resolve, support, trained_target
+from wsiparse.types import (
+    EngineInfo,
+    Prompt,
+    PromptKind,
+    PromptSet,
+    RecognitionGrid,
+    RecognizerSpec,
+    SplitSettings,
+    TileGrid,
+)
+
+if TYPE_CHECKING:
+    from wsiparse.recognize.base import Recognizer
 
 __all__ = [
     "CHECKPOINT_NAMES",
+    "ENGINE",
     "SCORE_FILE",
     "TOKENIZER_FILE",
     "engine_info",
@@ -105,3 +131,146 @@ def sha256_of(path: Path) -> str:
     """Hexadecimal SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class _BiomedParse(DeclaredEngine):
+    """The declaration of BiomedParse."""
+
+    name = "biomedparse"
+    title = "BiomedParse v1"
+    licence = "weights: reported as CC BY-NC-SA 4.0, no commercial use"
+    source = "BiomedParse v1, Zhao et al. 2024; `wsiparse weights fetch`"
+    answers: Mapping[str, Answer] = MappingProxyType({t.text: Answer(t.text) for t in TARGETS})
+    any_words = True
+    devices = ("cpu", "cuda", "mps")
+    automatic = True
+    resizes = True
+    options: Mapping[str, str | bool] = MappingProxyType({"mode": "solo", "compiled": False})
+    idle_options = frozenset({"compiled"})
+
+    def find_weights(self, given: str) -> str:
+        """The default folder, where it holds weights."""
+        from wsiparse.recognize.biomedparse.weights import find_weights
+
+        return given or str(find_weights() or "")
+
+    def mpp(self) -> tuple[float, ...]:
+        """Those of cells and of regions."""
+        return tuple(sorted(mpp for mpp, _, _ in _SCALES.values()))
+
+    def missing(self, weights: str = "") -> str:
+        """Its weights are fetched by hand."""
+        return "" if weights else "no weights: `wsiparse weights fetch`"
+
+    def info(self, spec: RecognizerSpec) -> EngineInfo:
+        """Facts, with the SHA-256 of the weights."""
+        checkpoint = find_checkpoint(Path(spec.weights)) if spec.weights else None
+        if checkpoint is None or not checkpoint.is_file():
+            raise WeightsError(
+                f"engine 'biomedparse': no weights {'at ' + spec.weights if spec.weights else 'given'}. "
+                "Run `wsiparse weights fetch`, then give the file to --weights."
+            )
+        return engine_info(sha256_of(checkpoint))
+
+    def resolve(self, spec: RecognizerSpec) -> RecognizerSpec:
+        """The device that "auto" stands for, and on it the precision."""
+        import torch
+
+        from wsiparse.recognize.biomedparse.recognizer import backbone_dtype
+
+        device = resolve_device(spec.device)
+        half = backbone_dtype("auto", torch.device(device))
+        auto = {None: "float32", torch.bfloat16: "bf16", torch.float16: "fp16"}[half]
+        return by_torch(replace(spec, device=device), auto)
+
+    def load(self, spec: RecognizerSpec) -> Recognizer:
+        """The recognizer, its weights read."""
+        from wsiparse.recognize.biomedparse.recognizer import load_recognizer
+
+        return load_recognizer(self.resolve(spec))
+
+    def answer(self, text: str) -> str:
+        """Every text is asked; "trained" or "untested"."""
+        return support(text)
+
+    def default_prompts(self) -> tuple[PromptConfig, ...]:
+        """The targets that have a recognition score."""
+        return self.completed(tuple(PromptConfig(text=t.text) for t in TARGETS if t.scored))[0]
+
+    def completed(
+        self, asked: Sequence[PromptConfig], *, strict: bool = False
+    ) -> tuple[tuple[PromptConfig, ...], tuple[str, ...]]:
+        """Prompts in its own words, with what its vocabulary knows where the user says nothing, and notices."""
+        if not asked:
+            return self.default_prompts(), ()
+        used = resolve([p.text for p in asked], strict=strict)
+        completed = []
+        for prompt, (text, _) in zip(asked, used, strict=True):
+            given = {k: v for k, v in prompt.model_dump().items() if v is not None} | {"text": text}
+            target = trained_target(text)
+            known = {}
+            if target is not None:
+                known = {k: getattr(target, k) for k in ("class_name", "colour", "kind", "threshold", "input_mpp")}
+            completed.append(PromptConfig(**(known | given)))
+        return tuple(completed), tuple(notice for _, notice in used if notice is not None)
+
+    def scales(self, spec: RecognizerSpec, info: EngineInfo, mpp: float | None) -> tuple[ScaleOf, ...]:
+        """One for cells, one for regions, unless prompts name theirs.
+
+        Raises
+        ------
+        ConfigError
+            If cell prompts, or region prompts, ask for different scales: objects of one kind share one pixel grid.
+        """
+        wanted = [scale_of(prompt, mpp) for prompt in spec.prompts]
+        kinds: tuple[PromptKind, ...] = ("cell", "region")
+        for kind in kinds:
+            of_kind = sorted({wanted[i] for i in spec.prompts.of_kind(kind)})
+            if len(of_kind) > 1:
+                raise ConfigError(
+                    f"the {kind} prompts ask for {' and '.join(f'{m:g}' for m, _, _ in of_kind)} um per pixel, but "
+                    f"objects of one kind share one grid. Give all {kind} prompts the same input_mpp, or make two runs."
+                )
+        parts = []
+        for scale in sorted(set(wanted)):
+            positions = tuple(i for i, w in enumerate(wanted) if w == scale)
+            prompts = PromptSet(tuple(spec.prompts[i] for i in positions))
+            # every tile is resized for the network: what it needs does not depend on the tile's own size
+            needed = info.bytes_per_px * info.tile_px**2 // scale[1] ** 2
+            facts = replace(info, mpp=scale[0], tile_px=scale[1], halo_px=scale[2], bytes_per_px=needed)
+            parts.append((positions, replace(spec, prompts=prompts), facts))
+        return tuple(parts)
+
+    def operations_per_tile(self, spec: RecognizerSpec) -> float | None:
+        """Of one tile with all prompts."""
+        return operations_per_tile(len(spec.prompts))
+
+    def recognition_grid(
+        self,
+        spec: RecognizerSpec,
+        positions: tuple[int, ...],
+        grid: TileGrid,
+        tiles: Sequence[tuple[int, NDArray[np.float32]]],
+    ) -> RecognitionGrid | None:
+        """Scores of every tile and prompt.
+
+        Raises
+        ------
+        WeightsError
+            If the score parameters lie beside the weights but are damaged; without them all scores are NaN.
+        """
+        shape = (len(positions), grid.rows, grid.columns)
+        statistics = np.full((*shape, 4), np.nan, np.float32)
+        for index, values in tiles:
+            statistics[:, index // grid.columns, index % grid.columns] = values
+        path = find_checkpoint(Path(spec.weights)).parent / SCORE_FILE
+        known = load_distributions(path) if path.is_file() else {}
+        texts = [prompt.text for prompt in spec.prompts]
+        flat = np.moveaxis(statistics, 0, 2).reshape(-1, len(positions), 4)
+        scores = np.full(flat.shape[:2], np.nan, np.float32)
+        read = np.isfinite(flat).all(axis=(1, 2))
+        scores[read] = prompt_scores(flat[read], texts, known)
+        return RecognitionGrid(positions, grid, statistics, scores.T.reshape(shape))
+
+
+ENGINE: Final = _BiomedParse()

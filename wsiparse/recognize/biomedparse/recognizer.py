@@ -245,9 +245,7 @@ class BiomedParseRecognizer:
         return tiles.to(self._device)
 
 
-def load_recognizer(
-    spec: RecognizerSpec, *, mode: Mode = "solo", compile_backbone: bool = False
-) -> BiomedParseRecognizer:
+def load_recognizer(spec: RecognizerSpec) -> BiomedParseRecognizer:
     """Build the recognizer of a spec from files: the checkpoint it names, and tokenizer.json in the same folder.
 
     ``spec.weights`` may also name the folder.
@@ -266,7 +264,7 @@ def load_recognizer(
         network,
         tokenizer,
         spec,
-        mode=mode,
+        mode="joint" if spec.option("mode", "solo") == "joint" else "solo",
         weights_sha256=sha256_of(path),
-        compile_backbone=compile_backbone,
+        compile_backbone=bool(spec.option("compiled", False)),
     )

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from wsiparse.recognize.embedded import kernels
 
-__all__ = ["CUT", "Cut", "class_of_each", "landscape_of"]
+__all__ = ["CUT", "Cut", "calibrated", "class_of_each", "landscape_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,15 +26,24 @@ class Cut:
     persistence : least rise of a peak above its saddle, grey levels
     min_area_px : smaller nuclei are dropped
     min_foreground : nuclei of a lower mean foreground are dropped
+    least_share : nuclei whose largest class has less of them are of no class
     """
 
     foreground: float = 0.5
     centre_share: float = 0.7
     boundary_share: float = 0.0
     sigma_px: float = 1.0
-    persistence: float = 7.0
+    persistence: float = 12.0
     min_area_px: int = 24
-    min_foreground: float = 0.6
+    min_foreground: float = 0.63
+    least_share: float = 0.4
+
+    @property
+    def min_confidence(self) -> float:
+        """`min_foreground` on the scale on which 0.5 is the cut: every pixel of a nucleus lies above the cut."""
+        if self.min_foreground <= self.foreground:
+            return 0.0
+        return 1 - (1 - self.min_foreground) * 0.5 / (1 - self.foreground)
 
 
 CUT: Final = Cut()
@@ -63,6 +72,24 @@ def _gaussian(sigma: float) -> NDArray[np.float64]:
     radius = int(4 * sigma + 0.5)
     weights = np.exp(-0.5 / max(sigma, 1e-9) ** 2 * np.arange(-radius, radius + 1) ** 2)
     return np.asarray((weights / weights.sum())[radius:], np.float64)
+
+
+def calibrated(foreground: NDArray[np.float32], cut: float) -> NDArray[np.float32]:
+    """Probability of which 0.5 is the cut, from the foreground of a network; 0, `cut`, 1 -> 0, 0.5, 1, linear between.
+
+    Parameters
+    ----------
+    foreground : (...) float32 in [0, 1]
+    cut : 0 < cut < 1
+
+    Returns
+    -------
+    (...) float32, the same shape; `foreground` itself for a cut of 0.5
+    """
+    if cut == 0.5:
+        return foreground
+    low, high = np.float32(0.5 / cut), np.float32(0.5 / (1 - cut))
+    return np.where(foreground < cut, foreground * low, 1 - (1 - foreground) * high)
 
 
 def class_of_each(class_maps: NDArray[np.float32], labels: NDArray[np.int32], n: int) -> NDArray[np.int64]:

@@ -8,7 +8,7 @@ from typing import Any, Final
 from wsiparse.report.pages.words import micro, sentence, significant, times
 from wsiparse.types import EngineLimits
 
-__all__ = ["TISSUE_BIAS", "limits", "warned"]
+__all__ = ["EPITHELIUM_IS_TUMOUR", "TISSUE_BIAS", "limits", "warned"]
 
 #: Measured on square pieces of tissue on glass whose area is known.
 TISSUE_BIAS: Final = (
@@ -18,9 +18,20 @@ TISSUE_BIAS: Final = (
     "pieces are too low by as much."
 )
 
+#: The user's word, not the engine's.
+EPITHELIUM_IS_TUMOUR: Final = (
+    "Epithelium is called tumour because whoever made this report said so (--tumour-is-epithelium): normal epithelium "
+    "on the slide, if there is any, is counted as tumour."
+)
+
 
 def limits(
-    area: Mapping[str, Any], slide: Mapping[str, Any], engine: EngineLimits, nothing: str = ""
+    area: Mapping[str, Any],
+    slide: Mapping[str, Any],
+    engine: EngineLimits,
+    nothing: str = "",
+    *,
+    tumour_is_epithelium: bool = False,
 ) -> dict[str, list[str]]:
     """Warnings about this slide, and sentences about the method, for the top of a report.
 
@@ -30,6 +41,7 @@ def limits(
     slide : facts of the slide; `mpp_notices` tell what is doubtful about its pixel size
     engine : what is to be said of its answers
     nothing : a line where no cell at all was found, see `wsiparse.report.stats.summary.nothing_told`
+    tumour_is_epithelium : the user said so
 
     Returns
     -------
@@ -48,9 +60,10 @@ def limits(
         )
     if area["analysed_mm2"] <= 0:
         warnings.append("No tissue was analysed.")
+    told = [EPITHELIUM_IS_TUMOUR] if tumour_is_epithelium else []
     return {
         "warnings": warnings,
-        "sentences": [*engine.sentences, *([] if area["whole_slide"] else [TISSUE_BIAS])],
+        "sentences": [*engine.sentences, *told, *([] if area["whole_slide"] else [TISSUE_BIAS])],
     }
 
 

@@ -141,14 +141,14 @@ def _density_key(row: Numbers, colours: Mapping[str, str], *, doubtful: bool) ->
 
 
 def _where(infiltrate: Numbers) -> list[Key]:
-    difference = infiltrate["difference"]
+    difference, inside = infiltrate["difference"], infiltrate["inside"]
     if difference["low"] is not None:
-        line = f"tumour less stroma {significant(difference['estimate'])} per mm²"
+        line = f"{inside} less stroma {significant(difference['estimate'])} per mm²"
         lines = [f"{line} (interval {interval(difference['low'], difference['high'])})"]
     else:
         lines = [f"no interval of the difference: {micro(difference['note'])}"] if difference["note"] else []
     out = []
-    for label, name in (("Immune cells in tumour", "tumour"), ("Immune cells in stroma", "stroma")):
+    for label, name in ((f"Immune cells in {inside}", "tumour"), ("Immune cells in stroma", "stroma")):
         about = [f"{count(infiltrate[f'n_{name}'])} on {significant(infiltrate[f'{name}_mm2'])} mm²"]
         about += lines if name == "tumour" else [f"stroma here: {micro(listed(infiltrate['stroma']))}"]
         out.append(Key(label, significant(infiltrate[f"{name}_per_mm2"]), "per mm²", about))
@@ -299,7 +299,7 @@ def _distances(numbers: Numbers) -> Markup | None:
         if signed
         else [(w["um"], w["share"]) for w in found["within"]]
     )
-    title = "Distance to the border of the tumour" if signed else "Distance to the nearest tumour cell"
+    title = "Distance to the border of the tumour" if signed else f"Distance to the {found['to']}"
     return cumulative(
         shape["edges_um"], shape["counts"], shape["above"], marks, title=title,
         x_label="distance, µm (negative: inside the tumour)" if signed else "distance, µm",
@@ -326,7 +326,7 @@ def _spots(numbers: Numbers, pictures: Mapping[str, Picture]) -> list[tuple[str,
 
 def _distributions(numbers: Numbers, colours: Mapping[str, str]) -> list[dict[str, Any]]:
     out = []
-    by_rule = numbers["classes_by_rule"]
+    of_nucleus = numbers["nucleus_probability"]
     for k, one in enumerate(numbers["histograms"]):
         area, score = one["area"], one["score"]
         found = sum(area["counts"]) + area["above"] > 0
@@ -340,7 +340,7 @@ def _distributions(numbers: Numbers, colours: Mapping[str, str]) -> list[dict[st
                 histogram(
                     Bins(score["edges"], score["counts"], 0, score["median"]),
                     title=f"Detection probabilities of {one['class']}",
-                    label="mean probability of a nucleus, not of its class" if by_rule else "mean probability",
+                    label="mean probability of a nucleus, not of its class" if of_nucleus else "mean probability",
                     colour=colour, key=f"score-{k}",
                 ),
             ]

@@ -33,10 +33,11 @@ Margin
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import shapely
@@ -48,12 +49,25 @@ from wsiparse.report.stats.borders import distance_to, mask_border, polygon_bord
 from wsiparse.report.stats.tissue import Tissue
 from wsiparse.tiling.overlay import Pieces, laid_out, parts_of
 
-__all__ = ["MARGIN_UM", "STROMA", "TUMOUR", "Compartments", "auto_compartments", "region_compartments"]
+__all__ = [
+    "EPITHELIUM",
+    "MARGIN_UM",
+    "STROMA",
+    "TUMOUR",
+    "Compartments",
+    "Inside",
+    "auto_compartments",
+    "inside_words",
+    "region_compartments",
+]
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
+#: What the inside of a border is called. Cells of epithelium are no tumour until somebody says so.
+Inside = Literal["tumour", "epithelium"]
 TUMOUR: Final = "tumour"
+EPITHELIUM: Final = "epithelium"
 STROMA: Final = "stroma"
 #: Outer ends of the margin bands, um.
 MARGIN_UM: Final = (100.0, 500.0)
@@ -153,8 +167,29 @@ class Compartments:
         return out
 
 
+#: "tumour" before these stands for its cells.
+_OF_CELLS: Final = re.compile(r"(?i:tumour)(?=[ _]cells?(?![a-z])| and connective cell)")
+
+
+def inside_words(text: str, inside: Inside) -> str:
+    """A text about tumour as one about what the inside is.
+
+    >>> inside_words("no tumour cells were found in the tumour", "epithelium")
+    'no epithelial cells were found in the epithelium'
+    """
+    if inside == TUMOUR:
+        return text
+    cells = _OF_CELLS.sub(lambda found: "Epithelial" if found[0][0] == "T" else "epithelial", text)
+    return cells.replace("tumour", "epithelium").replace("Tumour", "Epithelium")
+
+
 def auto_compartments(
-    tumour_um: Floats, connective_um: Floats, tissue: Tissue, *, margin_um: Sequence[float] = MARGIN_UM
+    tumour_um: Floats,
+    connective_um: Floats,
+    tissue: Tissue,
+    *,
+    margin_um: Sequence[float] = MARGIN_UM,
+    inside: Inside = TUMOUR,
 ) -> Compartments | None:
     """Tumour, margin bands and stroma from the cells; see the module's text.
 
@@ -164,6 +199,7 @@ def auto_compartments(
     connective_um : (M, 2) float64, centroids of connective cells, x then y, um
     tissue : what was analysed
     margin_um : outer ends of the margin bands, ascending, um; may be empty
+    inside : what the first points are cells of, and the compartment is called instead of "tumour"
 
     Returns
     -------
@@ -175,6 +211,22 @@ def auto_compartments(
     ValueError
         If `margin_um` does not ascend from > 0.
     """
+    found = _of_cells(tumour_um, connective_um, tissue, margin_um)
+    if found is None:
+        return None
+    return replace(
+        found,
+        names=tuple(inside_words(name, inside) for name in found.names),
+        method=inside_words(found.method, inside),
+        reason=inside_words(found.reason, inside),
+        parameters=MappingProxyType({inside_words(key, inside): value for key, value in found.parameters.items()}),
+    )
+
+
+def _of_cells(
+    tumour_um: Floats, connective_um: Floats, tissue: Tissue, margin_um: Sequence[float]
+) -> Compartments | None:
+    """`auto_compartments` of tumour cells."""
     edges = tuple(float(e) for e in margin_um)
     if any(not (math.isfinite(b) and b > a) for a, b in zip((0.0, *edges), edges, strict=False)):
         raise ValueError(f"margin bands must end at ascending distances > 0 um, got {edges}")

@@ -54,10 +54,12 @@ METHODS: Final[tuple[Mapping[str, str], ...]] = (
     {
         "title": "Compartments",
         "text": (
-            "auto: places are told apart by a Poisson likelihood ratio of tumour cells (neoplastic, epithelial) and "
+            "auto: places are told apart by a Poisson likelihood ratio of neoplastic or epithelial cells and "
             "connective cells, smoothed over tissue; the two pairs of densities and the places are found in turn "
-            "until they agree. Margin bands lie outside the tumour border at the stated distances. roi: the classes "
-            "of the annotated regions; where classes overlap the one with less area wins; areas are exact."
+            "until they agree. The inside is called tumour where neoplastic cells were told apart or the user says "
+            "that the epithelium is tumour, else epithelium. Margin bands lie outside its border at the stated "
+            "distances. roi: the classes of the annotated regions; where classes overlap the one with less area wins; "
+            "areas are exact."
         ),
         "source": (
             "Celeux and Govaert, Computational Statistics & Data Analysis 14, 315-332, 1992 (classification EM)"
@@ -75,18 +77,18 @@ METHODS: Final[tuple[Mapping[str, str], ...]] = (
     {
         "title": "Distances",
         "text": (
-            "From the centre of each immune cell to that of the nearest tumour cell, without a correction for edges; "
-            "where no tumour cells were asked for and a tumour is drawn, to its border with other analysed tissue, "
-            "negative inside."
+            "From the centre of each immune cell to that of the nearest tumour or epithelial cell, without a "
+            "correction for edges; where no tumour cells were asked for and a tumour is drawn, to its border with "
+            "other analysed tissue, negative inside."
         ),
         "source": "",
     },
     {
         "title": "Strength of the stain",
         "text": (
-            "Engines of our own see every slide at one strength: optical densities are multiplied by one factor of the "
-            "slide that brings the 99th percentile of hematoxylin over a fixed sample of its tissue to 1. Checked from "
-            "0.5 to 3; slides with less than 0.25 mm2 of tissue are seen as they are."
+            "The classical engine sees every slide at one strength: optical densities are multiplied by one factor of "
+            "the slide that brings the 99th percentile of hematoxylin over a fixed sample of its tissue to 1. Checked "
+            "from 0.5 to 3; slides with less than 0.25 mm2 of tissue are seen as they are."
         ),
         "source": "Macenko et al., ISBI 2009 (pseudo-maximum); Ruifrok and Johnston, Anal. Quant. Cytol. Histol. 2001",
     },

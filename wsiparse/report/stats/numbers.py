@@ -16,7 +16,15 @@ from shapely.geometry.base import BaseGeometry
 
 from wsiparse.choices import Division
 from wsiparse.report.stats.bootstrap import density_interval
-from wsiparse.report.stats.compartments import MARGIN_UM, Compartments, auto_compartments, region_compartments
+from wsiparse.report.stats.compartments import (
+    MARGIN_UM,
+    TUMOUR,
+    Compartments,
+    Inside,
+    auto_compartments,
+    inside_words,
+    region_compartments,
+)
 from wsiparse.report.stats.density import DensityGrid, density_grid
 from wsiparse.report.stats.distributions import histograms
 from wsiparse.report.stats.hotspots import HotSpots, hot_spots
@@ -98,7 +106,9 @@ class Source:
     regions : (class name, polygon in um) of a regions file, without those left out
     mpp : um per level-0 px
     slide_size : level-0 px
-    classes_by_rule : each object has one class outright, and its probability is that of being an object at all
+    classes_by_rule : each object has one class outright
+    nucleus_probability : an object's probability is that of being a nucleus, whatever its class
+    cells_of : what the cells of role "tumour" are cells of
     meanings : class name of regions -> "tumour", "stroma", "left out", "neither"; those absent are neither
     told : the same in one line, "" without regions
     """
@@ -112,6 +122,8 @@ class Source:
     mpp: tuple[float, float]
     slide_size: tuple[int, int]
     classes_by_rule: bool = False
+    nucleus_probability: bool = False
+    cells_of: Inside = "tumour"
     meanings: Mapping[str, str] = field(default_factory=dict)
     told: str = ""
 
@@ -163,17 +175,18 @@ def compute_report(
         boot = resampled(objects, len(prompts), source.tissue, compartments.parts, part_of, settings.intervals)
         rows += count_rows(objects, prompts, boot, part_of, compartments.names, source.recognition)
     grid = density_grid(objects.um, objects.class_index, len(prompts), source.tissue, settings.grid_um)
-    immune, spots = _immune(source, settings, compartments)
+    immune, spots = _immune(source, settings, compartments, _inside(used, source))
     numbers: dict[str, Any] = {
         "format": FORMAT,
         "classes": _classes(source),
         "area": {**area, "analysed_mm2": source.tissue.area_mm2, "objects_outside": objects.outside},
-        "compartments": _described(compartments, used, reason, source.tissue)
+        "compartments": _described(compartments, used, reason, source)
         | {"classes_taken": source.told if used == "roi" else ""},
         "rows": rows,
         "uncertainty": _uncertainty(source, settings, everything),
         "histograms": histograms(objects, prompts),
         "classes_by_rule": source.classes_by_rule,
+        "nucleus_probability": source.nucleus_probability,
         "immune": immune,
         "dense_squares": _dense_squares(source, settings),
         "quality": asdict(quality),
@@ -206,7 +219,7 @@ def _classes(source: Source) -> list[dict[str, Any]]:
             "colour": p.colour,
             "prompt": p.text,
             "threshold": p.threshold,
-            "role": role,
+            "role": source.cells_of if role == "tumour" else role,
         }
         for p, role in zip(source.prompts, source.roles, strict=True)
     ]
@@ -232,23 +245,32 @@ def _compartments(source: Source, settings: ReportSettings) -> tuple[Compartment
         return region_compartments(named, source.tissue, tumour=tumour, stroma=stroma, rest=REST), "roi", ""
     lacking = [
         word
-        for word, role in (("tumour (neoplastic or epithelial)", "tumour"), ("connective tissue", "connective"))
+        for word, role in (("neoplastic or epithelial", "tumour"), ("connective tissue", "connective"))
         if role not in {source.roles[k] for k in source.prompts.of_kind("cell")}
     ]
     if lacking:
         return whole, "none", f"no class of {' and of '.join(lacking)} cells was asked for"
     found = auto_compartments(
-        source.points("tumour"), source.points("connective"), source.tissue, margin_um=settings.margin_um
+        source.points("tumour"),
+        source.points("connective"),
+        source.tissue,
+        margin_um=settings.margin_um,
+        inside=source.cells_of,
     )
     assert found is not None
     if found.reason:
-        return whole, "none", f"no border between tumour and stroma was found: {found.reason}"
+        return whole, "none", f"no border between {source.cells_of} and stroma was found: {found.reason}"
     return found, "auto", ""
 
 
-def _described(compartments: Compartments | None, used: Division, reason: str, tissue: Tissue) -> dict[str, Any]:
+def _inside(used: Division, source: Source) -> Inside:
+    """What the tumour compartments are: drawn ones are tumour, those of cells what the cells are of."""
+    return source.cells_of if used == "auto" else TUMOUR
+
+
+def _described(compartments: Compartments | None, used: Division, reason: str, source: Source) -> dict[str, Any]:
     if compartments is None:
-        names, areas, tumour, stroma = [ALL_TISSUE], [tissue.area_mm2], [], []
+        names, areas, tumour, stroma = [ALL_TISSUE], [source.tissue.area_mm2], [], []
     else:
         names, areas = list(compartments.names), list(compartments.area_mm2)
         tumour, stroma = list(compartments.tumour), list(compartments.stroma)
@@ -259,6 +281,7 @@ def _described(compartments: Compartments | None, used: Division, reason: str, t
         "parameters": dict(compartments.parameters) if compartments is not None and used == "auto" else {},
         "names": names,
         "area_mm2": areas,
+        "inside": _inside(used, source),
         "tumour": tumour,
         "stroma": stroma,
         "colours": _colours(names, tumour),
@@ -333,7 +356,7 @@ def _uncertainty(source: Source, settings: ReportSettings, everything: Resampled
 
 
 def _immune(
-    source: Source, settings: ReportSettings, compartments: Compartments | None
+    source: Source, settings: ReportSettings, compartments: Compartments | None, inside: Inside
 ) -> tuple[dict[str, Any], tuple[Spot, ...]]:
     classes = source.with_role("immune")
     chosen = source.objects.of(classes)
@@ -353,9 +376,13 @@ def _immune(
         "hot_spots": _hot_spots(name, settings, found, spots),
     }
     if classes and compartments is not None:
-        out["infiltrate"] = infiltrate_of(source.objects, chosen, compartments, source.tissue, settings.intervals)
+        found_in = infiltrate_of(source.objects, chosen, compartments, source.tissue, settings.intervals)
+        out["infiltrate"] = None if found_in is None else {"inside": inside, **found_in}
         asked = bool(source.with_role("tumour"))
-        out["distances"] = distances_to_tumour(points, source.points("tumour"), compartments, asked=asked)
+        apart = distances_to_tumour(points, source.points("tumour"), compartments, asked=asked)
+        if asked and apart["to"].startswith("nearest"):
+            apart |= {key: inside_words(apart[key], source.cells_of) for key in ("to", "reason")}
+        out["distances"] = apart
         others = source.with_role("tumour") or [k for k in source.prompts.of_kind("cell") if k not in classes]
         out["mixing"] = mixing_with(
             source.objects, source.prompts, classes, others, source.tissue, settings.intervals.seed

@@ -74,6 +74,8 @@ def verdict(n: int, recognition: float | None, *, nothing: bool = False) -> str:
 
     Parameters
     ----------
+    n : objects of the class
+    recognition : median recognition score, or None
     nothing : whether no cell of any class was found on much tissue, which is no finding: "no cell at all"
     """
     if n == 0:
