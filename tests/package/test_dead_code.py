@@ -26,8 +26,12 @@ USED_ELSEWHERE = {
     # settings read as a whole, columns of tables read by name
     "config.py": None,
     "train/recipe.py": None,
-    "recognize/card.py": None,  # a model's card, read as a whole
-    "recognize/embedded/compact.py": {"flop_per_px"},  # for docs/training.md
+    # what the registry finds by name
+    "recognize/biomedparse/engine.py": {"ENGINE"},
+    "recognize/classical.py": {"ENGINE"},
+    "recognize/embedded/engine.py": {"embedded_engine", "folder_engine"},
+    "recognize/card.py": None,
+    "recognize/embedded/compact.py": {"flop_per_px"},  # for docs/training.md and tests
     "report/stats/groups.py": None,
     "types.py": {"ragged"},  # for users, docs/python-api.md
     "report/stats/threshold.py": {"lowered_known"},  # a field of report.json
@@ -41,8 +45,8 @@ USED_ELSEWHERE = {
     "recognize/biomedparse/checkpoint.py": {"expected_shapes"},  # for scripts/compare_golden.py
     "stitch/stitcher.py": {"carry_bytes"},  # for benchmarks
 }
-#: Arguments of ``__exit__``, names that templates use, and what entry points name.
-ANYWHERE = {"trace", "kind", "error", "__getattr__", "__dir__", "ENGINE", "folder_engine"}
+#: Arguments of ``__exit__``, and names that templates use.
+ANYWHERE = {"trace", "kind", "error", "__getattr__", "__dir__"}
 
 
 def without_exports(source: str) -> str:

@@ -113,14 +113,14 @@ def test_beyond_what_was_checked_the_ends_hold() -> None:
     assert [held(v) for v in (0.1, 1.0, 9.0)] == [CHECKED[0], 1.0, CHECKED[1]]
 
 
-def test_little_tissue_does_not_tell_the_stain(painted: Image) -> None:
-    spec, sample = RecognizerSpec("classical", NUCLEI), patches(painted)
+@pytest.mark.parametrize("engine", ["embedded", "classical"])
+def test_little_tissue_does_not_tell_the_stain(engine: str, painted: Image) -> None:
+    spec, sample = RecognizerSpec(engine, NUCLEI), patches(painted)
     known, unknown = (calibrate(spec, sample, mm2) for mm2 in (LEAST_TISSUE_MM2, 0.9 * LEAST_TISSUE_MM2))
     strength = stain_strength(sample)
     assert stain_of(known) == StainFacts(strength)
     assert stain_of(unknown) == StainFacts(None)
-    for engine in ("biomedparse", "embedded"):
-        assert stain_of(RecognizerSpec(engine, NUCLEI)) is None
+    assert stain_of(RecognizerSpec("biomedparse", NUCLEI)) is None
 
 
 def test_what_is_said_of_a_slide_s_stain() -> None:

@@ -174,7 +174,14 @@ class FolderEngine(DeclaredEngine):
         return self.card.input.stain == "reference"
 
     def calibrated(self, spec: RecognizerSpec, sample: NDArray[np.uint8], tissue_mm2: float) -> RecognizerSpec:
-        """The strength of the slide's stain, where it is wanted and the slide tells it."""
+        """The strength of the slide's stain, where it is wanted and the slide tells it.
+
+        Parameters
+        ----------
+        spec : as of now
+        sample : (N, H, W, 3) uint8 patches of tissue, N at least 1
+        tissue_mm2 : tissue of the slide
+        """
         strength = strength_of(sample, tissue_mm2) if self.wants_sample() else None
         return spec if strength is None else replace(spec, calibration=(strength,))
 

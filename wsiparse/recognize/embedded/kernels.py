@@ -27,7 +27,7 @@ def landscape_bytes(
 
     Parameters
     ----------
-    maps : (3 or more, H, W) float32: foreground, centre, boundary
+    maps : (M, H, W) float32, M at least 3: foreground, centre, boundary
     shares : (3,) float32: of the centre, of the foreground, and how much of the boundary is taken off
     weights : (radius + 1,) float64, of the centre and outwards
     out : (H, W) uint8, written: round(255 v), v cut to 0-1
