@@ -14,13 +14,15 @@ and wrong classes, and leaves out found nuclei whose annotation has no class. Fi
 a set; a count is off by found / annotated - 1, pooled as well, and the mean of its size over the tiles is told too.
 Of sets where not every nucleus is annotated, found nuclei without annotation are left out. CPU seconds are of
 everything from plan to objects on one thread, per megapixel at 0.5 um/px: first of the image, then of the tiles with
-their margins (small images are mostly margin; a slide is not). With `--interval` a second line gives 95 % intervals of
-a bootstrap over the tiles of the set.
+their margins (small images are mostly margin; a slide is not). Images that shaped the engine's weights, which the
+model's data.json names, are left out: such figures would say nothing. With `--interval` a second line gives 95 %
+intervals of a bootstrap over the tiles of the set.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import sys
 import time
@@ -44,6 +46,8 @@ from wsiparse.objects.scores import (
     paint_objects,
     point_agreement,
 )
+from wsiparse.recognize.embedded.folder import FolderEngine
+from wsiparse.recognize.registry import engine_of
 from wsiparse.run.pipeline import Analysis, analyse
 from wsiparse.slides.memory import MemorySlide
 
@@ -92,6 +96,43 @@ def images_of(folder: Path) -> list[Path]:
     """Annotated images of a data set, by name."""
     found = sorted(p for p in folder.iterdir() if p.suffix in (".png", ".jpg") and not p.name.endswith(".label.png"))
     return [p for p in found if label_file_of(p).exists() or beside(p, ".points.json").exists()]
+
+
+def shaping_files(engine: str) -> dict[str, dict[str, str]]:
+    """Files that shaped the weights of an engine: set -> name -> SHA-256; empty where its folder does not tell."""
+    model = engine_of(engine)
+    listed = model.folder / "data.json" if isinstance(model, FolderEngine) else None
+    if listed is None or not listed.is_file():
+        return {}
+    return {
+        one["set"]: {
+            name: digest
+            for name, digest in one["sha256"].items()
+            if not any(name.startswith(f"{tile}.") for tile in one["held_out"])
+        }
+        for one in json.loads(listed.read_text(encoding="utf-8"))
+    }
+
+
+def unseen(folder: Path, images: list[Path], shaping: dict[str, dict[str, str]]) -> list[Path]:
+    """The images that shaped nothing; of the others a line is told.
+
+    An image shaped the weights if its pixels are a file that did, or if it has the name of one in the set of that
+    name and only another ending (the same tile at another scale).
+    """
+    read = {digest for files in shaping.values() for digest in files.values()}
+    names = shaping.get(folder.name, {})
+    stems = {Path(name).stem: Path(name).suffix for name in names if name.endswith((".jpg", ".png"))}
+    kept = [
+        image
+        for image in images
+        if hashlib.sha256(image.read_bytes()).hexdigest() not in read
+        and stems.get(image.stem, image.suffix) == image.suffix
+    ]
+    if len(kept) < len(images):
+        out = len(images) - len(kept)
+        print(f"{folder.name}: {out} of {len(images)} images shaped these weights and are left out", file=sys.stderr)
+    return kept
 
 
 def beside(image: Path, ending: str) -> Path:
@@ -261,7 +302,6 @@ def main() -> int:
     parser.add_argument("--tile-size", type=int, default=448, metavar="PX", help="read box, so that seams are crossed")
     arguments = parser.parse_args()
 
-    config = settings(arguments.engine, arguments.precision, arguments.tile_size)
     root: Path = arguments.root
     if not root.is_dir():
         print(f"{root}: no such folder. Give the folder of annotated data sets.", file=sys.stderr)
@@ -269,13 +309,15 @@ def main() -> int:
     folders = [root] if images_of(root) else sorted(p for p in root.iterdir() if p.is_dir())
     folders = [p for p in folders if not arguments.sets or p.name in arguments.sets]
     chosen = {p: [i for i in images_of(p) if not arguments.images or i.stem in arguments.images] for p in folders}
-    chosen = {folder: images[: arguments.tiles] for folder, images in chosen.items() if images}
-    if not chosen:
+    if not any(chosen.values()):
         print(f"{root}: no data set with annotated images found.", file=sys.stderr)
         return 1
     try:
+        config = settings(arguments.engine, arguments.precision, arguments.tile_size)
+        shaping = shaping_files(arguments.engine)
+        chosen = {folder: unseen(folder, images, shaping)[: arguments.tiles] for folder, images in chosen.items()}
         warm_up(config)
-        for folder, images in chosen.items():
+        for folder, images in ((f, i) for f, i in chosen.items() if i):
             scores = [evaluate_tile(path, config, arguments.slide_mpp) for path in images]
             print(line_of(folder.name, len(images), sum(scores[1:], scores[0])), flush=True)
             if arguments.interval and len(scores) > 1:

@@ -26,7 +26,7 @@ from pathlib import Path
 
 import numpy as np
 import shapely
-from evaluate_embedded import FIELD_MPP, images_of, label_file_of, scale_of, settings
+from evaluate_embedded import FIELD_MPP, images_of, label_file_of, scale_of, settings, shaping_files, unseen
 from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
@@ -187,11 +187,15 @@ def main() -> int:
     parser.add_argument("--tiles", type=int, metavar="N", help="only the first N images of each set, by name")
     parser.add_argument("--bare", nargs=2, type=Path, metavar=("SLIDE", "REGIONS"), help="GeoJSON in level-0 px")
     arguments = parser.parse_args()
-    config = settings(arguments.engine, arguments.precision)
     try:
+        config = settings(arguments.engine, arguments.precision)
+        shaping = shaping_files(arguments.engine)
         for folder in sorted(p for p in arguments.root.iterdir() if p.is_dir()):
-            images = [i for i in images_of(folder) if label_file_of(i).exists()][: arguments.tiles]
-            if not images or (arguments.sets and folder.name not in arguments.sets):
+            if arguments.sets and folder.name not in arguments.sets:
+                continue
+            outlined = [i for i in images_of(folder) if label_file_of(i).exists()]
+            images = unseen(folder, outlined, shaping)[: arguments.tiles]
+            if not images:
                 continue
             for line in (*hard_nuclei(images, config), *blurred(images, config), inked(images, config)):
                 print(f"{folder.name:<15} {line}", flush=True)

@@ -9,11 +9,12 @@ import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from wsiparse.choices import Coords, Division, Mode, Ngff, Precision, Reader
 from wsiparse.errors import ConfigError
 from wsiparse.types import Prompt, PromptKind, PromptSet
 
@@ -33,8 +34,6 @@ PALETTE = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#c
 
 #: A tile of this edge takes some 200 GB of memory in a network.
 MAX_TILE_PX = 16384
-
-Precision = Literal["auto", "float32", "bf16", "fp16"]
 
 
 class _Strict(BaseModel):
@@ -112,7 +111,7 @@ class RunConfig(_Strict):
     precision: Precision = "auto"
     runtime: str = Field(default="auto", pattern=r"^(auto|(openvino|torch)( \d+\.\d+)?)?$")
     weights: str | None = None
-    mode: Literal["solo", "joint"] = "solo"
+    mode: Mode = "solo"
     compiled: bool = False
     mpp: float | None = Field(default=None, gt=0, le=20)
     slide_mpp: float | None = Field(default=None, gt=0)
@@ -126,15 +125,15 @@ class RunConfig(_Strict):
     scheduler: str = "auto"
     slurm: SlurmConfig = SlurmConfig()
     whole_slide: bool = False
-    reader: Literal["auto", "direct", "tiffslide", "openslide", "image", "zarr"] = "auto"
+    reader: Reader = "auto"
     image: str | None = None
-    coords: Literal["qupath", "level0"] = "qupath"
-    compartments: Literal["auto", "roi", "none"] | None = None
+    coords: Coords = "qupath"
+    compartments: Division | None = None
     tumour_classes: tuple[str, ...] = ()
     stroma_classes: tuple[str, ...] = ()
     tumour_is_epithelium: bool = False
     labels: bool = True
-    ngff: Literal["0.5", "0.4"] = "0.5"
+    ngff: Ngff = "0.5"
     min_area_um2: float | None = Field(default=None, ge=0)
     min_recognition: float = Field(default=0.0, ge=0, le=1)
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from tests.benchmarks.nuclei_field import NUCLEI_PER_PATCH, PATCH_PX, NucleiField
 from wsiparse.coords import Frame
-from wsiparse.export.geojson import write_geojson
+from wsiparse.export.geojson import OverlayFacts, write_geojson
 from wsiparse.machine import peak_rss_bytes
 from wsiparse.objects.split import SplitPixels
 from wsiparse.stitch import Stitcher
@@ -87,11 +87,7 @@ def run(edge: int, block_px: int, shuffled: bool, folder: Path | None) -> tuple[
     write_geojson(
         folder / "cells.geojson.gz",
         ObjectsReader(folder / "objects.zarr").batches("cell"),
-        frame=frame,
-        prompts=PROMPTS,
-        fingerprint="synthetic",
-        um2_per_px=0.25,
-        engine="synthetic",
+        OverlayFacts(frame, PROMPTS, "synthetic", "synthetic"),
     )
     clock.lap("geojson")
     return stitcher, clock, carry[0]

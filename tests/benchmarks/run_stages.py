@@ -110,9 +110,14 @@ def one_run(slide: str, options: list[str]) -> None:
         if code:
             raise SystemExit(f"the run ended with {code}")
         (done,) = Path(folder).glob("slides/*/DONE.json")
-        summary = json.loads(done.read_text(encoding="utf-8"))
+        record = json.loads(done.read_text(encoding="utf-8"))
     total = time.process_time()
-    told = {"stages": clock.spent, "total": total, "mm2": summary["analysed_mm2"], "settings": summary["settings"]}
+    told = {
+        "stages": clock.spent,
+        "total": total,
+        "mm2": record["summary"]["analysed_mm2"],
+        "settings": record["settings"],
+    }
     print("STAGES " + json.dumps(told))
 
 

@@ -19,9 +19,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tests.benchmarks.measuring import measuring
 from tests.reference.recipe import recipe_array
+from wsiparse.choices import Mode
 from wsiparse.recognize.biomedparse.checkpoint import blank_network, expected_shapes, network_from_state
 from wsiparse.recognize.biomedparse.engine import operations_per_tile
-from wsiparse.recognize.biomedparse.network import BiomedParseNetwork, PromptMasks, PromptMode
+from wsiparse.recognize.biomedparse.network import BiomedParseNetwork, PromptMasks
 from wsiparse.recognize.biomedparse.resample import resize_like_pillow
 from wsiparse.recognize.biomedparse.tokenizer import END, START
 
@@ -68,7 +69,7 @@ def test_the_stated_operations_per_tile_are_those_counted() -> None:
     network = blank_network()
     encoding = network.encode_image(torch.empty(1, 3, 1024, 1024, device="meta"))
     encode = giga_operations(lambda: network.encode_image(torch.empty(1, 3, 1024, 1024, device="meta")))
-    modes: tuple[PromptMode, ...] = ("solo", "joint")
+    modes: tuple[Mode, ...] = ("solo", "joint")
     for prompts, tokens, mode in itertools.product((1, 5), (3, 20), modes):
         text = network.encode_text([[START] * tokens] * prompts)
         counted = encode + giga_operations(lambda text=text, mode=mode: network.decode(encoding, text, mode))  # type: ignore[misc]

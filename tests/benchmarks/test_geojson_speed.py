@@ -29,7 +29,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from tests.benchmarks.measuring import measuring
 from wsiparse.coords import Frame
 from wsiparse.export.features import FeatureStyle, FeatureText, slices
-from wsiparse.export.geojson import write_geojson
+from wsiparse.export.geojson import OverlayFacts, write_geojson
 from wsiparse.machine import peak_rss_bytes
 from wsiparse.objects.table import build_table
 from wsiparse.store.ids import object_ids
@@ -189,11 +189,7 @@ def file_by_us(case: Case, path: Path) -> None:
     write_geojson(
         path,
         [case.table],
-        frame=case.frame,
-        prompts=PROMPTS,
-        fingerprint="slide",
-        um2_per_px=0.25,
-        engine="synthetic",
+        OverlayFacts(case.frame, PROMPTS, "slide", "synthetic"),
     )
 
 
@@ -265,11 +261,7 @@ def export_everything(folder: Path, count: int) -> None:
     summary = write_geojson(
         folder / "cells.geojson.gz",
         ObjectsReader(folder / "objects.zarr").batches("cell"),
-        frame=frame,
-        prompts=PROMPTS,
-        fingerprint="slide",
-        um2_per_px=0.25,
-        engine="synthetic",
+        OverlayFacts(frame, PROMPTS, "slide", "synthetic"),
     )
     clock.append(time.process_time())
     assert summary.objects == made == count

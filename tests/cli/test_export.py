@@ -8,7 +8,7 @@ import pytest
 
 from tests.export.results import CELLS, REGIONS, finished_slide
 from tests.test_atomic import names_in
-from wsiparse.cli import export as cli_export
+from wsiparse.choices import ExportFormat, words
 from wsiparse.export.formats import FORMATS
 
 
@@ -93,7 +93,7 @@ def test_nothing_to_export_is_one_line(tmp_path: Path, wsiparse: Callable) -> No
 
 
 def test_the_help_tells_every_format_and_where_files_go(wsiparse: Callable) -> None:
-    assert tuple(FORMATS) == cli_export.NAMES
+    assert tuple(FORMATS) == words(ExportFormat)
     said = wsiparse("export", "--help")
     assert said.code == 0
     for name in FORMATS:

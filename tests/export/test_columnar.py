@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from tests.export.results import JUDGED, objects_at
 from tests.store.tables import PROMPTS, masks, table_of
 from tests.test_atomic import files_up_to, names_in
-from wsiparse.coords import Frame, um2_per_px
+from wsiparse.coords import Frame
 from wsiparse.errors import OutputError
 from wsiparse.export.coco import write_coco
 from wsiparse.export.columnar import half_up, write_csv, write_parquet
-from wsiparse.export.geojson import write_geojson
+from wsiparse.export.geojson import OverlayFacts, write_geojson
 from wsiparse.export.objectframe import ObjectFrame, column_name, joined, object_frames
 from wsiparse.names import safe_cell
 from wsiparse.store.read import ObjectsReader
@@ -95,11 +95,7 @@ def test_csv_tells_the_same_numbers_as_geojson(tmp_path: Path, recognition: Sequ
     write_geojson(
         tmp_path / "a.geojson",
         reader.batches("cell"),
-        frame=reader.frames["cell"],
-        prompts=reader.prompts,
-        fingerprint="0f1e",
-        um2_per_px=um2_per_px(reader.frames["cell"]),
-        engine=reader.engine,
+        OverlayFacts(reader.frames["cell"], reader.prompts, "0f1e", reader.engine),
     )
     features = json.loads((tmp_path / "a.geojson").read_text(encoding="utf-8"))["features"]
     rows = rows_of(tmp_path / "a.csv")

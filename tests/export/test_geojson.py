@@ -25,7 +25,7 @@ from wsiparse.atomic import sha256_file
 from wsiparse.coords import Frame, um2_per_px
 from wsiparse.errors import OutputError, RoiError
 from wsiparse.export import deflate, features
-from wsiparse.export.geojson import GeojsonSummary, write_centroids, write_geojson
+from wsiparse.export.geojson import GeojsonSummary, OverlayFacts, write_centroids, write_geojson
 from wsiparse.store.measure import measure
 from wsiparse.tiling import read_regions
 from wsiparse.types import ObjectTable, Prompt, PromptSet
@@ -35,15 +35,21 @@ CELLS = blobs()
 PRINT = "0f1e"
 
 
+def _facts(changes: dict[str, Any]) -> tuple[OverlayFacts, dict[str, Any]]:
+    own = {name: changes[name] for name in changes if name in OverlayFacts.__slots__}
+    return replace(OverlayFacts(FRAME, PROMPTS, PRINT, ENGINE), **own), {
+        name: value for name, value in changes.items() if name not in own
+    }
+
+
 def write(path: Path, tables: Iterable[ObjectTable] = (CELLS,), **changes: Any) -> GeojsonSummary:
-    given: dict[str, Any] = {"frame": FRAME, "prompts": PROMPTS, "fingerprint": PRINT, "engine": ENGINE, **changes}
-    given.setdefault("um2_per_px", um2_per_px(given["frame"]))
-    return write_geojson(path, tables, **given)
+    of, rest = _facts(changes)
+    return write_geojson(path, tables, of, **rest)
 
 
 def centroids(path: Path, tables: Iterable[ObjectTable] = (CELLS,), **changes: Any) -> GeojsonSummary:
-    given: dict[str, Any] = {"frame": FRAME, "prompts": PROMPTS, "fingerprint": PRINT, "engine": ENGINE, **changes}
-    return write_centroids(path, tables, **given)
+    of, rest = _facts(changes)
+    return write_centroids(path, tables, of, **rest)
 
 
 def read(path: Path) -> Any:
@@ -332,7 +338,6 @@ def test_a_folder_that_is_not_there_is_one_clear_line(tmp_path: Path) -> None:
     [
         ({"part_rows": 0}, "part_rows"),
         ({"object_type": "cell"}, "object type"),
-        ({"um2_per_px": math.nan}, "um2_per_px"),
         ({"prompts": PromptSet((Prompt("a", "b"),))}, "class ids"),
         ({"frame": Frame((1, 1), (1e300, 1.0), (1.0, 1.0))}, "too large"),
     ],

@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.store.tables import PROMPTS, regions
 from wsiparse.coords import Frame
-from wsiparse.export.geojson import write_centroids, write_geojson
+from wsiparse.export.geojson import OverlayFacts, write_centroids, write_geojson
 
 
 def test_geopandas_reads_the_packed_file_as_the_page_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -22,11 +22,7 @@ def test_geopandas_reads_the_packed_file_as_the_page_says(tmp_path: Path, monkey
     written = write_geojson(
         Path("cells.geojson.gz"),
         [table],
-        frame=Frame(size=(640, 512), downsample=(1.0, 1.0), mpp=(0.5, 0.5)),
-        prompts=PROMPTS,
-        fingerprint="f",
-        um2_per_px=0.25,
-        engine="test",
+        OverlayFacts(Frame(size=(640, 512), downsample=(1.0, 1.0), mpp=(0.5, 0.5)), PROMPTS, "f", "test"),
     )
     read = eval(line, {"geopandas": geopandas})
     assert len(read) == written.objects == len(table) > 0
@@ -41,10 +37,7 @@ def test_points_of_regions_are_locked_and_those_of_cells_are_not(tmp_path: Path)
         write_centroids(
             tmp_path / "a.geojson",
             [regions()],
-            frame=Frame(size=(640, 512), downsample=(1.0, 1.0), mpp=(0.5, 0.5)),
-            prompts=PROMPTS,
-            fingerprint="f",
-            engine="test",
+            OverlayFacts(Frame(size=(640, 512), downsample=(1.0, 1.0), mpp=(0.5, 0.5)), PROMPTS, "f", "test"),
             object_type=kind,  # type: ignore[arg-type]
         )
         features = json.loads((tmp_path / "a.geojson").read_text())["features"]

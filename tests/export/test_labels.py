@@ -31,13 +31,13 @@ from tests.store.tables import ENGINE, SLIDE
 from tests.strategies import blobs, diagonal_loop, planes_of, ring, spiral
 from wsiparse import atomic
 from wsiparse.atomic import sha256_tree
+from wsiparse.choices import Ngff
 from wsiparse.coords import Frame, frame_at
 from wsiparse.errors import OutputError
 from wsiparse.export import labels as module
 from wsiparse.export import ngff
-from wsiparse.export.geojson import write_geojson
+from wsiparse.export.geojson import OverlayFacts, write_geojson
 from wsiparse.export.labels import write_labels
-from wsiparse.export.ngff import NgffVersion
 from wsiparse.objects.split import SplitPixels
 from wsiparse.objects.table import build_table
 from wsiparse.stitch import Stitcher
@@ -55,7 +55,7 @@ PROMPTS = PromptSet(
     )
 )
 CELLS, REGIONS = PROMPTS.of_kind("cell"), PROMPTS.of_kind("region")
-VERSIONS: tuple[NgffVersion, ...] = ("0.5", "0.4")
+VERSIONS: tuple[Ngff, ...] = ("0.5", "0.4")
 
 
 @dataclass(frozen=True)
@@ -169,7 +169,7 @@ def read(path: Path, name: str, level: int = 0) -> NDArray[Any]:
 @given(cell_fields(), st.sampled_from(VERSIONS), st.sampled_from((1, 3, 8, 100)), st.sampled_from((5, 8, 64)))
 @settings(max_examples=20)
 def test_what_is_read_back_is_the_field_pixel_for_pixel_at_every_level(
-    field: Field, version: NgffVersion, band: int, chunk: int
+    field: Field, version: Ngff, band: int, chunk: int
 ) -> None:
     with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
         folder = Path(name)
@@ -186,7 +186,7 @@ def test_what_is_read_back_is_the_field_pixel_for_pixel_at_every_level(
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_made_in_memory_or_on_the_disk_the_bytes_are_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reader: ObjectsReader, version: NgffVersion
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reader: ObjectsReader, version: Ngff
 ) -> None:
     write_labels(tmp_path / "memory.ome.zarr", reader, version=version)
     monkeypatch.setattr(zarrfolder, "_IN_MEMORY_BYTES", -1)
@@ -214,7 +214,7 @@ def test_overlapping_regions_are_exact_in_their_own_layers_and_the_smallest_clas
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("version", VERSIONS)
 def test_neither_bands_nor_batches_change_a_byte(
-    tmp_path: Path, reader: ObjectsReader, version: NgffVersion, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, reader: ObjectsReader, version: Ngff, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     digests = set()
     for band, batch in ((256, 1000), (7, 5), (1, 1)):
@@ -257,11 +257,7 @@ def test_polygons_of_the_geojson_hold_the_pixels_of_their_label(tmp_path: Path, 
         write_geojson(
             path,
             reader.batches(kind),
-            frame=frame,
-            prompts=PROMPTS,
-            fingerprint="slide",
-            um2_per_px=1.0,
-            engine=ENGINE,
+            OverlayFacts(frame, PROMPTS, "slide", ENGINE),
         )
         features = json.loads(gzip.decompress(path.read_bytes()))["features"]
         images = [read(tmp_path / "labels.ome.zarr", f"labels/{layer}") for layer in layers]
@@ -282,9 +278,7 @@ def test_polygons_of_the_geojson_hold_the_pixels_of_their_label(tmp_path: Path, 
 
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("version", VERSIONS)
-def test_the_folder_keeps_every_rule_of_the_specification(
-    tmp_path: Path, reader: ObjectsReader, version: NgffVersion
-) -> None:
+def test_the_folder_keeps_every_rule_of_the_specification(tmp_path: Path, reader: ObjectsReader, version: Ngff) -> None:
     out = tmp_path / "labels.ome.zarr"
     write_labels(out, reader, version=version)
     assert problems(out, version) == []
@@ -334,7 +328,7 @@ def test_the_rules_notice_what_breaks_them(
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("version", VERSIONS)
 def test_the_ome_zarr_reader_shows_the_image_and_all_label_layers(
-    tmp_path: Path, reader: ObjectsReader, version: NgffVersion
+    tmp_path: Path, reader: ObjectsReader, version: Ngff
 ) -> None:
     out = tmp_path / "labels.ome.zarr"
     write_labels(out, reader, version=version)
@@ -365,7 +359,7 @@ def test_the_ome_zarr_reader_shows_the_image_and_all_label_layers(
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("version", VERSIONS)
 def test_strict_models_of_the_specification_accept_the_folder(
-    tmp_path: Path, reader: ObjectsReader, version: NgffVersion
+    tmp_path: Path, reader: ObjectsReader, version: Ngff
 ) -> None:
     out = tmp_path / "labels.ome.zarr"
     write_labels(out, reader, version=version)

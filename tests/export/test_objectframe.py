@@ -161,7 +161,7 @@ def test_a_folder_of_many_slides_and_one_without_objects_are_told_apart(tmp_path
 
 def test_facts_of_the_slide_that_are_missing_are_told(tmp_path: Path) -> None:
     reader = objects_at(tmp_path / "objects.zarr", slide={k: v for k, v in SLIDE.items() if k != "mpp"})
-    with pytest.raises(OutputError, match="does not tell the slide's mpp"):
+    with pytest.raises(OutputError, match="lacks the slide's mpp"):
         list(object_frames(reader))
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 import configparser
 import email
 import json
@@ -181,3 +182,19 @@ def test_every_extra_that_pages_and_messages_name_exists() -> None:
     known = set(PROJECT["optional-dependencies"])
     assert {extra: path for extra, path in named.items() if extra not in known} == {}
     assert set(_EXTRAS.values()) <= known
+
+
+def test_every_dependency_is_imported_by_the_package() -> None:
+    """What only tests and scripts import belongs to the extra `test`."""
+    called = {"openslide-python": "openslide", "pillow": "PIL", "pyyaml": "yaml", "scikit-image": "skimage"}
+    imported: set[str] = set()
+    for path in (ROOT / "wsiparse").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module is not None:
+                imported.add(node.module.partition(".")[0])
+    names = {re.split(r"[^\w-]", line, maxsplit=1)[0] for line in PROJECT["dependencies"]}
+    # the library that openslide-python loads, and what distributed makes its own keys with
+    names -= {"openslide-bin", "cryptography"}
+    assert {name for name in names if called.get(name, name.replace("-", "_")) not in imported} == set()

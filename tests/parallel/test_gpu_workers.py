@@ -15,7 +15,8 @@ import pytest
 from distributed import LocalCluster
 
 from wsiparse.machine import available_cores
-from wsiparse.parallel.dask import RESOURCE, DaskExecutor, open_executor
+from wsiparse.parallel.clusters import RESOURCE
+from wsiparse.parallel.dask import DaskExecutor, open_executor
 
 
 class _CudaCluster(LocalCluster):  # type: ignore[misc]

@@ -17,7 +17,7 @@ import shapely.wkt
 from tests.qupath.bench import Bench, image
 from tests.store.tables import PROMPTS, regions
 from wsiparse.coords import Frame
-from wsiparse.export.geojson import write_geojson
+from wsiparse.export.geojson import OverlayFacts, write_geojson
 from wsiparse.results.folder import slide_folder as folder_of
 
 FOREIGN = {
@@ -194,11 +194,7 @@ def test_regions_are_locked_annotations_and_cells_and_regions_replace_only_their
     written = write_geojson(
         folder / "regions.geojson.gz",
         [regions()],
-        frame=frame,
-        prompts=PROMPTS,
-        fingerprint="f",
-        um2_per_px=0.25,
-        engine="test",
+        OverlayFacts(frame, PROMPTS, "f", "test"),
         object_type="annotation",
         locked=True,
     )

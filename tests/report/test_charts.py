@@ -12,7 +12,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsiparse.report.pages.charts import Bar, Curve, Strip, ZRow, bars, cumulative, curves, histogram, strips, z_scores
+from wsiparse.report.pages.charts import (
+    Bar,
+    Bins,
+    Curve,
+    Strip,
+    ZRow,
+    bars,
+    cumulative,
+    curves,
+    histogram,
+    strips,
+    z_scores,
+)
 
 positive = st.floats(0, 1e6).filter(lambda v: v == 0 or v > 1e-3)
 
@@ -123,7 +135,7 @@ def some_histogram(draw: Any) -> tuple[list[float], list[int], int]:
 def test_a_histogram_shows_its_counts(given: tuple[list[float], list[int], int], at: float | None) -> None:
     edges, counts, above = given
     median = None if at is None else edges[0] + at * (edges[-1] - edges[0])
-    svg = histogram(edges, counts, above, median, title="t", label="area", unit="um2", key="key")
+    svg = histogram(Bins(edges, counts, above, median), title="t", label="area", unit="um2", key="key")
     checked(svg)
     _, marks = drawn(svg)
     bins = [m for m in marks if "bin" in m.attrib["class"]]
@@ -140,7 +152,7 @@ def test_a_histogram_shows_its_counts(given: tuple[list[float], list[int], int],
 
 
 def test_bins_of_uneven_width_are_drawn_evenly() -> None:
-    _, marks = drawn(histogram([1, 10, 100, 1000], [3, 2, 1], 0, 10.0, title="t", label="a", key="key"))
+    _, marks = drawn(histogram(Bins([1, 10, 100, 1000], [3, 2, 1], 0, 10.0), title="t", label="a", key="key"))
     widths = {m.attrib["width"] for m in marks if "bin" in m.attrib["class"]}
     assert len(widths) == 1
     line = next(m for m in marks if "median" in m.attrib["class"])
@@ -150,7 +162,7 @@ def test_bins_of_uneven_width_are_drawn_evenly() -> None:
 @pytest.mark.parametrize(("edges", "counts"), [([0, 1], [1, 2]), ([0, 1, 1], [1, 2])])
 def test_a_histogram_needs_increasing_edges(edges: list[float], counts: list[int]) -> None:
     with pytest.raises(ValueError, match="increasing edges"):
-        histogram(edges, counts, 0, None, title="t", label="a", key="key")
+        Bins(edges, counts, 0, None)
 
 
 values = st.none() | st.floats(-500, 500)

@@ -18,6 +18,7 @@ from wsiparse.parallel.threads import Waits
 from wsiparse.recognize.base import Recognizer
 from wsiparse.run import chunks, pipeline
 from wsiparse.run.engine import Engine
+from wsiparse.run.pipeline import TileWork
 from wsiparse.run.plan import Pass, prepare
 from wsiparse.slides import Slide, open_slide
 from wsiparse.types import Tile
@@ -63,8 +64,8 @@ def fill(
     seen: list[int] = []
     real = chunks.recognise
 
-    def told(slide: Slide, scale_pass: Pass, recognizer: Recognizer, indices: list[int], **more: Any) -> Any:
-        for cores, lost in real(slide, scale_pass, recognizer, indices, **more):
+    def told(slide: Slide, scale_pass: Pass, recognizer: Recognizer, indices: list[int], how: TileWork) -> Any:
+        for cores, lost in real(slide, scale_pass, recognizer, indices, how):
             seen.extend(tile.index for tile in cores)
             yield cores, lost
 
@@ -84,11 +85,7 @@ def fill(
             scale_pass,
             recognizer,
             own,
-            workers=workers,
-            readers=0,
-            batch=1,
-            progress=Quiet(),
-            waits=Waits(),
+            TileWork(workers, 0, 1, Quiet(), Waits()),
             stop=stop,
         ):
             pass

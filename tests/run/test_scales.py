@@ -27,7 +27,7 @@ from wsiparse.run import engine as engine_module
 from wsiparse.run import pipeline
 from wsiparse.run.engine import Engine
 from wsiparse.run.pipeline import analyse
-from wsiparse.run.slide import Job, run_slide
+from wsiparse.run.slide import Job, RunSetup, run_slide
 from wsiparse.slides import MemorySlide
 from wsiparse.slides.synthetic import write_svs
 from wsiparse.types import ObjectTable, Prompt, PromptSet, RecognitionGrid, RecognizerSpec, TileGrid
@@ -127,7 +127,7 @@ def test_the_network_is_loaded_once_and_shared_by_scales(monkeypatch: pytest.Mon
 def test_a_run_writes_both_kinds_and_the_scores(tmp_path: Path) -> None:
     write_svs(tmp_path / "s.svs", picture(), compression=None)
     outcome = run_slide(
-        Job(tmp_path / "s.svs"), tmp_path / "r", CONFIG, Engine(CONFIG), LocalExecutor(2), progress=Quiet()
+        Job(tmp_path / "s.svs"), RunSetup(tmp_path / "r", CONFIG, Engine(CONFIG), LocalExecutor(2), Quiet())
     )
     assert outcome.summary is not None
     assert [(c.class_name, c.n, c.area_um2) for c in outcome.summary.counts] == [

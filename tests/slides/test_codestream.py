@@ -13,7 +13,8 @@ from tests.fixtures_slides import textured, write_svs
 from wsiparse.coords import Frame
 from wsiparse.errors import TileReadError
 from wsiparse.slides import open_slide
-from wsiparse.slides.codestream import claimed_size
+from wsiparse.slides.codestream import claimed_size, jpeg_frames
+from wsiparse.slides.tilecodecs import TileDataError, TileFormat, decode_tile
 from wsiparse.types import Box
 
 ENCODERS = {
@@ -34,6 +35,39 @@ def test_the_size_a_stream_claims_is_the_pictures(kind: str, width: int, height:
     data = ENCODERS[kind](textured(height, width))
     assert claimed_size(data) == (width, height)
     assert claimed_size(data[:4096]) == (width, height)
+
+
+def with_preview(jpeg: bytes, preview: bytes, segment: bytes = b"\xff\xe1") -> bytes:
+    """A JPEG with another one in a segment before its own header, as cameras and scanners write thumbnails."""
+    return jpeg[:2] + segment + (len(preview) + 2).to_bytes(2) + preview + jpeg[2:]
+
+
+@pytest.mark.parametrize("preview_px", [16, 160])
+def test_a_preview_in_a_jpeg_is_not_its_frame(preview_px: int) -> None:
+    """Whether it is smaller or larger than the picture, for every reader of JPEG headers."""
+    picture, small = textured(64, 64), textured(preview_px, preview_px)
+    plain = imagecodecs.jpeg8_encode(picture, level=90)
+    data = with_preview(plain, imagecodecs.jpeg8_encode(small, level=50))
+    assert claimed_size(data) == (64, 64)
+    assert jpeg_frames(data) == [(64, 64, 3)]
+    stored = TileFormat("jpeg", (64, 64))
+    got, expected = np.empty((64, 64, 3), np.uint8), np.empty((64, 64, 3), np.uint8)
+    decode_tile(data, stored, got)
+    decode_tile(plain, stored, expected)
+    np.testing.assert_array_equal(got, expected)
+
+
+def test_a_second_frame_is_seen_by_every_reader_of_jpeg_headers() -> None:
+    """A decoder might believe either; the larger one must not decide how much memory is taken."""
+    plain = imagecodecs.jpeg8_encode(textured(64, 64), level=90)
+    at = plain.index(b"\xff\xc0")
+    frame = plain[at : at + 2 + int.from_bytes(plain[at + 2 : at + 4])]
+    huge = frame[:5] + b"\xff\xff\xff\xff" + frame[9:]
+    for data in (plain[:at] + huge + plain[at:], plain[:at] + frame + huge + plain[at + len(frame) :]):
+        assert sorted(jpeg_frames(data)) == [(64, 64, 3), (65535, 65535, 3)]
+        assert claimed_size(data) == (65535, 65535)
+        with pytest.raises(TileDataError, match="65535 x 65535 px with 3 samples, the tile of 64 x 64"):
+            decode_tile(data, TileFormat("jpeg", (64, 64)), np.empty((64, 64, 3), np.uint8))
 
 
 @given(

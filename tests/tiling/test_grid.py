@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from wsiparse.coords import Frame, frame_at
 from wsiparse.errors import PlanError
-from wsiparse.tiling import AnalysisArea, TilePlan, estimate, plan_tiles, whole_slide_area
+from wsiparse.tiling import AnalysisArea, TilePlan, TileSize, estimate, plan_tiles, whole_slide_area
 from wsiparse.types import Box
 
 SIZE, MPP = (1000, 700), (0.25, 0.25)
@@ -32,7 +32,7 @@ def plan(
 ) -> TilePlan:
     given: dict[str, object] = {
         "fingerprint": "ab" * 32, "slide_name": "case", "slide_size": SIZE, "slide_mpp": MPP,
-        "frame": frame_at(SIZE, MPP, 0.5), "tile_px": tile, "halo_px": halo, "align_px": align,
+        "frame": frame_at(SIZE, MPP, 0.5), "tiles": TileSize(tile, halo, align),
         "area": AnalysisArea(SIZE, OVERVIEW, tissue, roi, margin),
     }  # fmt: skip
     return plan_tiles(**(given | facts))  # type: ignore[arg-type]

@@ -124,7 +124,7 @@ def make(
     regions: Sequence[tuple[str, BaseGeometry]] = (),
     report: bool = True,
 ) -> Path:
-    """A finished slide's folder below `results`, with a run's own file that tells where the slide is; its path."""
+    """A finished slide's folder below `results`, with a run's own file that says where the slide is; its path."""
     folder = results / "slides" / "made__00000000"
     folder.mkdir(parents=True)
     tables = [_table(found.cells)] + [_table(mask * np.uint8(k)) for k, mask in found.regions.items()]

@@ -35,7 +35,7 @@ def test_it_serves_until_it_is_told_to_stop(library: None, made: Path, number: i
     assert process.returncode == code
     assert out == ""
     assert "Traceback" not in err
-    assert err.startswith("notice: without the slide's picture: no run-*.json tells where the slide is (see --slide)\n")
+    assert err.startswith("notice: without the slide's picture: no run-*.json says where the slide is (see --slide)\n")
 
 
 def test_export_says_what_was_written(library: None, wsiparse: Callable, demo_slide: Path, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ __all__ = ["command"]
     type=click.Path(path_type=Path),
     default=Path("wsiparse_demo"),
     show_default=True,
-    help="Folder the slide and the results are written to.",
+    help="Folder for the slide and the results.",
 )
 @click.option(
     "--size",

@@ -7,16 +7,21 @@ from typing import Any
 
 import click
 
-__all__ = ["command"]
+from wsiparse.choices import Coords, ExportFormat, ExportKind, Ngff, words
 
-#: As in `wsiparse.export.formats`, which is imported only when the command runs.
-NAMES = ("geojson", "centroids", "csv", "parquet", "geoparquet", "ome-zarr", "anndata", "spatialdata", "coco")
+__all__ = ["command"]
 
 
 @click.command("export")
 @click.argument("results", type=click.Path(path_type=Path))
 @click.option(
-    "-f", "--format", "formats", type=click.Choice(NAMES), multiple=True, required=True, help="See above (repeatable)."
+    "-f",
+    "--format",
+    "formats",
+    type=click.Choice(words(ExportFormat)),
+    multiple=True,
+    required=True,
+    help="What to write, see above (repeatable).",
 )
 @click.option(
     "-o",
@@ -24,15 +29,20 @@ NAMES = ("geojson", "centroids", "csv", "parquet", "geoparquet", "ome-zarr", "an
     type=click.Path(path_type=Path),
     help="Put files into OUT/<name of the slide's folder>/ instead of exports/ in the slide's folder.",
 )
-@click.option("--kind", type=click.Choice(["cell", "region", "both"]), help="Which objects (default: both).")
+@click.option("--kind", type=click.Choice(words(ExportKind)), help="Which objects (default: both).")
 @click.option(
     "--coords",
-    type=click.Choice(["qupath", "level0"]),
+    type=click.Choice(words(Coords)),
     help="Origin of coordinates: the slide's bounds, where QuPath has it (default of geojson and centroids), or that of"
     " level 0 (default of the others).",
 )
-@click.option("--simplify", is_flag=True, default=None, help="Drop corners that move an outline by half a pixel.")
-@click.option("--ngff", type=click.Choice(["0.4", "0.5"]), help="Version of OME-NGFF (default: 0.5).")
+@click.option(
+    "--simplify",
+    is_flag=True,
+    default=None,
+    help="Smaller files: leave out corners within half a pixel of a straighter outline.",
+)
+@click.option("--ngff", type=click.Choice(words(Ngff)), help="Version of OME-NGFF (default: 0.5).")
 def command(results: Path, formats: tuple[str, ...], out: Path | None, **given: Any) -> int:
     """Write the objects of RESULTS (a results folder, one slide's folder in it, or objects.zarr) for other programs.
 

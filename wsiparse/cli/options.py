@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
+from wsiparse.choices import Device, Mode, Precision, Reader, Runtime, ShardBy, words
+
 if TYPE_CHECKING:
     from wsiparse.config import RunConfig
 
@@ -35,23 +37,30 @@ def slide_options(function: F) -> F:
     for option in reversed(
         [
             click.argument("slides", nargs=-1, required=True, metavar="SLIDES..."),
-            click.option("--slide-mpp", type=float, help="Microns per pixel of level 0, where the metadata lack it."),
+            click.option(
+                "--slide-mpp",
+                type=float,
+                help="Pixel size in um at full resolution, for slides whose file does not say it.",
+            ),
             click.option(
                 "--override-mpp",
                 type=float,
-                help="Microns per pixel of level 0, instead of what the metadata say, for all slides.",
+                help="Pixel size in um at full resolution, for all slides, instead of what their files say.",
             ),
             click.option("--recursive", is_flag=True, help="Look into sub-folders too."),
             click.option("--ext", multiple=True, metavar=".svs", help="Only files with this ending (repeatable)."),
             click.option(
                 "--reader",
-                type=click.Choice(["auto", "direct", "tiffslide", "openslide", "image", "zarr"]),
-                help="Library that reads the slides; direct needs none, auto takes it where the pixels are the same.",
+                type=click.Choice(words(Reader)),
+                help="Library that reads the slides. direct uses none of them and is fastest; auto (default) uses it "
+                "where it gives the same pixels.",
             ),
             click.option(
                 "--image",
                 metavar="NAME|NUMBER",
-                help="Image of a file of several, by name or from 0 (default: the one that is no macro or label).",
+                help="Which image, for a file with several: its name, or its number from 0 (default: the one that "
+                "is no "
+                "macro or label).",
             ),
         ]
     ):
@@ -68,9 +77,14 @@ def analysis_options(function: F) -> F:
                 "--strict-prompts",
                 is_flag=True,
                 default=None,
-                help="Refuse prompts BiomedParse was not trained on (see `wsiparse prompts`).",
+                help="Stop at prompts that BiomedParse was not trained on (see `wsiparse prompts`).",
             ),
-            click.option("--config", "config_file", type=click.Path(path_type=Path), help="YAML file of settings."),
+            click.option(
+                "--config",
+                "config_file",
+                type=click.Path(path_type=Path),
+                help="File of settings (YAML); options given here win over it.",
+            ),
             click.option(
                 "--engine",
                 metavar="NAME|FOLDER",
@@ -81,43 +95,66 @@ def analysis_options(function: F) -> F:
             click.option("--weights", help="BiomedParse weights (file or folder)."),
             click.option(
                 "--mode",
-                type=click.Choice(["solo", "joint"]),
+                type=click.Choice(words(Mode)),
                 help="BiomedParse: each prompt alone (default), or all in one pass, where they influence each other.",
             ),
             click.option(
-                "--compile", "compiled", is_flag=True, default=None, help="BiomedParse: compile the network first."
+                "--compile",
+                "compiled",
+                is_flag=True,
+                default=None,
+                help="BiomedParse: compile the network first, which takes minutes and makes it faster.",
             ),
-            click.option("--mpp", type=float, help="Microns per pixel the network sees (default: the engine's own)."),
+            click.option(
+                "--mpp", type=float, help="Pixel size in um at which slides are analysed (default: the engine's own)."
+            ),
             click.option(
                 "--roi",
                 type=click.Path(path_type=Path),
-                help="GeoJSON of the regions to analyse; for several slides a folder with <slide>.geojson for each.",
+                help="Analyse only these regions: a GeoJSON file, for several slides a folder with <slide>.geojson "
+                "for each.",
             ),
             click.option("--whole-slide", is_flag=True, default=None, help="Analyse everything, not only tissue."),
-            click.option("--device", help="auto, cpu, cuda, cuda:1, mps."),
+            click.option(
+                "--device",
+                metavar="|".join(words(Device)),
+                help="Where the network runs; cuda:1 is the second GPU. Default: a GPU if there is one.",
+            ),
             click.option(
                 "--precision",
-                type=click.Choice(["auto", "float32", "bf16", "fp16"]),
-                help="Of the network; auto is bf16 on processors that compute it.",
+                type=click.Choice(words(Precision)),
+                help="Precision of the network's arithmetic: the 16-bit ones are faster where the device computes "
+                "them and "
+                "may change a few objects. auto (default) is bf16 on processors that compute it.",
             ),
             click.option(
                 "--runtime",
-                type=click.Choice(["auto", "openvino", "torch"]),
-                help="What computes the network on the processor; auto is OpenVINO where it is installed.",
+                type=click.Choice(words(Runtime)),
+                help="Library that computes the network on the processor; auto (default) is OpenVINO where it is "
+                "installed.",
             ),
-            click.option("--tile-size", type=int, help="Edge of the network's input, px (default: the engine's own)."),
+            click.option("--tile-size", type=int, help="Width and height of a tile, px (default: the engine's own)."),
             click.option(
                 "--tile-um",
                 type=float,
-                help="Edge of the network's input, um: larger is faster and less accurate (BiomedParse cells: 64).",
+                help="Width and height of a tile, um: larger is faster and less accurate (BiomedParse cells: 64).",
             ),
-            click.option("--overlap", type=int, help="Overlap of neighbouring tiles, px: context, not results."),
+            click.option(
+                "--overlap",
+                type=int,
+                help="How far neighbouring tiles overlap, px: what the network sees around a tile. No object is "
+                "counted "
+                "twice.",
+            ),
             click.option(
                 "--min-recognition",
                 type=float,
-                help="Drop objects in tiles whose recognition score for their class is lower (BiomedParse; default 0).",
+                help="Leave out objects in tiles where BiomedParse is less sure than this, 0 to 1, that their class is "
+                "there at all (default: 0).",
             ),
-            click.option("--min-area-um2", type=float, help="Drop smaller cells (default: the engine's own)."),
+            click.option(
+                "--min-area-um2", type=float, help="Leave out cells smaller than this, um2 (default: the engine's own)."
+            ),
         ]
     ):
         function = option(function)
@@ -133,14 +170,14 @@ def class_options(function: F) -> F:
                 "tumour_classes",
                 multiple=True,
                 metavar="NAME",
-                help="A class of regions that is tumour, beside Tumor and its like (repeatable).",
+                help="Regions of this class are tumour, as those called Tumor are (repeatable).",
             ),
             click.option(
                 "--stroma-class",
                 "stroma_classes",
                 multiple=True,
                 metavar="NAME",
-                help="A class of regions that is stroma, beside Stroma and its like (repeatable).",
+                help="Regions of this class are stroma, as those called Stroma are (repeatable).",
             ),
             click.option(
                 "--tumour-is-epithelium/--no-tumour-is-epithelium",
@@ -160,14 +197,15 @@ def shard_options(function: F) -> F:
             click.option(
                 "--shard",
                 metavar="i/N|auto|none",
-                help="Do the i-th of N shares; auto reads i and N from the variables of Slurm, PBS, SGE and LSF array "
-                "jobs. Default: everything that is given, also in a job of an array.",
+                help="Split the work among N jobs and do part i here, such as 2/8; auto takes i and N from the "
+                "array job "
+                "of Slurm, PBS, SGE or LSF this runs in. Default: do everything that is given.",
             ),
             click.option(
                 "--shard-by",
-                type=click.Choice(["slides", "tiles"]),
+                type=click.Choice(words(ShardBy)),
                 default="slides",
-                help="What is shared out: whole slides (longest first), or the tiles of each slide.",
+                help="Split by whole slides (default), or the tiles of each slide; then `wsiparse merge` joins them.",
             ),
         ]
     ):

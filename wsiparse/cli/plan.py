@@ -28,7 +28,7 @@ __all__ = ["command"]
 @click.option(
     "--shards",
     type=click.IntRange(1, 100_000),
-    help="Tell how N jobs of an array would share the slides, and who would wait.",
+    help="Show how N jobs of an array would share the slides, and which would wait.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON array instead of text.")
 def command(
@@ -42,7 +42,7 @@ def command(
     as_json: bool,
     **values: Any,
 ) -> int:
-    """Tell what `wsiparse run` would do with SLIDES: tiles, mm2, disk and memory. Writes nothing.
+    """Estimate what `wsiparse run` would do with SLIDES: tiles, mm2, disk and memory. Writes nothing.
 
     SLIDES are what they are for `wsiparse run`; those at addresses are fetched to be looked at.
 

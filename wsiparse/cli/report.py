@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from wsiparse.choices import Division, words
 from wsiparse.cli.options import class_options
 
 if TYPE_CHECKING:
@@ -22,47 +24,61 @@ _MOST = 20
 _MOST_NAMES: Final = 12
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """The options of the command."""
+
+    roi: Path | None
+    compartments: Division | None
+    metadata: Path | None
+    tumour_classes: tuple[str, ...]
+    stroma_classes: tuple[str, ...]
+    tumour_is_epithelium: bool | None
+    patient: str | None
+    group: str | None
+    seed: int
+    num_workers: int | None
+    cohort_only: bool
+    pdf: bool
+
+
 @click.command("report")
 @click.argument("results", type=click.Path(path_type=Path))
 @click.option(
     "--roi",
     type=click.Path(path_type=Path),
-    help="Folder of region files (<slide>.geojson, as QuPath exports annotations), or one such file: compartments.",
+    help="Divide tissue by these regions: a folder with <slide>.geojson for each slide, as QuPath exports annotations, "
+    "or one such file.",
 )
 @click.option(
     "--compartments",
-    type=click.Choice(["auto", "roi", "none"]),
-    help="Tissue divided by epithelial (or tumour) and connective cells (auto), by the classes of regions (roi), or "
-    "not at all. Default: as the run was told, else roi where regions with classes are known, else auto.",
+    type=click.Choice(words(Division)),
+    help="How tissue is divided: by epithelial (or tumour) and connective cells (auto), by the classes of regions "
+    "(roi), "
+    "or not at all (none). Default: as in the run; else roi where regions with classes are known, else auto.",
 )
 @click.option(
     "--metadata",
     type=click.Path(path_type=Path),
-    help="CSV about the slides, joined by its column 'slide': a path relative to the CSV, or as much of it as tells "
-    "slides apart. It is kept in RESULTS: later runs, merges and reports join it again.",
+    help="Table (CSV) about the slides. Its column 'slide' has their file names, with folders before them where two "
+    "slides are called alike. It is kept in RESULTS: later runs, merges and reports use it again.",
 )
 @class_options
-@click.option("--patient", metavar="COLUMN", help="Column of --metadata that names the patient (default: patient).")
-@click.option("--group", metavar="COLUMN", help="Column of --metadata whose groups are compared (default: group).")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the bootstrap.")
-@click.option("-n", "--num-workers", type=click.IntRange(1, 4096), help="Slides at once (default: the cores).")
-@click.option("--cohort-only", is_flag=True, help="Leave the slides' reports; make summary.csv and the page over all.")
-@click.option("--pdf", is_flag=True, help="Print every page to PDF too; needs Chromium.")
-def command(
-    results: Path,
-    roi: Path | None,
-    compartments: str | None,
-    tumour_classes: tuple[str, ...],
-    stroma_classes: tuple[str, ...],
-    tumour_is_epithelium: bool | None,
-    metadata: Path | None,
-    patient: str | None,
-    group: str | None,
-    seed: int,
-    num_workers: int | None,
-    cohort_only: bool,
-    pdf: bool,
-) -> int:
+@click.option("--patient", metavar="COLUMN", help="Column of --metadata with the patient (default: patient).")
+@click.option("--group", metavar="COLUMN", help="Column of --metadata with the groups to compare (default: group).")
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Seed of the random numbers behind the confidence intervals: the same seed gives the same intervals.",
+)
+@click.option(
+    "-n", "--num-workers", type=click.IntRange(1, 4096), help="Slides at a time (default: as many as there are cores)."
+)
+@click.option("--cohort-only", is_flag=True, help="Make only summary.csv and the page over all slides.")
+@click.option("--pdf", is_flag=True, help="Write every page as PDF too; needs Chromium.")
+def command(results: Path, **given: Any) -> int:
     """Make the reports of RESULTS anew: per slide counts.csv, density.png, report.html and report.json; over all
     slides summary.csv and report.html.
 
@@ -92,15 +108,17 @@ def command(
     from wsiparse.slides.urls import is_url
     from wsiparse.tiling import RegionClasses
 
-    if (patient or group) and metadata is None:
+    asked = _Asked(**given)
+    metadata, roi, cohort_only = asked.metadata, asked.roi, asked.cohort_only
+    if (asked.patient or asked.group) and metadata is None:
         raise click.UsageError("--patient and --group name columns of --metadata; give that too.")
     where = find_results(results)
     if where.root is None and (metadata is not None or cohort_only):
         raise click.UsageError(
             f"--metadata and --cohort-only are about a whole results folder; {results} lies in none."
         )
-    table = read_metadata(metadata, patient=patient, group=group) if metadata is not None else None
-    browser = find_browser() if pdf else None
+    table = read_metadata(metadata, patient=asked.patient, group=asked.group) if metadata is not None else None
+    browser = find_browser() if asked.pdf else None
     everything = cohort_slides(where.root or results)
     if table is not None:
         # a table that cannot be joined is refused before anything is made anew
@@ -120,15 +138,17 @@ def command(
     regions = match_regions(roi, names) if roi is not None and not cohort_only else Matched((None,) * len(names))
     if len(named) > len(found):
         regions = regions.only(where.slides[0].name, names)
-    classes = RegionClasses(tumour_classes, stroma_classes) if tumour_classes or stroma_classes else None
+    named_now = asked.tumour_classes or asked.stroma_classes
+    classes = RegionClasses(asked.tumour_classes, asked.stroma_classes) if named_now else None
     failed = 0
     said: set[str] = set()
     if not cohort_only:
         with TerminalProgress().stage("report", len(slides), "slides") as stage:
-            asked: Any = compartments
             files = regions.files if roi is not None else None
-            workers = num_workers or available_cores()
-            for redone in redo_reports(slides, files, asked, seed, workers, classes, tumour_is_epithelium):
+            workers = asked.num_workers or available_cores()
+            for redone in redo_reports(
+                slides, files, asked.compartments, asked.seed, workers, classes, asked.tumour_is_epithelium
+            ):
                 failed += redone.numbers is None
                 said.add(called[redone.folder])
                 _tell(redone, called[redone.folder] if len(slides) > 1 else "")

@@ -7,11 +7,13 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
+from wsiparse.choices import Coords, Division, Ngff, words
 from wsiparse.cli.options import analysis_options, class_options, config_from, say_notice, shard_options, slide_options
 from wsiparse.errors import ConfigError
 
@@ -24,61 +26,81 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What is asked for beside the settings of `RunConfig`."""
+
+    results_dir: Path
+    recursive: bool
+    ext: tuple[str, ...]
+    config_file: Path | None
+    prompts: tuple[str, ...]
+    roi: Path | None
+    shard: str | None
+    shard_by: str
+    stage_dir: Path | None
+    overwrite: bool
+    retry_failed: bool
+    fail_fast: bool
+
+
 @click.command("run")
 @slide_options
-@click.option(
-    "-o", "--results-dir", type=click.Path(path_type=Path), required=True, help="Folder the results are written to."
-)
+@click.option("-o", "--results-dir", type=click.Path(path_type=Path), required=True, help="Folder for the results.")
 @analysis_options
-@click.option("--block-size", type=int, help="Edge of the stitcher's blocks, px; changes no result.")
-@click.option("-b", "--batch-size", type=int, help="Tiles the network sees at once; changes no result on a CPU.")
+@click.option(
+    "--block-size", type=int, help="Width and height of the blocks that objects are joined in, px: memory, not results."
+)
+@click.option(
+    "-b",
+    "--batch-size",
+    type=int,
+    help="Tiles given to the network at once: more is faster on a GPU and takes more memory.",
+)
 @click.option(
     "-n",
     "--num-workers",
     type=int,
-    help="Threads, processes (--scheduler local) or jobs (slurm); default: what the machine has. Changes no result.",
+    help="Threads, processes (--scheduler local) or jobs (slurm) at work (default: as many as the machine has cores or "
+    "GPUs). Changes no result.",
 )
 @click.option(
     "--scheduler",
     metavar="NAME|ADDRESS",
-    help="Who recognises tiles: serial, threads, local (a process for each GPU or group of cores), slurm, or the "
-    "address of a running Dask scheduler (tcp://host:8786). Default: local with several GPUs, else threads.",
+    help="Where tiles are analysed: serial (one at a time), threads, local (a process for each GPU or group of cores), "
+    "slurm (jobs), or the address of a running Dask scheduler (tcp://host:8786). Default: local with several GPUs, "
+    "else threads.",
 )
 @shard_options
 @click.option(
     "--stage-dir",
     type=click.Path(path_type=Path),
-    help="Node-local folder that the next slides are copied to while the current one runs.",
+    help="Folder on a fast local disk: the next slides are copied there while one is analysed.",
 )
-@click.option("--coords", type=click.Choice(["qupath", "level0"]), help="Origin of the overlays' coordinates.")
+@click.option(
+    "--coords",
+    type=click.Choice(words(Coords)),
+    help="Origin of coordinates in the GeoJSON files: qupath (default) fits QuPath, level0 the whole file.",
+)
 @click.option(
     "--compartments",
-    type=click.Choice(["auto", "roi", "none"]),
+    type=click.Choice(words(Division)),
     help="How the report divides tissue: by epithelial (or tumour) and connective cells (auto), by the classes of "
     "--roi's regions (roi), or not at all. Default: roi where its regions have classes, else auto.",
 )
 @class_options
 @click.option("--labels/--no-labels", default=None, help="Write labels.ome.zarr, the objects as images (default: yes).")
-@click.option("--ngff", type=click.Choice(["0.5", "0.4"]), help="OME-Zarr version of the labels; QuPath reads 0.4.")
-@click.option("--overwrite", is_flag=True, help="Analyse again what is done already.")
-@click.option("--retry-failed", is_flag=True, help="Only slides that failed or lost tiles in an earlier run.")
+@click.option(
+    "--ngff", type=click.Choice(words(Ngff)), help="OME-Zarr version of the labels (default: 0.5); QuPath reads 0.4."
+)
+@click.option("--overwrite", is_flag=True, help="Analyse slides again that are done, and replace their results.")
+@click.option(
+    "--retry-failed",
+    is_flag=True,
+    help="Only slides that failed, or whose tiles could not all be read, in an earlier run.",
+)
 @click.option("--fail-fast", is_flag=True, help="Stop at the first slide that fails.")
-def command(
-    slides: tuple[str, ...],
-    results_dir: Path,
-    recursive: bool,
-    ext: tuple[str, ...],
-    config_file: Path | None,
-    prompts: tuple[str, ...],
-    roi: Path | None,
-    shard: str | None,
-    shard_by: str,
-    stage_dir: Path | None,
-    overwrite: bool,
-    retry_failed: bool,
-    fail_fast: bool,
-    **values: Any,
-) -> int:
+def command(slides: tuple[str, ...], **given: Any) -> int:
     """Analyse SLIDES: every object as a polygon, counts per mm2, an overlay.
 
     SLIDES are files, folders, patterns, addresses such as https://... and s3://..., or a slides.csv that lists them
@@ -97,25 +119,28 @@ def command(
     from wsiparse.results.folder import slide_folder
     from wsiparse.run.batch import check_results_folder, run_slides
     from wsiparse.run.engine import Engine
-    from wsiparse.run.slide import Job, Outcome
+    from wsiparse.run.slide import Job, Outcome, RunSetup
     from wsiparse.run.worker import Workplace
     from wsiparse.slides import find_listed
 
-    config = config_from(config_file, prompts, values)
+    asked = _Asked(**{name: given.pop(name) for name in _Asked.__slots__})
+    config = config_from(asked.config_file, asked.prompts, given)
     # an engine of the CPU has no use for a GPU, and PyTorch takes seconds to be asked
     scheduler, gpus = _scheduler(config.scheduler, "cpu" if only_on_cpu(config.engine) else config.device)
     elsewhere = scheduler not in ("serial", "threads", "local")  # another machine's devices count
     engine = Engine(config, resolve=lambda spec: spec) if elsewhere else Engine(config)
     for notice in engine.notices:  # and a wrong prompt is told before any slide is opened or worker started
         click.echo(f"notice: {notice}", err=True)
-    share = _shard(shard)
-    if share is not None and overwrite and shard_by == "tiles":
+    share = _shard(asked.shard)
+    if share is not None and asked.overwrite and asked.shard_by == "tiles":
         raise ConfigError(
             "--overwrite with --shard-by tiles: jobs would remove each other's parts. Remove the results."
         )
-    listed = find_listed(slides, recursive=recursive, extensions=ext or None, say=say_notice, keep_absent=True)
-    regions = _regions(listed, roi)
-    lacking = (f"no file of regions for it in {roi}: all of it is analysed",) if roi is not None else ()
+    listed = find_listed(
+        slides, recursive=asked.recursive, extensions=asked.ext or None, say=say_notice, keep_absent=True
+    )
+    regions = _regions(listed, asked.roi)
+    lacking = (f"no file of regions for it in {asked.roi}: all of it is analysed",) if asked.roi is not None else ()
     jobs = [
         Job(
             one.slide,
@@ -128,24 +153,25 @@ def command(
         )
         for one, file in zip(listed, regions.files, strict=True)
     ]
-    if retry_failed:
-        jobs = _failed(jobs, results_dir)
-    given = len(jobs)
-    if share is not None and shard_by == "slides":
+    if asked.retry_failed:
+        jobs = _failed(jobs, asked.results_dir)
+    offered = len(jobs)
+    if share is not None and asked.shard_by == "slides":
         jobs = _own_slides(jobs, share)
-    check_results_folder(results_dir)
-    if not jobs and retry_failed:
+    check_results_folder(asked.results_dir)
+    if not jobs and asked.retry_failed:
         click.echo(
-            "nothing to do: no slide failed in an earlier run" + (f", or none is left for shard {share}" * bool(given))
+            "nothing to do: no slide failed in an earlier run"
+            + (f", or none is left for shard {share}" if offered else "")
         )
         return 0
     if not jobs:
-        click.echo(f"error: {_empty(share, given)}", err=True)
+        click.echo(f"error: {_empty(share, offered)}", err=True)
         return 3
     tally = _Tally(_names(jobs))
     if all(job.fault for job in jobs):  # nothing to begin anything for
         for job in jobs:
-            tally.tell(Outcome(job.path, slide_folder(results_dir, job.path), "failed", error=job.fault))
+            tally.tell(Outcome(job.path, slide_folder(asked.results_dir, job.path), "failed", error=job.fault))
         return tally.code
     progress = TerminalProgress()
     with (
@@ -167,25 +193,21 @@ def command(
             worker = executor
             engine = Engine(config, resolve=lambda spec: worker.ask(on_this_machine, spec))
         everything = stack.enter_context(progress.stage("slides", len(jobs), "slides")) if len(jobs) > 1 else None
+        own = share if asked.shard_by == "tiles" else None
+        setup = RunSetup(asked.results_dir, config, engine, executor, progress, overwrite=asked.overwrite, shard=own)
         for outcome in run_slides(
             jobs,
-            results_dir,
-            config,
-            engine,
-            executor,
-            overwrite=overwrite,
-            fail_fast=fail_fast,
-            shard=share if shard_by == "tiles" else None,
+            setup,
+            fail_fast=asked.fail_fast,
             merge_later=share is not None,
-            stage_dir=stage_dir,
-            progress=progress,
+            stage_dir=asked.stage_dir,
             say=say_notice,
         ):
             tally.tell(outcome)
             if everything is not None:
                 everything.advance()
     if len(jobs) > 1:
-        click.echo(tally.sum(results_dir, merge_later=share is not None))
+        click.echo(tally.sum(asked.results_dir, merge_later=share is not None))
     for line in regions.told("all of it was analysed"):
         click.echo(f"notice: {line}", err=True)
     return tally.code

@@ -19,14 +19,20 @@ __all__ = ["command"]
 
 @click.command("status")
 @click.argument("results", type=click.Path(path_type=Path))
-@click.option("--watch", is_flag=True, help="Look again every few seconds until nothing runs any more.")
-@click.option("--every", type=click.FloatRange(min=0.1), default=5.0, show_default=True, help="Seconds between looks.")
-@click.option("--all", "everything", is_flag=True, help="List slides that are done, too.")
+@click.option("--watch", is_flag=True, help="Show it again every few seconds until nothing runs any more.")
+@click.option(
+    "--every",
+    type=click.FloatRange(min=0.1),
+    default=5.0,
+    show_default=True,
+    help="Seconds between two looks, with --watch.",
+)
+@click.option("--all", "everything", is_flag=True, help="List finished slides, too.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON array instead of text.")
 def command(results: Path, watch: bool, every: float, everything: bool, as_json: bool) -> int:
     """Show which slides of RESULTS are done, running, stopped, failed or missing, with rates and reasons.
 
-    RESULTS is the folder that `wsiparse run -o` wrote, or the folder of one slide in it. Asks nobody: it reads the
+    RESULTS is the folder that `wsiparse run -o` wrote, or the folder of one slide in it. It only reads the
     files that runs leave, so it works while jobs run on other machines. Exit code: 0 when all is done or on its way,
     3 when a slide failed, was stopped, is missing or lost tiles.
 

@@ -16,7 +16,9 @@ _FEWEST_THREADS = 4
 @click.argument("results", type=click.Path(path_type=Path), metavar="RESULTS")
 @click.option("-n", "--num-workers", type=click.IntRange(1, 4096), help="Threads (default: every core, at least 4).")
 def command(results: Path, num_workers: int | None) -> int:
-    """Take every hash in RESULTS again and tell what is missing, changed, not finished or not of these results.
+    """Check that RESULTS are complete and unchanged: list what is missing, changed, not finished or foreign.
+
+    Every file is compared with the checksum (SHA-256) that was written down when it was made.
 
     RESULTS is the folder that `wsiparse run -o` wrote, or the folder of one slide in it. One line for each problem says
     what to do. Exit code 3 if there is one.

@@ -17,14 +17,24 @@ __all__ = ["command"]
 @click.command("view")
 @click.argument("results", type=click.Path(path_type=Path))
 @click.option("--slide", type=click.Path(path_type=Path), help="Where the slide is now, if it was moved.")
-@click.option("--image", metavar="NAME|NUMBER", help="Its image, if it moved within the file (default: the run's).")
-@click.option("--export", "folder", type=click.Path(path_type=Path), metavar="DIR", help="Write the viewer as files.")
+@click.option(
+    "--image",
+    metavar="NAME|NUMBER",
+    help="Which image of that file, by name or number (default: the one that was analysed).",
+)
+@click.option(
+    "--export",
+    "folder",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Write the page and its pictures as files into DIR.",
+)
 @click.option(
     "--max-px",
     type=click.IntRange(min=512),
     help="Longest edge of the slide in an export, px (default: 25000); halved until it fits.",
 )
-@click.option("--port", type=click.IntRange(0, 65535), help="Listen here (default: any free port).")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port of the address (default: any free one).")
 @click.option("--open", "browse", is_flag=True, help="Open the page in this machine's browser.")
 def command(
     results: Path,

@@ -17,8 +17,8 @@ import numpy as np
 
 from wsiparse.atomic import TEMPORARY, output_errors
 from wsiparse.config import PromptConfig, prompt_set
-from wsiparse.coords import Frame, um2_per_px
-from wsiparse.export.geojson import write_geojson
+from wsiparse.coords import Frame
+from wsiparse.export.geojson import OverlayFacts, write_geojson
 from wsiparse.export.objectframe import ObjectFrame
 from wsiparse.objects import build_table
 from wsiparse.objects.scores import Agreement, class_agreement, point_agreement
@@ -110,11 +110,7 @@ def paint_slide(slide: Path, *, size_px: int, seed: int) -> PaintedSlide:
     written = write_geojson(
         slide.parent / "truth.geojson",
         [truth],
-        frame=frame,
-        prompts=prompts,
-        fingerprint=file_fingerprint(slide),
-        um2_per_px=um2_per_px(frame),
-        engine=_ENGINE,
+        OverlayFacts(frame, prompts, file_fingerprint(slide), _ENGINE),
     )
     return PaintedSlide(slide, written.paths[0], size_px, truth, prompts)
 

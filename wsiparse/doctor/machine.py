@@ -69,7 +69,7 @@ def judge_memory(available: int | None, limit: int | None) -> Check:
     limit : bytes its control groups allow, None without a limit
     """
     if available is None:
-        return note("memory", "the system does not tell how much there is")
+        return note("memory", "the system does not say how much there is")
     bound = ", a limit of the container or the job" if limit is not None and limit <= available else ""
     found = f"{size_text(available)}{bound}"
     if available < _LEAST_BYTES:

@@ -27,13 +27,13 @@ def check_folder(name: str, folder: Path) -> Iterator[Check]:
     try:
         free = free_disk_bytes(folder)
     except OSError as error:
-        yield note(name, f"{folder}: can be written to; its free room is not told ({error.strerror or error})")
+        yield note(name, f"{folder}: can be written to; its free room is unknown ({error.strerror or error})")
         return
     found = f"{folder}: {size_text(free)} free, fsync and rename work"
     if free < _FULL_BYTES:
-        yield problem(name, found, "Make room or choose another disk; `wsiparse plan` tells what a slide takes.")
+        yield problem(name, found, "Make room or choose another disk; `wsiparse plan` estimates what a slide takes.")
     elif free < _LITTLE_BYTES:
-        yield note(name, found, "`wsiparse plan` tells what a slide takes meanwhile; make room if that is more.")
+        yield note(name, found, "`wsiparse plan` estimates what a slide takes meanwhile; make room if that is more.")
     else:
         yield good(name, found)
 

@@ -74,7 +74,7 @@ def check_weights() -> Iterator[Check]:
             return
         wrong = [f"{check.file.name} {check.fault}" for check in verify(found) if check.fault]
     except WeightsError as error:
-        yield problem("biomedparse", str(error), "wsiparse weights path tells where they are looked for.")
+        yield problem("biomedparse", str(error), "wsiparse weights path shows where they are looked for.")
         return
     if wrong:
         yield problem("biomedparse", f"{found}: {'; '.join(wrong)}", f"wsiparse weights fetch --to {found}")

@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 from wsiparse.atomic import output_errors, remove_dead
-from wsiparse.coords import um2_per_px
+from wsiparse.choices import Coords, ExportKind, Ngff, words
 from wsiparse.errors import OutputError
 from wsiparse.export.annotated import write_anndata, write_spatialdata
 from wsiparse.export.coco import write_coco
 from wsiparse.export.columnar import write_csv, write_parquet
 from wsiparse.export.extras import optional
-from wsiparse.export.geojson import write_centroids, write_geojson
+from wsiparse.export.geojson import OverlayFacts, write_centroids, write_geojson
 from wsiparse.export.objectframe import ObjectFrame, object_frames, slide_fact, sound_batches, source_facts
 from wsiparse.names import safe_cell
 from wsiparse.results.find import find_results
@@ -41,8 +41,6 @@ __all__ = [
     "find_objects",
 ]
 
-Coords = Literal["qupath", "level0"]
-
 _STEMS: Final[dict[PromptKind, str]] = {"cell": "cells", "region": "regions"}
 
 
@@ -63,16 +61,16 @@ class ExportOptions:
         If an option has a value that its type does not list.
     """
 
-    kind: Literal["cell", "region", "both"] = "both"
+    kind: ExportKind = "both"
     coords: Coords | None = None
     simplify: bool = False
-    ngff: Literal["0.4", "0.5"] = "0.5"
+    ngff: Ngff = "0.5"
 
     def __post_init__(self) -> None:
         for name, value, allowed in (
-            ("kind", self.kind, (*KINDS, "both")),
-            ("coords", self.coords, ("qupath", "level0", None)),
-            ("ngff", self.ngff, ("0.4", "0.5")),
+            ("kind", self.kind, words(ExportKind)),
+            ("coords", self.coords, (*words(Coords), None)),
+            ("ngff", self.ngff, words(Ngff)),
         ):
             if value not in allowed:
                 raise ValueError(f"{name} {value!r} is not one of {', '.join(map(repr, allowed))}")
@@ -133,26 +131,24 @@ class _Job:
         """The kinds that the run looked for, or what is asked for if that is none of them."""
         return tuple(kind for kind in self.kinds if self.reader.prompts.of_kind(kind)) or self.kinds
 
+    def overlay_facts(self, kind: PromptKind) -> OverlayFacts:
+        fingerprint, reader = str(slide_fact(self.reader, "fingerprint")), self.reader
+        return OverlayFacts(reader.frames[kind], reader.prompts, fingerprint, reader.engine, self.offset)
+
     def batches(self, kind: PromptKind) -> Iterator[ObjectTable]:
         return sound_batches(self.reader, kind)
 
 
 def _geojson(job: _Job) -> Exported:
-    reader, done = job.reader, []
+    done = []
     for kind in job.asked_kinds():
-        frame = reader.frames[kind]
         done.append(
             write_geojson(
                 job.folder / f"{_STEMS[kind]}.geojson.gz",
                 job.batches(kind),
-                frame=frame,
-                prompts=reader.prompts,
-                fingerprint=str(slide_fact(reader, "fingerprint")),
-                um2_per_px=um2_per_px(frame),
-                engine=reader.engine,
+                job.overlay_facts(kind),
                 object_type="detection" if kind == "cell" else "annotation",
                 locked=kind == "region",
-                offset=job.offset,
                 simplify=job.options.simplify,
             )
         )
@@ -161,18 +157,14 @@ def _geojson(job: _Job) -> Exported:
 
 
 def _centroids(job: _Job) -> Exported:
-    reader, done = job.reader, []
+    done = []
     for kind in job.asked_kinds():
         done.append(
             write_centroids(
                 job.folder / ("centroids.geojson.gz" if kind == "cell" else "region_centroids.geojson.gz"),
                 job.batches(kind),
-                frame=reader.frames[kind],
-                prompts=reader.prompts,
-                fingerprint=str(slide_fact(reader, "fingerprint")),
-                engine=reader.engine,
+                job.overlay_facts(kind),
                 object_type="detection" if kind == "cell" else "annotation",
-                offset=job.offset,
             )
         )
     return Exported(tuple(path for summary in done for path in summary.paths), sum(s.objects for s in done))

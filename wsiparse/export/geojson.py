@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsiparse.atomic import output_errors
-from wsiparse.coords import Frame
+from wsiparse.coords import Frame, um2_per_px
 from wsiparse.export.deflate import TextFile
 from wsiparse.export.features import FeatureStyle, FeatureText, ObjectType, slices, to_json
 from wsiparse.store.ids import object_ids
@@ -28,7 +28,7 @@ from wsiparse.store.tables import checked
 from wsiparse.types import ObjectTable, PromptSet
 from wsiparse.version import own_version
 
-__all__ = ["GeojsonSummary", "write_centroids", "write_geojson"]
+__all__ = ["GeojsonSummary", "OverlayFacts", "write_centroids", "write_geojson"]
 
 #: Most objects in a file that QuPath's menu import takes at about 1 GB of its memory.
 PART_ROWS: Final = 100_000
@@ -38,6 +38,26 @@ SIMPLIFY_PX: Final = 0.5
 
 #: The finest field in which different coordinates stay different at two decimals.
 _FINEST: Final = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class OverlayFacts:
+    """What is true of all objects of a file.
+
+    Parameters
+    ----------
+    frame : frame of their coordinates
+    prompts : class names and colours
+    fingerprint : of the slide; enters the ids
+    engine : the words every output carries
+    offset : level-0 px to subtract, x then y (the slide's bounds origin for QuPath, which crops to the bounds)
+    """
+
+    frame: Frame
+    prompts: PromptSet
+    fingerprint: str
+    engine: str
+    offset: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,25 +146,18 @@ def _split_name(path: Path) -> tuple[str, str]:
 
 
 def _style_and_facts(
-    *,
-    geometry: Literal["Point", "Polygon"],
-    object_type: ObjectType,
-    locked: bool,
-    prompts: PromptSet,
-    engine: str,
-    fingerprint: str,
-    offset: tuple[int, int],
+    of: OverlayFacts, *, geometry: Literal["Point", "Polygon"], object_type: ObjectType, locked: bool
 ) -> tuple[FeatureStyle, dict[str, object]]:
     if object_type not in ("annotation", "detection"):
         raise ValueError(f"object type {object_type!r} is neither 'annotation' nor 'detection'")
-    metadata = {"wsiparse": own_version(), "engine": engine} if object_type == "annotation" else {}
-    style = FeatureStyle(geometry, object_type, locked, prompts, metadata)
+    metadata = {"wsiparse": own_version(), "engine": of.engine} if object_type == "annotation" else {}
+    style = FeatureStyle(geometry, object_type, locked, of.prompts, metadata)
     facts: dict[str, object] = {
         "version": own_version(),
-        "engine": engine,
-        "slide": fingerprint,
+        "engine": of.engine,
+        "slide": of.fingerprint,
         "unit": "level-0 px",
-        "origin": [int(offset[0]), int(offset[1])],
+        "origin": [int(of.offset[0]), int(of.offset[1])],
     }
     return style, facts
 
@@ -152,15 +165,10 @@ def _style_and_facts(
 def write_geojson(
     path: Path,
     batches: Iterable[ObjectTable],
+    of: OverlayFacts,
     *,
-    frame: Frame,
-    prompts: PromptSet,
-    fingerprint: str,
-    um2_per_px: float,
-    engine: str,
     object_type: ObjectType = "detection",
     locked: bool = False,
-    offset: tuple[int, int] = (0, 0),
     simplify: bool = False,
     part_rows: int = PART_ROWS,
 ) -> GeojsonSummary:
@@ -173,13 +181,8 @@ def write_geojson(
     ----------
     path : ``X.geojson`` or ``X.geojson.gz``; more than `part_rows` objects go to ``X.part001.geojson.gz``, ... instead
     batches : objects, field px
-    frame : frame of their coordinates
-    prompts : class names and colours
-    fingerprint : of the slide; enters the ids
-    um2_per_px : area of a field px, um^2
-    engine : the words every output carries
+    of : what is true of all of them
     object_type, locked : how QuPath takes the objects: cells are detections, regions locked annotations
-    offset : level-0 px to subtract, x then y (the slide's bounds origin for QuPath, which crops to the bounds)
     simplify : drop corners that lie within `SIMPLIFY_PX` of a straighter outline (measurements are of the full one)
     part_rows : most objects in a file, >= 1
 
@@ -192,22 +195,16 @@ def write_geojson(
     """
     if part_rows < 1:
         raise ValueError(f"part_rows must be >= 1, got {part_rows}")
-    style, facts = _style_and_facts(
-        geometry="Polygon",
-        object_type=object_type,
-        locked=locked,
-        prompts=prompts,
-        engine=engine,
-        fingerprint=fingerprint,
-        offset=offset,
-    )
+    style, facts = _style_and_facts(of, geometry="Polygon", object_type=object_type, locked=locked)
+    prompts, frame = of.prompts, of.frame
     parts = _Parts(path, part_rows, facts)
-    formatter = FeatureText(style, frame, offset)
+    formatter = FeatureText(style, frame, of.offset)
     objects = dropped = 0
     try:
         for table in batches:
             table = outlines = checked(table, prompts)
-            ids, numbers = object_ids(table, prompts, fingerprint), measure_checked(table, prompts, um2_per_px)
+            ids = object_ids(table, prompts, of.fingerprint)
+            numbers = measure_checked(table, prompts, um2_per_px(frame))
             if simplify or min(frame.downsample) < _FINEST:
                 outlines, kept = _writable(table, frame, simplify=simplify)
                 dropped += len(table) - len(kept)
@@ -226,13 +223,9 @@ def write_geojson(
 def write_centroids(
     path: Path,
     batches: Iterable[ObjectTable],
+    of: OverlayFacts,
     *,
-    frame: Frame,
-    prompts: PromptSet,
-    fingerprint: str,
-    engine: str,
     object_type: ObjectType = "detection",
-    offset: tuple[int, int] = (0, 0),
     part_rows: int | None = None,
 ) -> GeojsonSummary:
     """Write one point an object, at its centroid, without measurements: a light alternative to `write_geojson`.
@@ -247,22 +240,14 @@ def write_centroids(
     """
     if part_rows is not None and part_rows < 1:
         raise ValueError(f"part_rows must be >= 1, got {part_rows}")
-    style, facts = _style_and_facts(
-        geometry="Point",
-        object_type=object_type,
-        locked=object_type == "annotation",
-        prompts=prompts,
-        engine=engine,
-        fingerprint=fingerprint,
-        offset=offset,
-    )
+    style, facts = _style_and_facts(of, geometry="Point", object_type=object_type, locked=object_type == "annotation")
     parts = _Parts(path, part_rows or (1 << 62), facts)
-    formatter = FeatureText(style, frame, offset)
+    formatter = FeatureText(style, of.frame, of.offset)
     objects = 0
     try:
         for table in batches:
-            table = checked(table, prompts)
-            ids = object_ids(table, prompts, fingerprint)
+            table = checked(table, of.prompts)
+            ids = object_ids(table, of.prompts, of.fingerprint)
             for rows in slices(table, parts.room):
                 none = Measurements((), np.zeros(0, np.int64), np.zeros((rows.stop - rows.start, 0)))
                 parts.write(

@@ -42,9 +42,9 @@ from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
 
 from wsiparse.atomic import publish_folder
+from wsiparse.choices import Ngff
 from wsiparse.coords import Frame
 from wsiparse.export import ngff
-from wsiparse.export.ngff import NgffVersion
 from wsiparse.export.raster import OutlineSweep, RunQueue, level_size
 from wsiparse.export.raster_kernels import paint_runs
 from wsiparse.store.read import ObjectsReader
@@ -87,7 +87,7 @@ def _layers(kind: PromptKind, prompts: PromptSet) -> list[_Layer]:
     return [_Layer(f"regions_{k + 1}", f"regions: {prompts[k].class_name}", (k,)) for k in prompts.of_kind(kind)]
 
 
-def write_labels(path: Path, reader: ObjectsReader, *, version: NgffVersion = "0.5") -> None:
+def write_labels(path: Path, reader: ObjectsReader, *, version: Ngff = "0.5") -> None:
     """Write the objects as an OME-Zarr folder and publish it in one step.
 
     Parameters
@@ -129,9 +129,7 @@ def _value_bytes(reader: ObjectsReader, kind: PromptKind) -> int:
     return width * height * (4 * len(_layers(kind, reader.prompts)) + 1) * 4 // 3
 
 
-def _describe_image(
-    root: zarr.Group, reader: ObjectsReader, kind: PromptKind, levels: int, version: NgffVersion
-) -> None:
+def _describe_image(root: zarr.Group, reader: ObjectsReader, kind: PromptKind, levels: int, version: Ngff) -> None:
     """Make the folder itself an image: the class map of `kind`."""
     name, frame = _class_name(kind), reader.frames[kind]
     facts = {"software": f"wsiparse {own_version()}", "engine": reader.engine, "slide": reader.slide}
@@ -156,9 +154,7 @@ def _class_name(kind: PromptKind) -> str:
     return f"{kind} classes"
 
 
-def _write_kind(
-    labels: zarr.Group, reader: ObjectsReader, kind: PromptKind, levels: int, version: NgffVersion
-) -> list[str]:
+def _write_kind(labels: zarr.Group, reader: ObjectsReader, kind: PromptKind, levels: int, version: Ngff) -> list[str]:
     """Write every label image of one kind; returns their names, the class map last."""
     frame, prompts, layers = reader.frames[kind], reader.prompts, _layers(kind, reader.prompts)
     table = {"cell": "cells", "region": "regions"}[kind]
@@ -203,7 +199,7 @@ def _create(
     dtype: type[np.generic],
     frame: Frame,
     levels: int,
-    version: NgffVersion,
+    version: Ngff,
 ) -> list[_Array]:
     """A label image without pixels: its group and the arrays of its levels."""
     group = labels.create_group(path, attributes=ngff.attributes(version, **content))

@@ -10,16 +10,16 @@ Source: the OME-Zarr specification 0.5 and 0.4 (ngff.openmicroscopy.org), sectio
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final
 from xml.sax.saxutils import quoteattr
 
+from wsiparse.choices import Ngff
 from wsiparse.coords import Frame
 from wsiparse.export.raster import level_size
 from wsiparse.types import PromptSet
 
 __all__ = [
     "AXES",
-    "NgffVersion",
     "attributes",
     "image_label",
     "level_count",
@@ -29,7 +29,6 @@ __all__ = [
     "transformations",
 ]
 
-NgffVersion = Literal["0.5", "0.4"]
 
 #: Axes of every array, in order.
 AXES: Final = ("y", "x")
@@ -56,7 +55,7 @@ def transformations(frame: Frame, level: int) -> list[dict[str, Any]]:
 
 
 def multiscales(
-    version: NgffVersion, name: str, frame: Frame, levels: int, facts: Mapping[str, object]
+    version: Ngff, name: str, frame: Frame, levels: int, facts: Mapping[str, object]
 ) -> list[dict[str, Any]]:
     """The ``multiscales`` entry of an image whose levels are the arrays "0", "1", ...
 
@@ -80,9 +79,7 @@ def multiscales(
     return [{"version": version, **entry}] if version == "0.4" else [entry]
 
 
-def image_label(
-    version: NgffVersion, prompts: PromptSet | None = None, positions: Sequence[int] = ()
-) -> dict[str, Any]:
+def image_label(version: Ngff, prompts: PromptSet | None = None, positions: Sequence[int] = ()) -> dict[str, Any]:
     """The ``image-label`` entry of a label image two folders below its image.
 
     With `prompts` it is a class map: label value = position in the prompt set + 1, in the prompt's colour.
@@ -108,7 +105,7 @@ def omero(name: str, classes: int) -> dict[str, Any]:
     return {"channels": [channel], "rdefs": {"model": "greyscale"}}
 
 
-def attributes(version: NgffVersion, **content: object) -> dict[str, Any]:
+def attributes(version: Ngff, **content: object) -> dict[str, Any]:
     """Group attributes: below ``ome`` from version 0.5 on, at the top in 0.4. Underscores stand for hyphens."""
     entries = {name.replace("_", "-"): value for name, value in content.items()}
     return entries if version == "0.4" else {"ome": {"version": version, **entries}}

@@ -19,12 +19,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from wsiparse.choices import ExportKind
 from wsiparse.coords import Frame, to_level0, to_qupath, um2_per_px
 from wsiparse.errors import OutputError
 from wsiparse.export.extras import optional
@@ -272,7 +273,7 @@ def slide_fact(reader: ObjectsReader, name: str) -> Any:
         If it does not.
     """
     if name not in reader.slide:
-        raise OutputError(f"{reader.path}: does not tell the slide's {name}. Run the slide again to make it anew.")
+        raise OutputError(f"{reader.path}: lacks the slide's {name}. Run the slide again to make it anew.")
     return reader.slide[name]
 
 
@@ -471,9 +472,7 @@ def joined(frames: Sequence[ObjectFrame]) -> ObjectFrame:
     return replace(first, outlines=shapes, **columns)
 
 
-def read_objects(
-    path: str | Path, kind: Literal["cell", "region", "both"] = "both", *, outlines: bool = True
-) -> ObjectFrame:
+def read_objects(path: str | Path, kind: ExportKind = "both", *, outlines: bool = True) -> ObjectFrame:
     """The objects of one slide as a table in memory, level-0 px, cells first.
 
     Parameters

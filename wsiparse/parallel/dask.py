@@ -1,4 +1,4 @@
-"""Who recognises tiles: threads of this process, or worker processes of a Dask cluster; the only place that knows Dask.
+"""Who recognises tiles: threads of this process, or workers of a Dask cluster, which `clusters` starts.
 
 `open_executor` answers with this process (`LocalExecutor`: serial or threads), or with worker processes on this
 machine, of a batch system, or of any running Dask cluster (`DaskExecutor`). To a cluster go chunks of tile indices,
@@ -7,24 +7,20 @@ back come facts about published files; pixels never travel.
 
 from __future__ import annotations
 
-import logging
 import queue
 import secrets
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import version
-from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from wsiparse.errors import ConfigError, SchedulerError
-from wsiparse.machine import available_cores, available_memory_bytes, bound_idle_memory
-from wsiparse.version import own_version
+from wsiparse.errors import SchedulerError
+from wsiparse.machine import available_cores, bound_idle_memory
+from wsiparse.parallel.clusters import RESOURCE, TRIES, check_versions, client_of
 
 __all__ = [
-    "RESOURCE",
     "DaskExecutor",
     "Executor",
     "LocalExecutor",
@@ -33,6 +29,8 @@ __all__ = [
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+_COUNT_EVERY_S: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +163,7 @@ class DaskExecutor:
         try:
             return (future.result(),)
         except KilledWorker as err:
-            if tries < _TRIES:
+            if tries < TRIES:
                 return None
             self._leave()
             raise SchedulerError(
@@ -215,13 +213,6 @@ class DaskExecutor:
 
 Executor = LocalExecutor | DaskExecutor
 
-#: What a worker may declare (``dask worker --resources recognise=1``) to get one chunk at a time, and all of them.
-RESOURCE: Final = "recognise"
-
-#: How often one item may lose its worker; the work itself gives up earlier where it knows the culprit.
-_TRIES: Final = 5
-_COUNT_EVERY_S: Final = 2.0
-
 
 @contextmanager
 def open_executor(
@@ -256,9 +247,9 @@ def open_executor(
     if scheduler in ("serial", "threads"):
         yield LocalExecutor(1 if scheduler == "serial" else workers or available_cores(), overlap=scheduler != "serial")
         return
-    with _dask_cluster(scheduler, workers, gpus, slurm, say) as client:
+    with client_of(scheduler, workers, gpus, slurm, say) as client:
         name = f"wsiparse-{secrets.token_hex(4)}"
-        _check_versions(client)
+        check_versions(client)
         executor = DaskExecutor(client, make_state, name)
         try:
             yield executor
@@ -266,214 +257,6 @@ def open_executor(
             executor.stop()
             if client.status == "running":
                 client.unregister_worker_plugin(name)
-
-
-@contextmanager
-def _dask_cluster(
-    scheduler: str,
-    workers: int | None,
-    gpus: Sequence[str],
-    slurm: Mapping[str, Any] | None,
-    say: Callable[[str], None],
-) -> Iterator[Any]:
-    """A client of the cluster a scheduler name means, with at least one worker; what was started is stopped."""
-    import dask
-    from distributed import Client
-
-    cluster: Any
-    # workers hold no results: nothing to spill, and memory is the operating system's view of it
-    settings = {
-        "distributed.scheduler.allowed-failures": _TRIES,
-        "distributed.worker.memory.target": False,
-        "distributed.worker.memory.spill": False,
-        "distributed.worker.memory.pause": False,
-        "distributed.worker.memory.terminate": 0.95,
-        "distributed.admin.log-length": 0,
-        # pages about a cluster ask nobody who they are: what is started here has none
-        "distributed.scheduler.http.routes": [],
-        "distributed.worker.http.routes": [],
-    }
-    with dask.config.set(settings), ExitStack() as stack:
-        if "://" in scheduler:
-            cluster, wanted = scheduler, 1
-            if scheduler.startswith("tls://"):
-                _require_keys(scheduler)
-            else:
-                say(
-                    f"{scheduler}: this cluster takes code from everybody who reaches its ports. On a machine or "
-                    "network that is shared, use tls:// (see docs/hpc.md)"
-                )
-        elif scheduler == "local":
-            cluster = stack.enter_context(_local_cluster(workers, gpus, _own_keys()))
-            wanted = len(cluster.workers)
-            say(f"{wanted} worker processes, one for each {'GPU' if gpus else 'group of cores'}")
-        elif scheduler == "slurm":
-            cluster = stack.enter_context(_slurm_cluster(dict(slurm or {}), _own_keys()))
-            cluster.adapt(minimum_jobs=workers or 1, maximum_jobs=workers or 1)  # a job that dies is replaced
-            wanted = 1
-            say(f"{workers or 1} Slurm jobs asked for; waiting for the first worker")
-        else:
-            raise ConfigError(
-                f"scheduler '{scheduler}' is unknown: choose serial, threads, local, slurm or the address of a running "
-                "Dask scheduler such as tls://host:8786."
-            )
-        try:
-            client = stack.enter_context(Client(cluster, timeout=_CONNECT_S, set_as_default=False))  # type: ignore[no-untyped-call]
-        except (OSError, ValueError) as err:
-            raise SchedulerError(
-                f"{scheduler}: no Dask scheduler answers ({err}). Start one with `dask scheduler` and its workers with "
-                "`dask worker`, or check the address."
-            ) from err
-        patience = _CONNECT_S if scheduler != "slurm" else float((slurm or {}).get("wait_s") or _QUEUE_S)
-        try:
-            client.wait_for_workers(wanted, timeout=patience)
-        except TimeoutError as err:
-            raise SchedulerError(
-                f"{scheduler}: no worker came within {patience:.0f} s. Start workers (`dask worker ADDRESS`), or look "
-                "at the queue and the job logs."
-            ) from err
-        yield client
-
-
-_CONNECT_S: Final = 10.0
-_QUEUE_S: Final = 24 * 3600.0
-
-
-def _own_keys() -> Any:
-    """A key pair of this run alone: whoever does not hold it cannot speak to its scheduler or workers.
-
-    A Dask scheduler and its workers run what they are sent, and every user of a machine reaches its loopback ports.
-    Both sides of a connection show the certificate (TLS); the key is in the memory of this process and of its workers.
-    """
-    from distributed.security import Security
-
-    return Security.temporary()  # type: ignore[no-untyped-call]
-
-
-def _require_keys(scheduler: str) -> None:
-    """Refuse an address that wants a certificate where Dask's configuration names none."""
-    from distributed.security import Security
-
-    files = Security().get_tls_config_for_role("client")  # type: ignore[no-untyped-call]
-    if None in (files["ca_file"], files["cert"], files["key"]):
-        raise ConfigError(
-            f"{scheduler}: no key to show. Name the cluster's files in Dask's configuration "
-            "(distributed.comm.tls: ca-file, client.key, client.cert; see docs/hpc.md)."
-        )
-
-
-def _local_cluster(workers: int | None, gpus: Sequence[str], keys: Any) -> Any:
-    """A cluster of processes on this machine: one a GPU, else groups of cores; each restarts when it dies."""
-    from distributed import Nanny, Scheduler, SpecCluster
-
-    cores = available_cores()
-    n = min(workers or len(gpus), len(gpus)) if gpus else workers or max(1, cores // _CORES_A_PROCESS)
-    threads = max(1, cores // n)
-    memory = available_memory_bytes()  # shared with this process
-    memory_limit = int(0.9 * memory / (n + 1)) if memory is not None else 0  # 0: no limit
-    environment = {f"{library}_NUM_THREADS": str(threads) for library in ("OMP", "MKL", "OPENBLAS", "NUMBA")}
-    if gpus:
-        found = _cuda_cluster(gpus[:n], threads, memory_limit, environment, keys)
-        if found is not None:
-            return found
-    listening = {"host": "127.0.0.1", "protocol": "tls://", "security": keys, "dashboard": False}
-    listening |= {"dashboard_address": "127.0.0.1:0"}  # a server without any page
-    options: dict[str, Any] = {
-        **listening,
-        "nthreads": threads,
-        "memory_limit": memory_limit,
-        "resources": {RESOURCE: 1},
-        "silence_logs": logging.CRITICAL,  # an error of the work is told by who asked for it
-    }
-    pinned = [{"CUDA_VISIBLE_DEVICES": gpu} for gpu in gpus[:n]] or [{}] * n
-    spec = {k: {"cls": Nanny, "options": {**options, "env": environment | own}} for k, own in enumerate(pinned)}
-    scheduler = {"cls": Scheduler, "options": {**listening, "port": 0}}
-    return SpecCluster(spec, scheduler=scheduler, security=keys, silence_logs=logging.ERROR)  # type: ignore[no-untyped-call]
-
-
-def _cuda_cluster(
-    gpus: Sequence[str], threads: int, memory_limit: int, environment: Mapping[str, str], keys: Any
-) -> Any | None:
-    """The same of dask-cuda, which also keeps each process on the cores beside its GPU; None where it is missing.
-
-    What it spills is switched off: workers hold no results.
-    """
-    try:
-        from dask_cuda import LocalCUDACluster
-    except ImportError:
-        return None
-
-    class Workers(LocalCUDACluster):  # type: ignore[misc]
-        def new_worker_spec(self) -> dict[Any, Any]:
-            spec: dict[Any, Any] = super().new_worker_spec()
-            for worker in spec.values():
-                worker["options"]["env"].update(environment)
-            return spec
-
-    return Workers(
-        CUDA_VISIBLE_DEVICES=",".join(gpus),
-        n_workers=len(gpus),
-        threads_per_worker=threads,
-        memory_limit=memory_limit,
-        device_memory_limit=None,
-        data=dict,
-        resources={RESOURCE: 1},
-        host="127.0.0.1",
-        protocol="tls://",
-        security=keys,
-        dashboard_address=None,
-        scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
-        silence_logs=logging.ERROR,
-    )
-
-
-#: Cores that one process can feed: the interpreter's own work does not scale beyond.
-_CORES_A_PROCESS: Final = 4
-
-
-def _slurm_cluster(settings: dict[str, Any], keys: Any) -> Any:
-    """Jobs of the batch system; the workers' key lies in files that only their owner reads, while the run lasts."""
-    import dask
-
-    try:
-        from dask_jobqueue.slurm import SLURMCluster
-    except ImportError as err:
-        raise ConfigError(
-            "scheduler 'slurm' needs dask-jobqueue. Install it: pip install 'wsiparse[slurm]', or use "
-            "scripts/slurm_array.sbatch, which needs nothing more."
-        ) from err
-    settings.pop("wait_s", None)
-    extra = [*settings.pop("worker_extra_args", ()), "--no-dashboard", f"--resources {RESOURCE}=1"]
-    given = {k: v for k, v in settings.items() if v is not None}
-    asked = dask.config.get("jobqueue.slurm.scheduler-options", None) or {}
-    shared = dask.config.get("jobqueue.slurm.shared-temp-directory", None) or str(Path.cwd())
-    try:
-        return SLURMCluster(
-            worker_extra_args=extra,
-            security=keys,
-            shared_temp_directory=shared,
-            scheduler_options={"dashboard": False, "dashboard_address": "127.0.0.1:0", **asked},
-            **given,
-        )
-    except OSError as err:
-        raise SchedulerError(
-            f"{shared}: the workers' key cannot be written there ({err}). Start the run in a folder that you may write "
-            "to and that all nodes see."
-        ) from err
-
-
-def _check_versions(client: Any) -> None:
-    """Refuse workers that run another wsiparse than this process."""
-    own = own_version()
-    try:
-        found = client.run(version, "wsiparse")
-    except ModuleNotFoundError as err:
-        raise SchedulerError(f"the Dask workers lack wsiparse ({err}). Install wsiparse {own} where they run.") from err
-    other = sorted({v for v in found.values() if v != own})
-    if other:
-        raise SchedulerError(
-            f"the Dask workers run wsiparse {', '.join(other)}, this is {own}. Install the same version on both sides."
-        )
 
 
 def _resources_of(dask_worker: Any) -> dict[str, float]:

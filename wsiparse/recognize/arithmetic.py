@@ -18,6 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final
 
+from wsiparse.choices import Runtime, words
 from wsiparse.errors import ConfigError
 from wsiparse.types import RecognizerSpec
 
@@ -35,7 +36,7 @@ __all__ = [
 ]
 
 #: What `--runtime` takes.
-RUNTIMES: Final = ("auto", "openvino", "torch")
+RUNTIMES: Final = words(Runtime)
 
 #: Where Linux tells what a processor computes.
 _CPUINFO: Final = Path("/proc/cpuinfo")

@@ -6,11 +6,12 @@ import os
 import re
 from typing import Final
 
+from wsiparse.choices import Device, words
 from wsiparse.errors import ConfigError
 
 __all__ = ["check_device_name", "cuda_devices", "resolve_device"]
 
-_NAME: Final = re.compile(r"auto|cpu|mps|cuda(?::(\d+))?")
+_NAME: Final = re.compile("|".join(words(Device)).replace("cuda", r"cuda(?::(\d+))?"))
 
 
 def check_device_name(name: str) -> None:
@@ -22,7 +23,7 @@ def check_device_name(name: str) -> None:
         If the name is none of auto, cpu, cuda, cuda:N, mps.
     """
     if not _NAME.fullmatch(name):
-        raise ConfigError(f"device '{name}' is unknown: choose auto, cpu, cuda, cuda:N or mps.")
+        raise ConfigError(f"device '{name}' is unknown: choose {', '.join(words(Device))} or cuda:N.")
 
 
 def resolve_device(name: str) -> str:

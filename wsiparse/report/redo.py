@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from wsiparse.choices import Division
 from wsiparse.parallel.threads import side_by_side
 from wsiparse.report.slide import RegionsFile, read_regions_file, redo_slide_report
-from wsiparse.report.stats.numbers import Ask
 from wsiparse.results.folder import report_inputs_in
 from wsiparse.results.one_slide import guarded
 from wsiparse.results.report_inputs import read_frame
@@ -37,7 +37,7 @@ class RemadeReport:
 def redo_reports(
     folders: Sequence[Path],
     regions: Sequence[Path | None] | None,
-    compartments: Ask | None,
+    compartments: Division | None,
     seed: int,
     workers: int,
     classes: RegionClasses | None = None,

@@ -24,6 +24,7 @@ from PIL import Image
 from shapely.geometry.base import BaseGeometry
 
 from wsiparse.atomic import output_error, publish
+from wsiparse.choices import Division
 from wsiparse.coords import Frame, to_um
 from wsiparse.errors import OutputError, TileReadError
 from wsiparse.recognize.vocabulary import trained_target
@@ -42,7 +43,7 @@ from wsiparse.report.pages.page import slide_page
 from wsiparse.report.pages.picture import Picture
 from wsiparse.report.stats.compartments import EPITHELIUM, TUMOUR, Inside
 from wsiparse.report.stats.methods import METHODS
-from wsiparse.report.stats.numbers import REST, Ask, ReportNumbers, ReportSettings, Role, Source, compute_report
+from wsiparse.report.stats.numbers import REST, ReportNumbers, ReportSettings, Role, Source, compute_report
 from wsiparse.report.stats.objects import KINDS, objects_in
 from wsiparse.report.stats.qc import SlideQuality, slide_quality
 from wsiparse.report.stats.regions_drawn import DrawnRegion, drawn_regions
@@ -172,7 +173,7 @@ class ReportData:
 def load(
     reader: ObjectsReader,
     inputs: ReportInputs,
-    asked: Ask | None = None,
+    asked: Division | None = None,
     regions: RegionsFile | None = None,
     *,
     seed: int = 0,
@@ -324,7 +325,7 @@ def write_slide_report(
 
 def redo_slide_report(
     folder: Path,
-    asked: Ask | None,
+    asked: Division | None,
     regions: RegionsFile | None,
     *,
     seed: int = 0,

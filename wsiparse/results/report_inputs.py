@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import imagecodecs
 import numpy as np
@@ -29,6 +29,7 @@ from PIL import Image
 from shapely.geometry.base import BaseGeometry
 
 from wsiparse.atomic import output_errors
+from wsiparse.choices import Division
 from wsiparse.coords import Frame
 from wsiparse.errors import OutputError
 from wsiparse.types import Box, EngineLimits
@@ -106,7 +107,7 @@ class ReportInputs:
     roi: BaseGeometry | None
     regions: tuple[tuple[str, BaseGeometry], ...]
     unreadable: tuple[tuple[float, float, float, float], ...]
-    compartments: Literal["auto", "roi", "none"] | None = None
+    compartments: Division | None = None
     squares: tuple[PicturedSquare, ...] = ()
     limits: EngineLimits = field(default_factory=EngineLimits)
     view: bytes | None = None

@@ -9,17 +9,13 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from wsiparse.atomic import output_error, remove_dead
-from wsiparse.config import RunConfig
-from wsiparse.parallel.dask import DaskExecutor, Executor
-from wsiparse.parallel.progress import Progress
+from wsiparse.parallel.dask import DaskExecutor
 from wsiparse.parallel.threads import side_by_side
 from wsiparse.report.cohort import kept_lines, write_cohort_report
 from wsiparse.results.folder import done_record, file_name, slide_folder
 from wsiparse.results.one_slide import guarded
 from wsiparse.results.runlog import RunLog, check_folders
-from wsiparse.run.engine import Engine
-from wsiparse.run.shards import Shard
-from wsiparse.run.slide import Job, Outcome, run_slide
+from wsiparse.run.slide import Job, Outcome, RunSetup, run_slide
 from wsiparse.slides.slide_cache import SlideCache
 
 __all__ = ["check_results_folder", "run_slides"]
@@ -47,17 +43,11 @@ def check_results_folder(results: Path) -> None:
 
 def run_slides(
     jobs: Sequence[Job],
-    results: Path,
-    config: RunConfig,
-    engine: Engine,
-    executor: Executor,
+    setup: RunSetup,
     *,
-    overwrite: bool = False,
     fail_fast: bool = False,
-    shard: Shard | None = None,
     merge_later: bool = False,
     stage_dir: Path | None = None,
-    progress: Progress,
     say: Callable[[str], object] | None = None,
 ) -> Iterator[Outcome]:
     """Analyse slides, yielding each outcome as it comes; a failed slide is told and the rest goes on.
@@ -67,11 +57,9 @@ def run_slides(
 
     Parameters
     ----------
-    executor : who recognises tiles
-    overwrite : do again what is done
-    fail_fast : stop at the first slide that fails
     jobs : slides of this process
-    shard : the share of each slide's parts to compute (``--shard-by tiles``), None for whole slides
+    setup : of the run; with a shard, each slide's parts are shared out (``--shard-by tiles``)
+    fail_fast : stop at the first slide that fails
     merge_later : leave summary.csv and report.html to `wsiparse merge`: a job of an array is not alone
     stage_dir : node-local folder that slides are copied to ahead of their turn
     say : told of the table of patients that summary.csv keeps
@@ -84,19 +72,22 @@ def run_slides(
     SchedulerError
         If the workers went away.
     """
+    results, executor = setup.results, setup.executor
     if len(jobs) > 1 or merge_later:  # a single slide that cannot be used leaves nothing behind
         try:
             results.mkdir(parents=True, exist_ok=True)
         except OSError as err:
             raise output_error(results, err) from err
     remove_dead(results)
-    facts = {"shard": str(shard) if shard is not None else None}
+    facts = {"shard": str(setup.shard) if setup.shard is not None else None}
     taken = check_folders(results, [job.path for job in jobs])
-    run_log = RunLog(results, [job.path for job in jobs], config, facts)
+    run_log = RunLog(results, [job.path for job in jobs], setup.config, facts)
     state = "stopped"
     with ExitStack() as stack:
         waiting = [
-            rank for rank, job in enumerate(jobs) if not job.fault and (overwrite or not _looks_done(results, job))
+            rank
+            for rank, job in enumerate(jobs)
+            if not job.fault and (setup.overwrite or not _looks_done(results, job))
         ]
         place = {rank: k for k, rank in enumerate(waiting)}
         cache = stack.enter_context(
@@ -117,19 +108,7 @@ def run_slides(
                     return failed(taken[job.path], True)
                 with ExitStack() as own:
                     source = own.enter_context(cache.slide(place[rank])) if rank in place else None
-                    return run_slide(
-                        job,
-                        results,
-                        config,
-                        engine,
-                        executor,
-                        run=run_log.run,
-                        rank=rank,
-                        source=source,
-                        overwrite=overwrite,
-                        shard=shard,
-                        progress=progress,
-                    )
+                    return run_slide(job, setup, run=run_log.run, rank=rank, source=source)
 
             return guarded(file_name(job.path), folder, results, work, failed)
 

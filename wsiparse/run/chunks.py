@@ -19,11 +19,9 @@ from wsiparse.errors import OutputError
 from wsiparse.field.store import PartReader, PartWriter
 from wsiparse.field.tiles import FieldTile
 from wsiparse.machine import return_idle_memory
-from wsiparse.parallel.progress import Progress
-from wsiparse.parallel.threads import Waits
 from wsiparse.recognize.base import Recognizer
 from wsiparse.results.folder import CHUNK_TILES, write_text
-from wsiparse.run.pipeline import recognise
+from wsiparse.run.pipeline import TileWork, recognise
 from wsiparse.run.plan import Pass
 from wsiparse.slides import Slide
 from wsiparse.types import Box, Unreadable
@@ -90,41 +88,26 @@ def fill_chunks(
     scale_pass: Pass,
     recognizer: Recognizer,
     chunks: Sequence[Chunk],
+    how: TileWork,
     *,
-    workers: int,
-    readers: int,
-    batch: int,
-    progress: Progress,
-    waits: Waits,
     stop: Callable[[], bool] = lambda: False,
 ) -> Generator[tuple[Chunk, list[Unreadable]]]:
     """Compute and publish chunks in order, yielding each with its unreadable tiles once it is on disk.
 
-    The tiles of all chunks flow through the same `workers` threads without a pause at the end of a chunk, read by
-    `readers` threads ahead of them (see `wsiparse.run.pipeline.recognise`). When `stop` says so, or an error ends the
+    The tiles of all chunks flow through the same threads without a pause at the end of a chunk, read by others ahead of
+    them (see `wsiparse.run.pipeline.recognise`). When `stop` says so, or an error ends the
     work, the chunk under way is put aside.
 
     Parameters
     ----------
     chunks : to compute, in this order
-    workers, readers : threads that recognise, and that read ahead of them
-    batch : tiles the network sees at once
+    how : on how many threads, and how many tiles at once
     stop : see above
     """
     n_regions = len(scale_pass.scale.spec.prompts.of_kind("region"))
     kept = {chunk: aside for chunk in chunks if (aside := chunk.aside).indices and aside.unreadable() == []}
     indices = [i for chunk in chunks for i in chunk.indices[len(kept[chunk].indices) if chunk in kept else 0 :]]
-    found = recognise(
-        slide,
-        scale_pass,
-        recognizer,
-        indices,
-        workers=workers,
-        readers=readers,
-        batch=batch,
-        progress=progress,
-        waits=waits,
-    )
+    found = recognise(slide, scale_pass, recognizer, indices, how)
     cores: list[FieldTile] = []  # beyond the chunk under way: batches do not end where chunks do
     lost: list[Unreadable] = []
     with closing(found):

@@ -18,7 +18,7 @@ from wsiparse.results.folder import JOB_FILE, file_name
 from wsiparse.results.one_slide import guarded
 from wsiparse.results.status import UnfinishedSlide, unfinished_slide, write_status
 from wsiparse.run.engine import Engine
-from wsiparse.run.slide import Job, Outcome, run_slide
+from wsiparse.run.slide import Job, Outcome, RunSetup, run_slide
 from wsiparse.slides.slide_cache import SlideCache
 
 __all__ = ["merge"]
@@ -83,16 +83,9 @@ def _finish(slide: UnfinishedSlide, results: Path, engines: _Engines, progress: 
 
     def work() -> Outcome:
         with SlideCache(None, [path]) as cache, cache.slide(0) as source:
-            return run_slide(
-                job,
-                results,
-                config,
-                engines.of(config),
-                LocalExecutor(config.num_workers or available_cores(), overlap=False),
-                source=source,
-                compute=False,
-                progress=progress,
-            )
+            executor = LocalExecutor(config.num_workers or available_cores(), overlap=False)
+            setup = RunSetup(results, config, engines.of(config), executor, progress, compute=False)
+            return run_slide(job, setup, source=source)
 
     def failed(reason: str, known: bool) -> Outcome:
         return Outcome(path, slide.folder, "failed", error=reason, known=known)

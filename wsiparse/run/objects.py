@@ -1,4 +1,4 @@
-"""Hops 4 to 6 of one slide: its published parts become objects, numbers and files, while parts still arrive."""
+"""Steps 4 to 6 of one slide: its published parts become objects, numbers and files, while parts still arrive."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from wsiparse.report.stats.summary import LOW_SCORE, summarise
 from wsiparse.results.folder import write_done
 from wsiparse.run.chunk_status import ChunkStatus
 from wsiparse.run.outputs import KINDS, write_exports
-from wsiparse.run.pipeline import layers_of, objects_of, recognition_scores
+from wsiparse.run.pipeline import BlockWork, layers_of, objects_of, recognition_scores
 from wsiparse.run.plan import Pass
 from wsiparse.run.settings import settings_of
 from wsiparse.run.state import SlideRun
@@ -100,12 +100,14 @@ def _objects_of_pass(
                 scale_pass,
                 slide_run.prepared.prompts,
                 layer,
+                BlockWork(
+                    slide_run.config.block_size,
+                    slide_run.workers,
+                    slide_run.progress,
+                    ready=lambda box: chunk_status.wait_for_box(k, grid, box),
+                ),
                 recognition=recognition,
                 min_recognition=slide_run.config.min_recognition,
-                block_px=slide_run.config.block_size,
-                workers=slide_run.workers,
-                progress=slide_run.progress,
-                ready=lambda box: chunk_status.wait_for_box(k, grid, box),
             )
     finally:
         shelf.close()

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from wsiparse.atomic import publish
-from wsiparse.coords import Frame, um2_per_px
-from wsiparse.export.geojson import write_centroids, write_geojson
+from wsiparse.coords import Frame
+from wsiparse.export.geojson import OverlayFacts, write_centroids, write_geojson
 from wsiparse.export.labels import write_labels
 from wsiparse.machine import return_idle_memory
 from wsiparse.recognize.base import limits_of
@@ -70,7 +70,7 @@ def write_exports(
     summary: SlideSummary,
     unreadable: Sequence[tuple[float, float, float, float]],
 ) -> list[str]:
-    """Hop 6: everything that is a function of objects.zarr, beside it in the staging folder.
+    """Step 6: everything that is a function of objects.zarr, beside it in the staging folder.
 
     Parameters
     ----------
@@ -85,33 +85,21 @@ def write_exports(
     folder, prompts = slide_run.staging, slide_run.prepared.prompts
     files = ["objects.zarr"]
     kinds: tuple[tuple[PromptKind, str], ...] = (("cell", "cells"), ("region", "regions"))
+    fingerprint, offset = slide_run.slide.fingerprint, overlay_offset(slide_run.slide, slide_run.config)
+    of = {k: OverlayFacts(f, prompts, fingerprint, slide_run.prepared.title, offset) for k, f in reader.frames.items()}
     for kind, stem in kinds:
         if not prompts.of_kind(kind):
             continue
-        frame = reader.frames[kind]
         written = write_geojson(
             folder / f"{stem}.geojson.gz",
             reader.batches(kind),
-            frame=frame,
-            prompts=prompts,
-            fingerprint=slide_run.slide.fingerprint,
-            um2_per_px=um2_per_px(frame),
+            of[kind],
             object_type="detection" if kind == "cell" else "annotation",
             locked=kind == "region",
-            offset=overlay_offset(slide_run.slide, slide_run.config),
-            engine=slide_run.prepared.title,
         )
         files += [path.name for path in written.paths]
     if prompts.of_kind("cell"):
-        centroids = write_centroids(
-            folder / "centroids.geojson.gz",
-            reader.batches("cell"),
-            frame=reader.frames["cell"],
-            prompts=prompts,
-            fingerprint=slide_run.slide.fingerprint,
-            offset=overlay_offset(slide_run.slide, slide_run.config),
-            engine=slide_run.prepared.title,
-        )
+        centroids = write_centroids(folder / "centroids.geojson.gz", reader.batches("cell"), of["cell"])
         files += [path.name for path in centroids.paths]
     if slide_run.config.labels:
         write_labels(folder / LABELS, reader, version=slide_run.config.ngff)

@@ -1,4 +1,4 @@
-"""The straight line: slide -> plan -> field -> objects. One function per hop, in the order they run.
+"""The straight line: slide -> plan -> field -> objects. One function per step, in the order they run.
 
 `analyse` walks it in memory; `wsiparse.run.batch` walks it for folders of slides and writes the results.
 """
@@ -55,6 +55,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Analysis",
+    "BlockWork",
+    "TileWork",
     "analyse",
     "in_raster_order",
     "layers_of",
@@ -65,6 +67,44 @@ __all__ = [
 ]
 
 log = logging.getLogger("wsiparse")
+
+
+@dataclass(frozen=True, slots=True)
+class TileWork:
+    """How tiles are recognised; changes no result on a CPU.
+
+    Parameters
+    ----------
+    workers : threads that recognise, of one core each
+    readers : threads that read ahead of them; 0 reads in the threads that recognise
+    batch : tiles the network sees at once
+    progress : is shown how far it is
+    waits : adds up how long the workers waited for pixels
+    """
+
+    workers: int
+    readers: int
+    batch: int
+    progress: Progress
+    waits: Waits
+
+
+@dataclass(frozen=True, slots=True)
+class BlockWork:
+    """How objects are made of a field; changes no object.
+
+    Parameters
+    ----------
+    block_px : edge of the stitcher's blocks, px
+    workers : threads
+    progress : is shown how far it is
+    ready : called with each block before it is read, in the calling thread; returns once the field holds it
+    """
+
+    block_px: int
+    workers: int
+    progress: Progress
+    ready: Callable[[Box], None] = lambda _: None
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -159,7 +199,7 @@ def _pixels(slide: Slide, tile: Tile, frame: Frame) -> NDArray[np.uint8]:
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """Hop 1 for a batch of tiles.
+    """Step 1 for a batch of tiles.
 
     Parameters
     ----------
@@ -193,7 +233,7 @@ def _read_tiles(slide: Slide, scale_pass: Pass, indices: Sequence[int]) -> _Read
 
 
 def _field_of(read: _Read, scale_pass: Pass, recognizer: Recognizer) -> tuple[list[FieldTile], list[Unreadable]]:
-    """Hops 2 and 3: recognise, cut the cores."""
+    """Steps 2 and 3: recognise, cut the cores."""
     if not read.tiles:
         return [], read.lost
     plan = scale_pass.plan
@@ -245,40 +285,32 @@ def recognise(
     scale_pass: Pass,
     recognizer: Recognizer,
     indices: Sequence[int],
-    *,
-    workers: int,
-    readers: int,
-    batch: int,
-    progress: Progress,
-    waits: Waits,
+    how: TileWork,
 ) -> Generator[tuple[list[FieldTile], list[Unreadable]]]:
     """Field bytes of the given tiles, batch by batch in index order.
 
     Parameters
     ----------
     indices : of these tiles
-    workers : threads that recognise, of one core each
-    readers : threads that read ahead of them; 0 reads in the threads that recognise
-    batch : tiles the network sees at once
-    waits : told how long the workers waited for pixels
+    how : on how many threads, and how many at once
     """
     if not indices:
         return
-    batches = (indices[k : k + batch] for k in range(0, len(indices), batch))
+    batches = (indices[k : k + how.batch] for k in range(0, len(indices), how.batch))
     with (
-        progress.stage("recognise", len(indices), "tiles") as stage,
-        read_ahead(lambda some: _read_tiles(slide, scale_pass, some), batches, readers=readers) as coming,
+        how.progress.stage("recognise", len(indices), "tiles") as stage,
+        read_ahead(lambda some: _read_tiles(slide, scale_pass, some), batches, readers=how.readers) as coming,
         closing(
             map_ordered(
                 lambda ready: timed(ready, lambda read: _field_of(read, scale_pass, recognizer)),
                 coming,
-                workers=workers,
+                workers=how.workers,
                 initializer=recognizer.limit_threads,
             )
         ) as found,
     ):
         for (cores, lost), waited_s, worked_s in found:
-            waits.add(waited_s, worked_s)
+            how.waits.add(waited_s, worked_s)
             stage.advance(len(cores) + len(lost))
             yield cores, lost
 
@@ -311,33 +343,29 @@ def objects_of(
     scale_pass: Pass,
     prompts: PromptSet,
     layer: tuple[PromptKind, int],
+    how: BlockWork,
     *,
     recognition: RecognitionGrid | None = None,
     min_recognition: float = 0.0,
-    block_px: int,
-    workers: int,
-    progress: Progress,
-    ready: Callable[[Box], None] = lambda _: None,
 ) -> Iterator[ObjectTable]:
-    """Hop 4 for one layer: every object, once, as soon as its last pixel is known; field px, no promised order.
+    """Step 4 for one layer: every object, once, as soon as its last pixel is known; field px, no promised order.
 
     Cells outside the analysed area (by their centroid) are left out; a region is cut where the field was cut. An object
     whose class scores below `min_recognition` in the tile that owns its first pixel is left out whole.
 
     Parameters
     ----------
-    block_px : edge of the stitcher's blocks, px; changes no object
-    workers : threads; changes no object
     field : of this pass
     scale_pass : the pass
     prompts : all prompts of the run
     layer : one of `layers_of`
-    ready : called with each block before it is read, in the calling thread; returns once the field holds it
+    how : in which blocks, on how many threads
+    recognition, min_recognition : see above; None for engines without scores
     """
     kind, r = layer
     plan, scale = scale_pass.plan, scale_pass.scale
     split = split_pixels(scale.info.split, plan.frame) if kind == "cell" else None
-    stitcher = Stitcher(plan.grid.canvas, block_px, n_classes=len(prompts), split=split)
+    stitcher = Stitcher(plan.grid.canvas, how.block_px, n_classes=len(prompts), split=split)
     of_kind = [scale.positions[i] for i in scale.spec.prompts.of_kind(kind)]
     region_class = np.uint8(of_kind[r] + 1 if kind == "region" else 0)
     occupied = _occupied_blocks(plan, stitcher)
@@ -350,7 +378,7 @@ def objects_of(
 
     def awaited() -> Iterator[int]:
         for i in occupied:
-            ready(stitcher.box(i))
+            how.ready(stitcher.box(i))
             yield i
 
     def kept(table: ObjectTable) -> ObjectTable:
@@ -366,10 +394,10 @@ def objects_of(
         table = replace(table, class_share=np.ascontiguousarray(table.class_share[:, of_kind]))
         return table if inside.all() else table.take(np.flatnonzero(inside))
 
-    with progress.stage(f"objects ({kind}s)", len(occupied), "blocks") as stage:
+    with how.progress.stage(f"objects ({kind}s)", len(occupied), "blocks") as stage:
         for i in sorted(set(range(len(stitcher))).difference(occupied)):
             yield kept(stitcher.add_empty(i))
-        for block in map_ordered(digest, awaited(), workers=workers):
+        for block in map_ordered(digest, awaited(), workers=how.workers):
             yield kept(stitcher.add(block))
             stage.advance()
     assert stitcher.finished
@@ -422,11 +450,7 @@ def analyse(
             scale_pass,
             engine.recognizers.of(scale_pass.scale.spec),
             scale_pass.plan.kept.tolist(),
-            workers=workers,
-            readers=workers if workers > 1 else 0,
-            batch=config.batch_size,
-            progress=progress,
-            waits=Waits(),
+            TileWork(workers, workers if workers > 1 else 0, config.batch_size, progress, Waits()),
         ):
             tiles += cores
             lost += bad
@@ -438,11 +462,9 @@ def analyse(
                 scale_pass,
                 prepared.prompts,
                 layer,
+                BlockWork(config.block_size, workers, progress),
                 recognition=recognition,
                 min_recognition=config.min_recognition,
-                block_px=config.block_size,
-                workers=workers,
-                progress=progress,
             )
     cells = in_raster_order(found["cell"])
     nothing = nothing_told(prepared.prompts, len(cells), prepared.area_mm2)

@@ -31,6 +31,7 @@ from wsiparse.tiling import (
     Region,
     RegionClasses,
     TilePlan,
+    TileSize,
     find_tissue,
     microns_told,
     off_slide,
@@ -315,9 +316,7 @@ def _pass_of(slide: Slide, scale: Scale, area: AnalysisArea, config: RunConfig) 
         slide_size=slide.size,
         slide_mpp=mpp,
         frame=frame,
-        tile_px=info.tile_px,
-        halo_px=info.halo_px,
-        align_px=info.align_px,
+        tiles=TileSize(info.tile_px, info.halo_px, info.align_px),
         area=area,
     )
     if wants_sample(spec):

@@ -129,7 +129,7 @@ def shard_from_environment(environment: Mapping[str, str]) -> Shard | None:
     high = environment.get(last) or ""
     if not high.isdigit():
         raise ConfigError(
-            f"{name} is {index}, but the number of array jobs is not told. Set WSIPARSE_SHARD_COUNT=N, give "
+            f"{name} is {index}, but the number of array jobs is not given. Set WSIPARSE_SHARD_COUNT=N, give "
             "--shard i/N, or leave --shard out to do everything here."
         )
     n = (int(high) - low) // stride + 1

@@ -11,11 +11,8 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from contextvars import copy_context
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -23,10 +20,9 @@ from typing import Any, Literal
 from wsiparse.atomic import output_error, remove_dead
 from wsiparse.config import RunConfig
 from wsiparse.errors import FieldError, OutputError, SlideError, SlideNotFoundError
-from wsiparse.machine import peak_rss_bytes, return_idle_memory
-from wsiparse.parallel.dask import DaskExecutor, Executor, LocalExecutor
+from wsiparse.machine import peak_rss_bytes
+from wsiparse.parallel.dask import Executor, LocalExecutor
 from wsiparse.parallel.progress import OfSlide, Progress
-from wsiparse.parallel.threads import Waits
 from wsiparse.report.slide import redo_slide_report
 from wsiparse.report.stats.summary import nothing_told
 from wsiparse.results.folder import (
@@ -44,19 +40,19 @@ from wsiparse.results.one_slide import LOG, slide_log
 from wsiparse.results.publish import publish_staged, staging
 from wsiparse.results.whole import another_version
 from wsiparse.run.chunk_status import ChunkStatus
-from wsiparse.run.chunks import Chunk, chunks_of, fill_chunks
+from wsiparse.run.chunks import Chunk, chunks_of
 from wsiparse.run.engine import Engine
+from wsiparse.run.filling import MissingChunks, SlideSource, fill, filling
 from wsiparse.run.objects import assemble
 from wsiparse.run.plan import Prepared, check_memory, prepare
 from wsiparse.run.settings import FOUND, chosen_here, differences, job_config, other_arithmetic, settings_of, told
 from wsiparse.run.shards import Shard
 from wsiparse.run.state import SlideRun
-from wsiparse.run.worker import FillTask, fill_on_worker
 from wsiparse.slides import Slide, missing_mm2, open_slide
 from wsiparse.types import SlideSummary
 from wsiparse.version import own_version
 
-__all__ = ["Job", "Outcome", "Status", "run_slide"]
+__all__ = ["Job", "Outcome", "RunSetup", "Status", "run_slide"]
 
 log = logging.getLogger("wsiparse")
 
@@ -113,56 +109,56 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class _Call:
-    """What workers must know beside the slide's state: where it is read, its mpp if told, the run, its rank."""
+class RunSetup:
+    """What all slides of a run have in common.
 
-    source: Path
-    slide_mpp: float | None
-    override_mpp: float | None
-    image: str | None
-    run: str
-    rank: int
+    Parameters
+    ----------
+    results : results folder
+    config : what is looked for and how
+    engine : its networks
+    executor : who recognises tiles
+    progress : is shown how far it is
+    overwrite : do again what is done, and replace results of other settings
+    shard : compute only this share of each slide's parts and leave the rest to others; None for all of them
+    compute : False only finishes slides all of whose parts are there
+    """
+
+    results: Path
+    config: RunConfig
+    engine: Engine
+    executor: Executor
+    progress: Progress
+    overwrite: bool = False
+    shard: Shard | None = None
+    compute: bool = True
 
 
-def run_slide(
-    job: Job,
-    results: Path,
-    config: RunConfig,
-    engine: Engine,
-    executor: Executor,
-    *,
-    run: str = "",
-    rank: int = 0,
-    source: Path | None = None,
-    overwrite: bool = False,
-    shard: Shard | None = None,
-    compute: bool = True,
-    progress: Progress,
-) -> Outcome:
+def run_slide(job: Job, setup: RunSetup, *, run: str = "", rank: int = 0, source: Path | None = None) -> Outcome:
     """Analyse one slide and publish its results.
 
     Parameters
     ----------
-    executor : who recognises tiles
+    job : the slide
+    setup : of the run
     run : identifies the run to its workers
     rank : of this slide in the run; earlier slides go first
     source : where the slide is read from, when that is a copy; needed for an address
-    overwrite : do again what is done, and replace results of other settings
-    shard : compute only this share of the parts and leave the rest to others
-    compute : False only finishes a slide all of whose parts are there
 
     Raises
     ------
     OutputError
-        If `compute` is False and parts are missing; if finished results of other settings are there and `overwrite` is
-        not given.
+        If `setup.compute` is False and parts are missing; if finished results of other settings are there and
+        `setup.overwrite` is not given.
     WsiparseError
         If the slide, a setting or the results folder cannot be used. Nothing half-written is left: results of an
         earlier run stay, and finished parts of this one wait in the work folder for the next try.
     """
     began = time.monotonic()
-    progress = OfSlide(progress, file_name(job.path))
-    folder = slide_folder(results, job.path)
+    config, engine, executor = setup.config, setup.engine, setup.executor
+    overwrite, shard, compute = setup.overwrite, setup.shard, setup.compute
+    progress = OfSlide(setup.progress, file_name(job.path))
+    folder = slide_folder(setup.results, job.path)
     slide_mpp, override_mpp = job.slide_mpp or config.slide_mpp, job.override_mpp or config.override_mpp
     source = source or Path(job.path)
     image = job.image or config.image
@@ -195,13 +191,14 @@ def run_slide(
                 progress.say(f"notice: {line}")
         chunk_status = ChunkStatus(_open_work(work, job, config, prepared))
         missing = _missing(chunk_status, shard and shard.of_slide(folder.name), again=compute)
-        call = _Call(source, slide_mpp, override_mpp, image, run, rank)
+        call = SlideSource(source, slide_mpp, override_mpp, image, run, rank)
         with slide_log(folder / LOG), staging(folder) as own:
             slide_run = SlideRun(slide, folder, work, own, prepared, config, executor.workers, progress)
             _log_begin(slide_run, job, chunk_status, missing)
+            chunks = MissingChunks(slide_run, engine, executor, missing, chunk_status, call)
             try:
                 if shard is not None:
-                    _fill(slide_run, engine, executor, missing, chunk_status, call)
+                    fill(chunks)
                     _check_unchanged(slide_run)
                     return Outcome(job.path, folder, "shard done")
                 if not compute and missing:
@@ -210,7 +207,7 @@ def run_slide(
                         f"{folder}: {len(missing)} of {n} parts are missing. Run the slide again (or the array tasks "
                         "that did not end) before merging."
                     )
-                with _filling(slide_run, engine, executor, missing, chunk_status, call):
+                with filling(chunks):
                     if record is not None and not overwrite and _same_tiles(record, chunk_status):
                         return _already(job, folder, record, prepared)
                     summary, lost = assemble(slide_run, chunk_status)
@@ -290,7 +287,7 @@ def _of_other_settings(
     if another:
         raise OutputError(f"{folder}: holds {another}. {remedy}")
     if not isinstance(old, dict):
-        raise OutputError(f"{folder}: holds results whose settings are not told: DONE.json is damaged. {remedy}")
+        raise OutputError(f"{folder}: holds results whose settings are unknown: DONE.json is damaged. {remedy}")
     names = differences(old, now)
     whole = done_record(folder)
     if whole is not None and chosen_here(names, config):
@@ -384,126 +381,6 @@ def _log_begin(slide_run: SlideRun, job: Job, chunk_status: ChunkStatus, missing
     n = sum(len(own) for own in chunk_status.chunks)
     if len(missing) < n:
         log.info("%d of %d parts to compute, the rest is there", len(missing), n)
-
-
-def _fill(
-    slide_run: SlideRun,
-    engine: Engine,
-    executor: Executor,
-    missing: list[tuple[int, Chunk]],
-    chunk_status: ChunkStatus,
-    call: _Call,
-) -> None:
-    """Have every missing chunk computed, announcing each; returns early when nobody wants them any more."""
-    waits = Waits()
-    if isinstance(executor, DaskExecutor):
-        _fill_elsewhere(slide_run, executor, missing, chunk_status, call, waits)
-    else:
-        _fill_here(slide_run, engine, executor, missing, chunk_status, waits)
-    if missing:
-        log.info("%s", waits)
-
-
-def _fill_elsewhere(
-    slide_run: SlideRun,
-    executor: DaskExecutor,
-    missing: list[tuple[int, Chunk]],
-    chunk_status: ChunkStatus,
-    call: _Call,
-    waits: Waits,
-) -> None:
-    tasks = _tasks(slide_run, missing, call)
-    done = executor.unordered(fill_on_worker, tasks, priority=-call.rank, stop=chunk_status.unwanted)
-    n = sum(len(task.chunk.indices) for task in tasks)
-    with closing(done), slide_run.progress.stage("recognise", n, "tiles") as stage:
-        for task, filled in done:
-            for tile in filled.lost:
-                log.warning("tile %d unreadable: %s", tile.index, tile.reason)
-            waits.add(filled.waited_s, filled.worked_s)
-            chunk_status.announce(task.chunk, filled.lost)
-            stage.advance(len(task.chunk.indices))
-
-
-def _fill_here(
-    slide_run: SlideRun,
-    engine: Engine,
-    executor: LocalExecutor,
-    missing: list[tuple[int, Chunk]],
-    chunk_status: ChunkStatus,
-    waits: Waits,
-) -> None:
-    for k, work in enumerate(slide_run.prepared.passes):
-        own = [chunk for of, chunk in missing if of == k]
-        if not own:
-            continue
-        filled = fill_chunks(
-            slide_run.slide,
-            work,
-            engine.recognizers.of(work.scale.spec),
-            own,
-            workers=executor.workers,
-            readers=executor.workers if executor.overlap else 0,
-            batch=slide_run.config.batch_size,
-            progress=slide_run.progress,
-            waits=waits,
-            stop=chunk_status.unwanted.is_set,
-        )
-        for chunk, lost in filled:
-            chunk_status.announce(chunk, lost)
-        if chunk_status.unwanted.is_set():
-            return
-
-
-@contextmanager
-def _filling(
-    slide_run: SlideRun,
-    engine: Engine,
-    executor: Executor,
-    missing: list[tuple[int, Chunk]],
-    chunk_status: ChunkStatus,
-    call: _Call,
-) -> Iterator[None]:
-    """The missing chunks are computed while the block runs, or before it by an executor that does one at a time."""
-    if isinstance(executor, LocalExecutor) and not executor.overlap:
-        _fill(slide_run, engine, executor, missing, chunk_status, call)
-        return_idle_memory()
-        yield
-        return
-
-    def fill() -> None:
-        try:
-            _fill(slide_run, engine, executor, missing, chunk_status, call)
-        except BaseException as err:  # noqa: BLE001  (raised again where the chunks are awaited)
-            chunk_status.fail(err)
-
-    thread = threading.Thread(target=copy_context().run, args=(fill,), name="wsiparse-fill")
-    thread.start()
-    try:
-        yield
-    finally:
-        chunk_status.unwanted.set()
-        thread.join()
-
-
-def _tasks(slide_run: SlideRun, missing: list[tuple[int, Chunk]], call: _Call) -> list[FillTask]:
-    passes = slide_run.prepared.passes
-    digests = [p.plan.digest() for p in passes]
-    return [
-        FillTask(
-            source=call.source.absolute(),
-            slide_mpp=call.slide_mpp,
-            override_mpp=call.override_mpp,
-            reader=slide_run.config.reader,
-            image=call.image,
-            scale=passes[k].scale,
-            plan=slide_run.work / f"scale-{k}" / "plan.json",
-            plan_digest=digests[k],
-            chunk=chunk,
-            batch=slide_run.config.batch_size,
-            run=call.run,
-        )
-        for k, chunk in missing
-    ]
 
 
 def _same_tiles(record: dict[str, Any], chunk_status: ChunkStatus) -> bool:

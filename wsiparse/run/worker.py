@@ -27,6 +27,7 @@ from wsiparse.parallel.progress import Quiet
 from wsiparse.parallel.threads import Waits
 from wsiparse.run.chunks import Chunk, fill_chunks, give_up_chunk
 from wsiparse.run.engine import Recognizers, Scale
+from wsiparse.run.pipeline import TileWork
 from wsiparse.run.plan import Pass
 from wsiparse.slides import Slide, open_slide
 from wsiparse.tiling import TilePlan
@@ -179,11 +180,7 @@ def _fill(place: Workplace, task: FillTask, threads: int) -> FilledChunk:
                 scale_pass,
                 place.recognizers.of(scale_pass.scale.spec),
                 [task.chunk],
-                workers=threads,
-                readers=threads,
-                batch=task.batch,
-                progress=Quiet(),
-                waits=waits,
+                TileWork(threads, threads, task.batch, Quiet(), waits),
             )
             [(_, lost)] = filled
             return FilledChunk(lost, waits.waited_s, waits.worked_s)

@@ -16,6 +16,7 @@ from typing import Final, Protocol, Self, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from wsiparse.choices import Reader, words
 from wsiparse.coords import Frame, frame_at
 from wsiparse.errors import MissingMppError, PlanError, SlideError, TileReadError, UnsupportedSlideError
 from wsiparse.slides.discover import slide_of_folder
@@ -42,7 +43,7 @@ __all__ = [
 ]
 
 #: What `open_slide` takes as `reader`; "auto" tries those that the kind of file asks for.
-READERS: Final = ("auto", "direct", "tiffslide", "openslide", "image", "zarr")
+READERS: Final = words(Reader)
 
 #: What the OpenSlide reader says of a file that is nothing to it.
 UNKNOWN_FORMAT: Final = "unknown format"

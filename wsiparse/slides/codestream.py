@@ -11,11 +11,12 @@ from __future__ import annotations
 import struct
 from typing import Final
 
-__all__ = ["claimed_size"]
+__all__ = ["claimed_size", "jpeg_frames"]
 
 #: Frames that say a size: all SOF markers but DHT, JPG and DAC, which lie among them.
 _FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _ALONE: Final = frozenset({0x01, *range(0xD0, 0xD9)})
+_SCAN, _STOP = 0xDA, 0xD9
 
 
 def claimed_size(data: bytes) -> tuple[int, int] | None:
@@ -40,21 +41,34 @@ def claimed_size(data: bytes) -> tuple[int, int] | None:
     return None
 
 
-def _jpeg(data: bytes) -> tuple[int, int] | None:
-    """The largest of all frames: a second one would be believed as well."""
-    sizes = []
-    at = data.find(b"\xff", 2)
+def jpeg_frames(data: bytes) -> list[tuple[int, int, int]]:
+    """(width, height, samples) of every frame header of a JPEG before its first scan; none where there is none.
+
+    A sound JPEG has one. A preview lies inside a segment, which is passed over as a whole.
+
+    Parameters
+    ----------
+    data : the stream, or as much of its beginning as there is
+    """
+    frames: list[tuple[int, int, int]] = []
+    at = data.find(b"\xff", 2) if data[:2] == b"\xff\xd8" else -1
     while 0 <= at < len(data) - 9:
         marker = data[at + 1]
         if marker in _FRAMES:
-            height, width = struct.unpack_from(">HH", data, at + 5)
-            sizes.append((width, height))
-        if marker == 0xDA:  # entropy-coded data follow, in which a marker cannot stand by chance
+            height, width, samples = struct.unpack_from(">HHB", data, at + 5)
+            frames.append((width, height, samples))
+        if marker in (_SCAN, _STOP):  # entropy-coded data follow, in which a marker cannot stand by chance
             break
         # a fill byte or a stray one: look on from the next
         step = 1 if marker in (0xFF, 0x00) else 2 if marker in _ALONE else 2 + int.from_bytes(data[at + 2 : at + 4])
         at = data.find(b"\xff", at + step)
-    return (max(w for w, _ in sizes), max(h for _, h in sizes)) if sizes else None
+    return frames
+
+
+def _jpeg(data: bytes) -> tuple[int, int] | None:
+    """The largest of all frames: a second one would be believed as well."""
+    frames = jpeg_frames(data)
+    return (max(w for w, _, _ in frames), max(h for _, h, _ in frames)) if frames else None
 
 
 def _jpeg2000(data: bytes, at: int) -> tuple[int, int]:

@@ -133,7 +133,7 @@ def _series(fs: Any, path: str) -> list[SlideFile]:
         return []
     own = series_uid(head)
     if own is None:
-        raise Unclear("its DICOM header does not tell its series")
+        raise Unclear("its DICOM header does not name its series")
     files = []
     for info in fs.ls(_parent(fs, path) + ("/" if "/" in path else ""), detail=True):
         other = str(info["name"])

@@ -11,12 +11,12 @@ from typing import Final
 __all__ = ["quietly"]
 
 #: `warnings.catch_warnings` swaps a process-wide list; two threads opening slides must not interleave in it.
-_ONE_AT_A_TIME: Final = threading.Lock()
+_ONE_AT_A_TIME: Final = threading.RLock()
 
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Ignore every warning inside; one thread at a time."""
+    """Ignore every warning inside; one thread at a time, which may come in again."""
     with _ONE_AT_A_TIME, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

@@ -5,7 +5,7 @@ a decoder sees it, because libjpeg and OpenJPEG allocate by the header (a progre
 for 25 GB).
 
 Codings after TIFF 6.0 (Adobe, 1992) sections 13, 14 and 22, TIFF Technical Note 2 (JPEG), and the numbers that libtiff
-and Aperio registered later. JPEG markers: ITU-T T.81 annex B; JPEG 2000 SIZ: ITU-T T.800 annex A.5.1.
+and Aperio registered later. JPEG 2000 SIZ: ITU-T T.800 annex A.5.1.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from typing import Final, Literal
 import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
+
+from wsiparse.slides.codestream import jpeg_frames
 
 __all__ = ["CODINGS", "Coding", "TileDataError", "TileFormat", "decode_tile"]
 
@@ -34,10 +36,6 @@ _DECODER_ERRORS: Final = (LookupError, MemoryError, OSError, RuntimeError, TypeE
 _Decoder = Callable[["bytes", "TileFormat", "NDArray[np.uint8]"], None]
 
 _START, _END = b"\xff\xd8", b"\xff\xd9"
-#: JPEG markers: those that start a frame, and those that carry no length.
-_FRAMES: Final = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
-_BARE: Final = frozenset({0x01, *range(0xD0, 0xD9)})
-_SCAN, _STOP = 0xDA, 0xD9
 
 
 class TileDataError(Exception):
@@ -98,47 +96,23 @@ def decode_tile(data: bytes, stored: TileFormat, out: NDArray[np.uint8]) -> None
 
 
 def _jpeg(data: bytes, stored: TileFormat, out: NDArray[np.uint8]) -> None:
-    width, height, samples = _jpeg_frame(data)
-    if (width, height, samples) != (*stored.size, 3):
-        raise TileDataError(
-            f"the JPEG is of {width} x {height} px with {samples} samples, the tile of {stored.size[0]} x "
-            f"{stored.size[1]} px with 3"
-        )
+    if data[:2] != _START:
+        raise TileDataError("it does not start like a JPEG")
+    frames = jpeg_frames(data)
+    if not frames:
+        raise TileDataError("it has no JPEG frame header")
+    for width, height, samples in frames:  # a second one might be believed as well
+        if (width, height, samples) != (*stored.size, 3):
+            raise TileDataError(
+                f"the JPEG is of {width} x {height} px with {samples} samples, the tile of {stored.size[0]} x "
+                f"{stored.size[1]} px with 3"
+            )
     # the decoder fills what is missing with grey and says nothing
     if data.rfind(_END) < 0:
         raise TileDataError("the JPEG breaks off before its end")
     imagecodecs.jpeg8_decode(
         data, tables=stored.tables or None, colorspace=stored.colour, outcolorspace="RGB", out=out
     )  # fmt: skip
-
-
-def _jpeg_frame(data: bytes) -> tuple[int, int, int]:
-    """(width, height, samples) in the frame header of a JPEG.
-
-    Raises
-    ------
-    TileDataError
-        If there is none before the first scan.
-    """
-    if data[:2] != _START:
-        raise TileDataError("it does not start like a JPEG")
-    at, end = 2, len(data)
-    while at + 4 <= end:
-        if data[at] != 0xFF:
-            break
-        marker = data[at + 1]
-        if marker == 0xFF or marker in _BARE:  # fill bytes; markers without a length
-            at += 1 if marker == 0xFF else 2
-            continue
-        if marker in _FRAMES:
-            if at + 10 > end:
-                break
-            height, width, samples = struct.unpack_from(">HHB", data, at + 5)
-            return width, height, samples
-        if marker in (_SCAN, _STOP):
-            break
-        at += 2 + int.from_bytes(data[at + 2 : at + 4])
-    raise TileDataError("it has no JPEG frame header")
 
 
 def _jpeg2000(data: bytes, stored: TileFormat, out: NDArray[np.uint8]) -> None:

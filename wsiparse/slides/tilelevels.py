@@ -8,12 +8,10 @@ pixels than the stored ones is a reason to leave the file to that reader.
 from __future__ import annotations
 
 import struct
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from threading import Lock
 from typing import Any, Final
 
 import numpy as np
@@ -22,6 +20,7 @@ from numpy.typing import NDArray
 
 from wsiparse.errors import UnsupportedSlideError
 from wsiparse.slides.agreement import TileBytes
+from wsiparse.slides.quiet import quietly
 from wsiparse.slides.tilecodecs import CODINGS, TileFormat
 
 __all__ = ["TileLevel", "page_counts", "tile_counts", "tile_levels"]
@@ -37,9 +36,6 @@ _LIBRARY_ERRORS: Final = (
     ArithmeticError, AttributeError, EOFError, LookupError, MemoryError, NotImplementedError, OSError, RuntimeError,
     TypeError, ValueError, struct.error,
 )  # fmt: skip
-
-#: `warnings.catch_warnings` swaps a process-wide list; two threads opening slides must not interleave in it.
-_OPENING: Final = Lock()
 
 _ORIENTATION, _IMAGE_DEPTH, _TILE_DEPTH, _FILL_ORDER = 274, 32997, 32998, 266
 _RGB, _YCBCR = 2, 6
@@ -84,18 +80,14 @@ def tile_levels(
         If a level is not stored as plain 8-bit RGB tiles of a known coding; the text is the bare reason.
     """
     try:
-        with _OPENING, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with tifffile.TiffFile(path) as tiff:
-                pages = list(_tiled_pages(tiff, sub_directories=not openslide))
-                if directories is not None:
-                    by_place = {page.offset: page for page in pages}
-                    own = [[by_place[place]] if place in by_place else [] for place in directories]
-                else:
-                    own = [pages] * len(level_sizes)
-                return tuple(
-                    _level(its, size, openslide=openslide) for its, size in zip(own, level_sizes, strict=True)
-                )  # fmt: skip
+        with quietly(), tifffile.TiffFile(path) as tiff:
+            pages = list(_tiled_pages(tiff, sub_directories=not openslide))
+            if directories is not None:
+                by_place = {page.offset: page for page in pages}
+                own = [[by_place[place]] if place in by_place else [] for place in directories]
+            else:
+                own = [pages] * len(level_sizes)
+            return tuple(_level(its, size, openslide=openslide) for its, size in zip(own, level_sizes, strict=True))
     except _LIBRARY_ERRORS as error:
         text = " ".join(str(error).split()).rstrip(".")
         raise UnsupportedSlideError(f"{type(error).__name__}: {text[:200]}") from error
@@ -135,12 +127,10 @@ def _level(pages: list[Any], size: tuple[int, int], *, openslide: bool) -> TileL
 def tile_counts(path: Path, sizes: tuple[tuple[int, int], ...]) -> tuple[TileBytes | None, ...]:
     """Coded bytes of the tiles of each level; None where not exactly one tiled image of its size tells them."""
     try:
-        with _OPENING, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with tifffile.TiffFile(path) as tiff:
-                pages = list(_tiled_pages(tiff, sub_directories=False))
-                fitting = [[p for p in pages if (p.imagewidth, p.imagelength) == size] for size in sizes]
-                return tuple(page_counts(found[0]) if len(found) == 1 else None for found in fitting)
+        with quietly(), tifffile.TiffFile(path) as tiff:
+            pages = list(_tiled_pages(tiff, sub_directories=False))
+            fitting = [[p for p in pages if (p.imagewidth, p.imagelength) == size] for size in sizes]
+            return tuple(page_counts(found[0]) if len(found) == 1 else None for found in fitting)
     except (*_LIBRARY_ERRORS, UnsupportedSlideError):  # whoever reads the pixels says what is wrong
         return (None,) * len(sizes)
 

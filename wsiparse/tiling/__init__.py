@@ -1,7 +1,7 @@
 """Pure: from an overview to a tissue mask, from a mask and a region of interest to a tile plan."""
 
 from wsiparse.tiling.area import AnalysisArea, whole_slide_area
-from wsiparse.tiling.grid import FIELD_BYTES_PER_PX, Estimate, TilePlan, estimate, plan_tiles
+from wsiparse.tiling.grid import FIELD_BYTES_PER_PX, Estimate, TilePlan, TileSize, estimate, plan_tiles
 from wsiparse.tiling.region_classes import RegionClasses, is_left_out
 from wsiparse.tiling.region_units import microns_told
 from wsiparse.tiling.roi import (
@@ -23,6 +23,7 @@ __all__ = [
     "RegionClasses",
     "Regions",
     "TilePlan",
+    "TileSize",
     "background_colour",
     "cut_to_slide",
     "estimate",

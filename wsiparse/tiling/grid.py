@@ -24,7 +24,7 @@ from wsiparse.errors import PlanError
 from wsiparse.tiling.area import AnalysisArea
 from wsiparse.types import Tile, TileGrid
 
-__all__ = ["FIELD_BYTES_PER_PX", "Estimate", "TilePlan", "estimate", "plan_tiles"]
+__all__ = ["FIELD_BYTES_PER_PX", "Estimate", "TilePlan", "TileSize", "estimate", "plan_tiles"]
 
 #: Class, confidence and splitting landscape, a byte each.
 FIELD_BYTES_PER_PX: Final = 3
@@ -168,30 +168,15 @@ class TilePlan:
         }
 
 
-def plan_tiles(
-    *,
-    fingerprint: str,
-    slide_name: str,
-    slide_size: tuple[int, int],
-    slide_mpp: tuple[float, float],
-    frame: Frame,
-    tile_px: int,
-    halo_px: int,
-    align_px: int,
-    area: AnalysisArea,
-) -> TilePlan:
-    """Cut a frame into tiles and keep those whose core has something to compute.
-
-    Neighbouring tiles overlap by ``2 * halo_px``. Nothing to compute is an empty plan, not an error.
+@dataclass(frozen=True, slots=True)
+class TileSize:
+    """Edges of the tiles that a network sees.
 
     Parameters
     ----------
-    fingerprint, slide_name, slide_size, slide_mpp : facts of the slide
-    frame : the field's frame
     tile_px : edge of the square read box, field px
     halo_px : context on each side, field px
     align_px : tile and halo must be multiples of this, so that every tile sees the network's own grid
-    area : where to compute
 
     Raises
     ------
@@ -200,10 +185,39 @@ def plan_tiles(
     PlanError
         If the overlap leaves no core, or a size is not a multiple of `align_px`.
     """
-    if align_px < 1:
-        raise ValueError(f"align must be >= 1 px, got {align_px}")
-    _check_sizes(tile_px, halo_px, align_px)
-    grid = TileGrid(frame.size, tile_px, halo_px)
+
+    tile_px: int
+    halo_px: int
+    align_px: int
+
+    def __post_init__(self) -> None:
+        if self.align_px < 1:
+            raise ValueError(f"align must be >= 1 px, got {self.align_px}")
+        _check_sizes(self.tile_px, self.halo_px, self.align_px)
+
+
+def plan_tiles(
+    *,
+    fingerprint: str,
+    slide_name: str,
+    slide_size: tuple[int, int],
+    slide_mpp: tuple[float, float],
+    frame: Frame,
+    tiles: TileSize,
+    area: AnalysisArea,
+) -> TilePlan:
+    """Cut a frame into tiles and keep those whose core has something to compute.
+
+    Neighbouring tiles overlap by ``2 * tiles.halo_px``. Nothing to compute is an empty plan, not an error.
+
+    Parameters
+    ----------
+    fingerprint, slide_name, slide_size, slide_mpp : facts of the slide
+    frame : the field's frame
+    tiles : their size
+    area : where to compute
+    """
+    grid = TileGrid(frame.size, tiles.tile_px, tiles.halo_px)
     kept = np.array([tile.index for tile in grid if area.meets(tile.core, frame)], np.int64)
     return TilePlan(fingerprint, slide_name, slide_size, slide_mpp, frame, grid, kept, area)
 

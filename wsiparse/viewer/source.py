@@ -92,7 +92,7 @@ def find_shown(results: Path, slide: Path | None = None, image: str | None = Non
         return ViewedSlide(folder, record, reader, summary, _open(slide, reader, image))
     told = next((e.path for e in read_entries(folder.parent.parent) if e.folder == folder.name), None)
     if told is None:
-        return ViewedSlide(folder, record, reader, summary, None, "no run-*.json tells where the slide is")
+        return ViewedSlide(folder, record, reader, summary, None, "no run-*.json says where the slide is")
     if "://" in told:
         return ViewedSlide(folder, record, reader, summary, None, f"the slide is not a file here: {told}")
     try:

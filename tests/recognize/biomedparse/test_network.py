@@ -14,12 +14,13 @@ from torch.nn import functional
 
 from tests.recognize.biomedparse import reference
 from tests.reference.recipe import miniature, recipe_weights
+from wsiparse.choices import Mode
 from wsiparse.recognize.biomedparse.checkpoint import expected_shapes, network_from_state
 from wsiparse.recognize.biomedparse.config import NetworkConfig
 from wsiparse.recognize.biomedparse.decoder import reduce_plane
 from wsiparse.recognize.biomedparse.layers import sine_position
 from wsiparse.recognize.biomedparse.matching import best_queries, similarity
-from wsiparse.recognize.biomedparse.network import BiomedParseNetwork, PromptMode, to_probabilities
+from wsiparse.recognize.biomedparse.network import BiomedParseNetwork, to_probabilities
 from wsiparse.recognize.biomedparse.text import TextEncoding
 from wsiparse.recognize.biomedparse.tokenizer import END, START
 
@@ -81,7 +82,7 @@ def test_a_larger_tile_than_the_configured_one_still_equals_the_slow_network() -
 
 
 @pytest.mark.parametrize("mode", ["solo", "joint"])
-def test_a_batch_of_three_tiles_equals_three_single_tiles(network: BiomedParseNetwork, mode: PromptMode) -> None:
+def test_a_batch_of_three_tiles_equals_three_single_tiles(network: BiomedParseNetwork, mode: Mode) -> None:
     batch, text = images(3, seed=1), network.encode_text(PROMPTS)
     together = network.decode(network.encode_image(batch), text, mode)
     for i in range(3):

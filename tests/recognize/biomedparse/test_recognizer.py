@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tests.reference.recipe import miniature, recipe_array
+from wsiparse.choices import Mode
 from wsiparse.errors import ConfigError, PromptError, WeightsError, WsiparseError
 from wsiparse.recognize.biomedparse import recognizer as module
 from wsiparse.recognize.biomedparse.checkpoint import expected_shapes, load_network, network_from_state
 from wsiparse.recognize.biomedparse.config import NetworkConfig
 from wsiparse.recognize.biomedparse.decoder import ImageEncoding
 from wsiparse.recognize.biomedparse.engine import engine_info, find_checkpoint, sha256_of
-from wsiparse.recognize.biomedparse.network import BiomedParseNetwork, PromptMode
+from wsiparse.recognize.biomedparse.network import BiomedParseNetwork
 from wsiparse.recognize.biomedparse.recognizer import BiomedParseRecognizer, backbone_dtype, load_recognizer
 from wsiparse.recognize.biomedparse.tokenizer import ClipTokenizer
 from wsiparse.recognize.score import mask_statistics
@@ -86,7 +87,7 @@ def test_there_is_no_landscape_without_cell_prompts(network: BiomedParseNetwork,
 
 @pytest.mark.parametrize("mode", ["solo", "joint"])
 def test_three_tiles_at_once_equal_three_single_tiles(
-    network: BiomedParseNetwork, tokenizer: ClipTokenizer, mode: PromptMode
+    network: BiomedParseNetwork, tokenizer: ClipTokenizer, mode: Mode
 ) -> None:
     recognizer = BiomedParseRecognizer(network, tokenizer, spec(), mode=mode, largest_batch=3)
     images = tiles(3, seed=5)

@@ -19,7 +19,7 @@ from wsiparse.parallel.dask import LocalExecutor
 from wsiparse.parallel.progress import Quiet
 from wsiparse.recognize.biomedparse.checkpoint import expected_shapes
 from wsiparse.run.engine import Engine
-from wsiparse.run.slide import Job, run_slide
+from wsiparse.run.slide import Job, RunSetup, run_slide
 from wsiparse.slides import open_slide
 from wsiparse.slides.synthetic import write_svs
 from wsiparse.types import Box
@@ -54,9 +54,8 @@ def test_a_piece_of_a_real_slide_goes_all_the_way(weights: Path, shared: Path, t
     assert engine.title == "BiomedParse v1"
     assert [p.kind for p in engine.prompts] == ["cell", "region"]
 
-    outcome = run_slide(
-        Job(tmp_path / "piece.svs"), tmp_path / "results", config, engine, LocalExecutor(1), progress=Quiet()
-    )
+    setup = RunSetup(tmp_path / "results", config, engine, LocalExecutor(1), Quiet())
+    outcome = run_slide(Job(tmp_path / "piece.svs"), setup)
 
     assert outcome.summary is not None
     found = {c.class_name: c for c in outcome.summary.counts}

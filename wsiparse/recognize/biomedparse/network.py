@@ -14,12 +14,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from wsiparse.choices import Mode
 from wsiparse.recognize.biomedparse.backbone import FocalBackbone
 from wsiparse.recognize.biomedparse.config import NetworkConfig
 from wsiparse.recognize.biomedparse.decoder import ImageEncoding, MaskDecoder, QueryEmbeddings
@@ -27,10 +28,9 @@ from wsiparse.recognize.biomedparse.matching import best_queries, similarity
 from wsiparse.recognize.biomedparse.pixel_decoder import PixelDecoder
 from wsiparse.recognize.biomedparse.text import TextEncoding
 
-__all__ = ["BiomedParseNetwork", "PromptMasks", "PromptMode", "normalise", "to_probabilities"]
+__all__ = ["BiomedParseNetwork", "PromptMasks", "normalise", "to_probabilities"]
 
 #: "solo": each prompt is decoded alone, its mask independent of the others; "joint": all prompts' tokens together.
-PromptMode = Literal["solo", "joint"]
 
 #: ImageNet statistics on the 0-255 scale, RGB. The third deviation is 0.225 * 255.
 _MEAN: Final = (123.675, 116.280, 103.530)
@@ -140,7 +140,7 @@ class BiomedParseNetwork(nn.Module):
         return encoding
 
     @torch.inference_mode()
-    def decode(self, image: ImageEncoding, text: TextEncoding, mode: PromptMode = "solo") -> PromptMasks:
+    def decode(self, image: ImageEncoding, text: TextEncoding, mode: Mode = "solo") -> PromptMasks:
         """One mask per tile and prompt.
 
         In "solo" mode prompts run one after the other on the shared encoding: a prompt's mask is the same, bit for

@@ -19,10 +19,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from wsiparse.choices import Mode
 from wsiparse.errors import ConfigError, WsiparseError
 from wsiparse.recognize.biomedparse.checkpoint import load_network
 from wsiparse.recognize.biomedparse.engine import TOKENIZER_FILE, engine_info, find_checkpoint, sha256_of
-from wsiparse.recognize.biomedparse.network import BiomedParseNetwork, PromptMode, to_probabilities
+from wsiparse.recognize.biomedparse.network import BiomedParseNetwork, to_probabilities
 from wsiparse.recognize.biomedparse.resample import resize_like_pillow
 from wsiparse.recognize.biomedparse.tokenizer import ClipTokenizer
 from wsiparse.recognize.device import resolve_device
@@ -101,7 +102,7 @@ class BiomedParseRecognizer:
         tokenizer: ClipTokenizer,
         spec: RecognizerSpec,
         *,
-        mode: PromptMode = "solo",
+        mode: Mode = "solo",
         weights_sha256: str = "",
         largest_batch: int | None = None,
         compile_backbone: bool = False,
@@ -111,7 +112,7 @@ class BiomedParseRecognizer:
         self._device = torch.device(resolve_device(spec.device))
         self._half = backbone_dtype(spec.precision, self._device)
         self._exact = spec.precision == "float32" and self._device.type == "cuda"
-        self._mode: PromptMode = mode
+        self._mode: Mode = mode
         self._network = network.to(self._device)
         self._limit = largest_batch or (1 if self._device.type == "cpu" else None)
         self._told = False

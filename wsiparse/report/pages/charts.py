@@ -31,7 +31,7 @@ from wsiparse.report.pages.svg import (
 )
 from wsiparse.report.pages.words import count, significant
 
-__all__ = ["Bar", "Curve", "Strip", "ZRow", "bars", "cumulative", "curves", "histogram", "strips", "z_scores"]
+__all__ = ["Bar", "Bins", "Curve", "Strip", "ZRow", "bars", "cumulative", "curves", "histogram", "strips", "z_scores"]
 
 _WIDTH, _HEIGHT = 440.0, 236.0
 _WIDE = 720.0
@@ -65,42 +65,49 @@ def _hatching(root: Element, key: str) -> str:
     return f"url(#{key}-hatch)"
 
 
-def histogram(
-    edges: Sequence[float],
-    counts: Sequence[int],
-    above: int,
-    median: float | None,
-    *,
-    title: str,
-    label: str,
-    unit: str = "",
-    what: str = "objects",
-    colour: str = _PLAIN,
-    key: str,
-) -> Markup:
-    """How often values fall between edges, those above the last edge in a hatched bar of their own.
+@dataclass(frozen=True, slots=True)
+class Bins:
+    """How often values fall between edges.
 
     Parameters
     ----------
-    title : of the chart
-    colour : of the bars
-    key : of the chart, unique in its page
     edges : (k + 1,) increasing; unevenly spaced ones get bars of even width
-    counts : (k,) of each bin
-    above : count of values above the last edge
-    median : marked with a dashed line where it lies inside the edges
-    label, unit : of the values; `what` is counted
+    counts : (k,) objects of each bin
+    above : how many values lie above the last edge
+    median : of the values; marked with a dashed line where it lies inside the edges
 
     Raises
     ------
     ValueError
         If `edges` do not increase or are not one more than `counts`.
     """
-    if len(edges) != len(counts) + 1 or any(a >= b for a, b in pairwise(edges)):
-        raise ValueError(f"{len(counts)} bins need {len(counts) + 1} increasing edges, got {list(edges)}")
+
+    edges: Sequence[float]
+    counts: Sequence[int]
+    above: int
+    median: float | None
+
+    def __post_init__(self) -> None:
+        if len(self.edges) != len(self.counts) + 1 or any(a >= b for a, b in pairwise(self.edges)):
+            n = len(self.counts)
+            raise ValueError(f"{n} bins need {n + 1} increasing edges, got {list(self.edges)}")
+
+
+def histogram(bins: Bins, *, title: str, label: str, unit: str = "", colour: str = _PLAIN, key: str) -> Markup:
+    """A bar for each bin, values above the last edge in a hatched bar of their own.
+
+    Parameters
+    ----------
+    bins : what is drawn
+    title : of the chart
+    label, unit : of the values
+    colour : of the bars
+    key : of the chart, unique in its page
+    """
+    edges, counts, above, median = bins.edges, bins.counts, bins.above, bins.median
     unit_text = f" {unit}" if unit else ""
     middle = "" if median is None else f", median {significant(median)}{unit_text}"
-    about = f"{count(sum(counts) + above)} {what}{middle}; {count(above)} above {tick_text(edges[-1])}{unit_text}."
+    about = f"{count(sum(counts) + above)} objects{middle}; {count(above)} above {tick_text(edges[-1])}{unit_text}."
     root = chart(_WIDTH, _HEIGHT, title=title, about=about, key=key)
     left, right, bottom = 58.0, _WIDTH - (56.0 if above else 14.0), _HEIGHT - 42.0
     even = max(b - a for a, b in pairwise(edges)) < 1.01 * (edges[-1] - edges[0]) / len(counts)
@@ -110,7 +117,7 @@ def histogram(
         [t for t in Axis.of(edges, 0, 1)[1] if edges[0] <= t <= edges[-1]] if even else places[:: -(-len(places) // 6)]
     )
     height, y_ticks = Axis.of([0, max(1, *counts, above)], bottom, 24.0, 5)
-    _y_axis(root, height, [t for t in y_ticks if t == int(t)], left, right, what)
+    _y_axis(root, height, [t for t in y_ticks if t == int(t)], left, right, "objects")
     for low, high, x0, x1, n in zip(edges, edges[1:], places, places[1:], counts, strict=False):
         top = height.px(n)
         box = {"x": axis.px(x0), "y": top, "width": axis.px(x1) - axis.px(x0), "height": bottom - top}

@@ -8,7 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from wsiparse.report.pages.charts import Bar, Curve, bars, cumulative, curves, histogram
+from wsiparse.report.pages.charts import Bar, Bins, Curve, bars, cumulative, curves, histogram
 from wsiparse.report.pages.limits import warned
 from wsiparse.report.pages.page_parts import (
     COUNT_FIELDS,
@@ -334,11 +334,11 @@ def _distributions(numbers: Numbers, colours: Mapping[str, str]) -> list[dict[st
         both = (
             [
                 histogram(
-                    area["edges_um2"], area["counts"], area["above"], area["median_um2"],
+                    Bins(area["edges_um2"], area["counts"], area["above"], area["median_um2"]),
                     title=f"Areas of {one['class']}", label="area", unit="µm²", colour=colour, key=f"area-{k}",
                 ),
                 histogram(
-                    score["edges"], score["counts"], 0, score["median"],
+                    Bins(score["edges"], score["counts"], 0, score["median"]),
                     title=f"Detection probabilities of {one['class']}",
                     label="mean probability of a nucleus, not of its class" if of_nucleus else "mean probability",
                     colour=colour, key=f"score-{k}",

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
+from wsiparse.choices import Division
 from wsiparse.report.stats.bootstrap import density_interval
 from wsiparse.report.stats.compartments import (
     MARGIN_UM,
@@ -38,11 +39,10 @@ from wsiparse.report.stats.threshold import AMBIGUOUS_LEAD, THRESHOLD_STEP, ambi
 from wsiparse.report.stats.tissue import Tissue
 from wsiparse.types import PromptSet
 
-__all__ = ["REST", "Ask", "ReportNumbers", "ReportSettings", "Role", "Source", "compute_report", "spots_of"]
+__all__ = ["REST", "ReportNumbers", "ReportSettings", "Role", "Source", "compute_report", "spots_of"]
 
 Floats = NDArray[np.float64]
 Role = Literal["immune", "tumour", "connective", "other"]
-Ask = Literal["auto", "roi", "none"]
 
 FORMAT: Final = 1
 
@@ -71,7 +71,7 @@ class ReportSettings:
     margin_um : outer ends of the margin bands
     """
 
-    compartments: Ask = "auto"
+    compartments: Division = "auto"
     intervals: IntervalSettings = field(default_factory=IntervalSettings)
     grid_um: float = GRID_UM
     rate: float = 0.05
@@ -225,7 +225,7 @@ def _classes(source: Source) -> list[dict[str, Any]]:
     ]
 
 
-def _compartments(source: Source, settings: ReportSettings) -> tuple[Compartments | None, Ask, str]:
+def _compartments(source: Source, settings: ReportSettings) -> tuple[Compartments | None, Division, str]:
     """The partition, how it was made, and why not as asked."""
     whole = auto_compartments(np.zeros((0, 2)), np.zeros((0, 2)), source.tissue)
     if whole is None:
@@ -263,12 +263,12 @@ def _compartments(source: Source, settings: ReportSettings) -> tuple[Compartment
     return found, "auto", ""
 
 
-def _inside(used: Ask, source: Source) -> Inside:
+def _inside(used: Division, source: Source) -> Inside:
     """What the tumour compartments are: drawn ones are tumour, those of cells what the cells are of."""
     return source.cells_of if used == "auto" else TUMOUR
 
 
-def _described(compartments: Compartments | None, used: Ask, reason: str, source: Source) -> dict[str, Any]:
+def _described(compartments: Compartments | None, used: Division, reason: str, source: Source) -> dict[str, Any]:
     if compartments is None:
         names, areas, tumour, stroma = [ALL_TISSUE], [source.tissue.area_mm2], [], []
     else:
