@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 from draw_readme_picture import GAP, INK, LINE, save
-from evaluate_embedded import drawn_labels, images_of, label_file_of, settings, slide_of
+from evaluate_embedded import drawn_labels, images_of, label_file_of, settings, shaping_files, slide_of, unseen
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import uniform_filter1d
@@ -149,6 +149,7 @@ def main() -> int:
     given = parser.parse_args()
     images = [path for path in images_of(given.folder) if label_file_of(path).exists()]
     try:
+        images = unseen(given.folder, images, shaping_files(settings().engine))
         worst = worst_of([compared(path, settings()) for path in images])
     except (WsiparseError, OSError) as error:
         print(error, file=sys.stderr)
@@ -158,7 +159,7 @@ def main() -> int:
         return 1
     for tile in worst:
         print(tile.caption)
-    save(sheet(worst, given.source or given.folder.resolve().name), given.target, quality=68)
+    save(sheet(worst, given.source or given.folder.resolve().name), given.target, quality=64)
     return 0
 
 

@@ -38,7 +38,23 @@ def client_of(
     slurm: Mapping[str, Any] | None,
     say: Callable[[str], None],
 ) -> Iterator[Any]:
-    """A client of the cluster a scheduler name means, with at least one worker; what was started is stopped."""
+    """A client of the cluster a scheduler name means, with at least one worker; what was started is stopped.
+
+    Parameters
+    ----------
+    scheduler : "local", "slurm", or the address of a running Dask scheduler
+    workers : processes or jobs; None for what the machine has
+    gpus : names of the GPUs of this machine as CUDA_VISIBLE_DEVICES takes them; empty for work on the CPU
+    slurm : settings of the batch system (see `wsiparse.config.SlurmConfig`)
+    say : gets a line about what was started
+
+    Raises
+    ------
+    ConfigError
+        If the scheduler is unknown or needs a package that is not installed.
+    SchedulerError
+        If no scheduler or no worker answers.
+    """
     import dask
     from distributed import Client
 
@@ -217,7 +233,13 @@ def _slurm_cluster(settings: dict[str, Any], keys: Any) -> Any:
 
 
 def check_versions(client: Any) -> None:
-    """Refuse workers that run another wsiparse than this process."""
+    """Refuse workers that run another wsiparse than this process.
+
+    Raises
+    ------
+    SchedulerError
+        If they do, or lack it.
+    """
     own = own_version()
     try:
         found = client.run(version, "wsiparse")

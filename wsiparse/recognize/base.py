@@ -12,6 +12,7 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from wsiparse.choices import Precision, words
 from wsiparse.errors import ConfigError
 from wsiparse.recognize.declared import ScaleOf
 from wsiparse.recognize.device import check_device_name
@@ -44,7 +45,7 @@ __all__ = [
     "wants_sample",
 ]
 
-PRECISIONS: Final = ("auto", "float32", "bf16", "fp16")
+PRECISIONS: Final = words(Precision)
 
 
 class Recognizer(Protocol):
