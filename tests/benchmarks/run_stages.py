@@ -26,14 +26,8 @@ import numpy as np
 #: Stage -> functions, as module:name or module:class.name.
 STAGES = {
     "reading": ("wsiparse.run.pipeline:_read_tiles",),
-    "network": (
-        "wsiparse.recognize.embedded.classes:batch_maps",
-        "wsiparse.recognize.embedded.recognizer:nucleus_maps",
-    ),
-    "recognizer, after the network": (
-        "wsiparse.recognize.embedded.classes:ClassRecognizer.__call__",
-        "wsiparse.recognize.embedded.recognizer:EmbeddedRecognizer.__call__",
-    ),
+    "network": ("wsiparse.recognize.embedded.classes:batch_maps",),
+    "recognizer, after the network": ("wsiparse.recognize.embedded.classes:ClassRecognizer.__call__",),
     "field": (
         "wsiparse.run.pipeline:_field_of",
         "wsiparse.field.store:PartWriter.add",
