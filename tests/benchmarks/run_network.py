@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,6 @@ from wsiparse.recognize.embedded.classes import batch_maps
 from wsiparse.recognize.embedded.compact import CompactNetwork, load_compact
 from wsiparse.recognize.embedded.loading import network_for
 from wsiparse.recognize.embedded.openvino import OpenVinoMaps
-from wsiparse.recognize.registry import engine_of
 from wsiparse.slides.synthetic import paint_he
 
 HINTS = ("LATENCY", "THROUGHPUT")
@@ -37,13 +35,12 @@ class Hinted(OpenVinoMaps):
 
 def networks(content: bytes, *, hints: bool) -> dict[str, CompactNetwork | OpenVinoMaps]:
     """The network by every runtime and precision of this machine."""
-    engine = engine_of("classical")
     precisions = ("float32", "bf16") if bf16_units() else ("float32",)
     made: dict[str, CompactNetwork | OpenVinoMaps] = {}
     for runtime in ("torch", "openvino"):
         for precision in precisions:
-            spec = replace(engine.spec(), runtime=arithmetic_of("cpu", precision, runtime).runtime, precision=precision)
-            made[f"{runtime} {precision}"] = network_for(load_compact(content), spec)
+            found = arithmetic_of("cpu", precision, runtime).runtime
+            made[f"{runtime} {precision}"] = network_for(load_compact(content), "cpu", precision, found)
     if hints:
         for hint in HINTS:
             made |= {f"openvino {p}, {hint.lower()}": Hinted(load_compact(content), p, hint) for p in precisions}

@@ -126,8 +126,9 @@ def test_pixels_that_may_not_be_written_to_or_lie_apart_are_taken(network: Compa
 def test_a_spec_says_which_runtime_it_is() -> None:
     network = network_of(NetworkShape((8, 8, 8, 8), 1, 1))
     here = resolved(replace(SPEC, precision="float32", runtime="openvino"))
-    assert isinstance(network_for(network, here), OpenVinoMaps)
-    by_torch = network_for(network, resolved(replace(SPEC, precision="bf16", runtime="torch")))
+    assert isinstance(network_for(network, "cpu", here.precision, here.runtime), OpenVinoMaps)
+    here = resolved(replace(SPEC, precision="bf16", runtime="torch"))
+    by_torch = network_for(network, "cpu", here.precision, here.runtime)
     assert isinstance(by_torch, CompactNetwork)
     assert by_torch.head.weight.dtype == torch.bfloat16
 
@@ -137,3 +138,12 @@ def test_a_worker_with_another_version_refuses() -> None:
     card = ModelCard.model_validate(card_facts(content))
     with pytest.raises(ConfigError, match="begin anew"):
         tried_network(content, "weights", card, replace(SPEC, precision="float32", runtime="openvino 1999.1"))
+
+
+def test_slides_that_differ_in_their_stain_share_the_network() -> None:
+    content = save_compact(random_network(norm=True))
+    card = ModelCard.model_validate(card_facts(content))
+    spec = replace(SPEC, precision="float32", runtime="openvino")
+    one, other = (tried_network(content, "w", card, replace(spec, calibration=(s,))) for s in (0.5, 0.7))
+    assert one is other
+    assert tried_network(content, "w", card, replace(spec, runtime="torch")) is not one

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -25,6 +26,8 @@ _DTYPES: Final = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torc
 def tried_network(content: bytes, name: str, card: ModelCard, spec: RecognizerSpec) -> CompactNetwork | OpenVinoMaps:
     """The network of a model folder on its device, in eval mode, or what OpenVINO made of it.
 
+    Slides differ in their spec (the strength of their stain) and share the network: the last ones are kept.
+
     Parameters
     ----------
     content : of the weights file
@@ -40,8 +43,8 @@ def tried_network(content: bytes, name: str, card: ModelCard, spec: RecognizerSp
         If the device or the runtime, in its version, is not there, or the precision does not run on it.
     """
     spec = resolved(replace(spec, device=resolve_device(spec.device)))
-    loaded = load_compact(content, name)
-    shape = loaded.shape
+    network = _network(content, name, spec.device, spec.precision, spec.runtime)
+    shape = network.shape
     if shape.classes != len(card.classes):
         raise WeightsError(
             f"{name}: {shape.classes} class maps, but the card names {len(card.classes)} ({', '.join(card.classes)}). "
@@ -52,7 +55,12 @@ def tried_network(content: bytes, name: str, card: ModelCard, spec: RecognizerSp
             f"{name}: the network pools {shape.stride_px} px, but the card says multiple_of {card.input.multiple_of}. "
             f"Set it to {shape.stride_px}."
         )
-    network = network_for(loaded, spec)
+    return network
+
+
+@lru_cache(maxsize=2)
+def _network(content: bytes, name: str, device: str, precision: str, runtime: str) -> CompactNetwork | OpenVinoMaps:
+    network = network_for(load_compact(content, name), device, precision, runtime)
     ramp = np.arange(64, dtype=np.uint8) * 4
     picture = np.stack(np.broadcast_arrays(ramp[:, None], ramp[None], np.uint8(200)), axis=-1)
     if not np.isfinite(batch_maps(network, picture[None])).all():
@@ -60,14 +68,14 @@ def tried_network(content: bytes, name: str, card: ModelCard, spec: RecognizerSp
     return network
 
 
-def network_for(network: CompactNetwork, spec: RecognizerSpec) -> CompactNetwork | OpenVinoMaps:
+def network_for(network: CompactNetwork, device: str, precision: str, runtime: str) -> CompactNetwork | OpenVinoMaps:
     """The network as a resolved spec wants it: by OpenVINO, or on a device and of a dtype of PyTorch's.
 
     Parameters
     ----------
     network : without BatchNorm, in eval mode, float32, on the processor; PyTorch moves it in place
-    spec : see `wsiparse.recognize.arithmetic.resolved`
+    device, precision, runtime : see `wsiparse.recognize.arithmetic.resolved`
     """
-    if spec.runtime.startswith("openvino"):
-        return OpenVinoMaps(network, spec.precision)
-    return network.to(device=spec.device, dtype=_DTYPES[spec.precision])
+    if runtime.startswith("openvino"):
+        return OpenVinoMaps(network, precision)
+    return network.to(device=device, dtype=_DTYPES[precision])
