@@ -110,12 +110,12 @@ def main() -> int:
     parser.add_argument("target", type=Path, help="the JPEG to write")
     given = parser.parse_args()
     shown, classes, caption = panels(given.folder)
-    canvas = Image.new("RGB", (3 * PANEL + 4 * GAP, PANEL + 2 * GAP + 2 * LINE), "white")
+    canvas = Image.new("RGB", (3 * PANEL + 4 * GAP, PANEL + 2 * GAP + 3 * LINE), "white")
     draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(16)
-    x = GAP + int(draw.textlength(shown[0][2], font)) + GAP
+    x, y = GAP, canvas.height - 2 * LINE - 8
     for class_name, colour in classes:
-        draw.rectangle((x, GAP // 2 + 8, x + 12, GAP // 2 + 20), fill=colour, outline=INK)
-        draw.text((x + 18, GAP // 2 + 4), class_name, fill=INK, font=font)
+        draw.rectangle((x, y + 4, x + 12, y + 16), fill=colour, outline=INK)
+        draw.text((x + 18, y), class_name, fill=INK, font=font)
         x += 18 + int(draw.textlength(class_name, font)) + GAP
     for k, (image, um_per_px, text) in enumerate(shown):
         _scale_bar(image, um_per_px)
