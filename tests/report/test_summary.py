@@ -41,10 +41,11 @@ def test_nothing_analysed_has_no_density_rather_than_an_infinite_one() -> None:
 
 
 def test_verdicts() -> None:
-    assert verdict(0, 0.9) == "not found"
-    assert verdict(5, None) == verdict(5, LOW_SCORE) == "found"
-    assert verdict(5, LOW_SCORE / 2) == "low score"
-    assert verdict(0, None, nothing=True) == NO_CELLS
+    assert verdict(0, 0.9, mm2=1.0) == "not found"
+    assert verdict(5, None, mm2=1.0) == verdict(5, LOW_SCORE, mm2=1.0) == "found"
+    assert verdict(5, LOW_SCORE / 2, mm2=1.0) == "low score"
+    assert verdict(0, None, mm2=1.0, nothing=True) == NO_CELLS
+    assert verdict(0, None, mm2=0.0) == verdict(0, None, mm2=0.0, nothing=True) == "no tissue"
 
 
 NUCLEI = PromptSet((Prompt("nuclei", "Nuclei"), Prompt("glands", "Glands", kind="region")))

@@ -161,7 +161,8 @@ def count_rows(
             density = density_interval(boot.classes, c * n_prompts + k) if boot.classes is not None else None
             row = _row(objects, chosen, boot.parts[c].area_mm2, density, share)
             score = recognition.get(k)
-            told = verdict(row["n"], score, nothing=nothing and prompt.kind == "cell")
+            area, cell = boot.parts[c].area_mm2, prompt.kind == "cell"
+            told = verdict(row["n"], score, mm2=area, nothing=nothing and cell)
             judged = {"verdict": told, "recognition_score": score}
             rows.append({"class": prompt.class_name, "kind": prompt.kind, "compartment": name} | row | judged)
         if len(cells) > 1:

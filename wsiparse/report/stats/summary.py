@@ -10,7 +10,7 @@ from wsiparse.coords import Frame, um2_per_px
 from wsiparse.recognize.words import means_nuclei
 from wsiparse.types import ClassCount, ObjectTable, PromptSet, RecognitionGrid, SlideSummary
 
-__all__ = ["ALL_CELLS", "LOW_SCORE", "NO_CELLS", "NO_CELLS_MM2", "nothing_told", "summarise", "verdict"]
+__all__ = ["ALL_CELLS", "LOW_SCORE", "NO_CELLS", "NO_CELLS_MM2", "NO_TISSUE", "nothing_told", "summarise", "verdict"]
 
 #: Name of the row that adds up every cell class.
 ALL_CELLS = "All cells"
@@ -24,6 +24,9 @@ NO_CELLS_MM2 = 0.1
 
 #: Verdict of every class of cells then.
 NO_CELLS = "no cell at all"
+
+#: Verdict where no tissue was analysed.
+NO_TISSUE = "no tissue"
 
 
 def summarise(
@@ -61,7 +64,7 @@ def summarise(
             p.kind,
             int(n[i + 1]),
             float(area_px[i + 1] * unit[i + 1]),
-            verdict(int(n[i + 1]), medians.get(i), nothing=nothing and p.kind == "cell"),
+            verdict(int(n[i + 1]), medians.get(i), mm2=analysed_mm2, nothing=nothing and p.kind == "cell"),
             medians.get(i),
         )
         for i, p in enumerate(prompts)
@@ -69,15 +72,18 @@ def summarise(
     return SlideSummary(slide, engine, analysed_mm2, unreadable_mm2, counts)
 
 
-def verdict(n: int, recognition: float | None, *, nothing: bool = False) -> str:
-    """What is said of a class: "not found", "low score" (the masks do not look like it) or "found".
+def verdict(n: int, recognition: float | None, *, mm2: float, nothing: bool = False) -> str:
+    """What is said of a class: "found", "low score" (the masks do not look like it), or why there is none of it.
 
     Parameters
     ----------
     n : objects of the class
     recognition : median recognition score, or None
+    mm2 : analysed area in which it was looked for; without any, "no tissue"
     nothing : whether no cell of any class was found on much tissue, which is no finding: "no cell at all"
     """
+    if n == 0 and mm2 <= 0:
+        return NO_TISSUE
     if n == 0:
         return NO_CELLS if nothing else "not found"
     return "low score" if recognition is not None and recognition < LOW_SCORE else "found"
