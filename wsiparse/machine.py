@@ -1,4 +1,4 @@
-"""What this machine lets the process have: cores, memory, room on a disk; which processes live."""
+"""Where the process runs: the installed version, cores, memory, room on a disk; which processes live."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from functools import cache
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
@@ -22,6 +24,7 @@ __all__ = [
     "free_disk_bytes",
     "may_write",
     "memory_limit_bytes",
+    "own_version",
     "peak_rss_bytes",
     "process_is_alive",
     "publishing_fault",
@@ -37,6 +40,12 @@ _M_MMAP_THRESHOLD: Final = -3
 _MAPPED_FROM_BYTES: Final = 32 << 20
 _IDLE_TOP_BYTES: Final = 64 << 20
 _WORTH_RETURNING_BYTES: Final = 128 << 20
+
+
+@cache
+def own_version() -> str:
+    """The installed version, such as "0.1.0"; looked up once, since that reads the installation's files."""
+    return version("wsiparse")
 
 
 def _cgroup_cores(root: Path = _CGROUPS) -> float | None:

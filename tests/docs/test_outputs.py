@@ -11,7 +11,7 @@ from pathlib import Path
 import zarr
 
 from tests.conftest import ROOT
-from wsiparse.cli.export import NAMES
+from wsiparse.choices import ExportFormat, words
 from wsiparse.export.objectframe import column_name, read_objects
 from wsiparse.report.stats.rows import COLUMNS
 from wsiparse.store.measure import measure
@@ -83,7 +83,7 @@ def test_every_measurement_and_column_is_named(results: Callable[[], Path]) -> N
 
 
 def test_every_export_format_is_named() -> None:
-    assert first_cells(section("wsiparse export")) == list(NAMES)
+    assert first_cells(section("wsiparse export")) == list(words(ExportFormat))
 
 
 def test_every_column_of_counts_csv_is_on_the_page_of_reports() -> None:

@@ -26,10 +26,10 @@ from wsiparse.coords import Frame, um2_per_px
 from wsiparse.errors import OutputError, RoiError
 from wsiparse.export import deflate, features
 from wsiparse.export.geojson import GeojsonSummary, OverlayFacts, write_centroids, write_geojson
+from wsiparse.machine import own_version
 from wsiparse.store.measure import measure
 from wsiparse.tiling import read_regions
 from wsiparse.types import ObjectTable, Prompt, PromptSet
-from wsiparse.version import own_version
 
 CELLS = blobs()
 PRINT = "0f1e"

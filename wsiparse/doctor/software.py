@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from wsiparse.doctor.check import Check, good, note, problem
-from wsiparse.version import own_version
+from wsiparse.machine import own_version
 
 __all__ = ["check_packages", "check_python", "check_readers"]
 

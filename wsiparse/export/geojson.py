@@ -22,11 +22,11 @@ from wsiparse.atomic import output_errors
 from wsiparse.coords import Frame, um2_per_px
 from wsiparse.export.deflate import TextFile
 from wsiparse.export.features import FeatureStyle, FeatureText, ObjectType, slices, to_json
+from wsiparse.machine import own_version
 from wsiparse.store.ids import object_ids
 from wsiparse.store.measure import Measurements, measure_checked
 from wsiparse.store.tables import checked
 from wsiparse.types import ObjectTable, PromptSet
-from wsiparse.version import own_version
 
 __all__ = ["GeojsonSummary", "OverlayFacts", "write_centroids", "write_geojson"]
 

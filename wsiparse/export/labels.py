@@ -47,12 +47,12 @@ from wsiparse.coords import Frame
 from wsiparse.export import ngff
 from wsiparse.export.raster import OutlineSweep, RunQueue, level_size
 from wsiparse.export.raster_kernels import paint_runs
+from wsiparse.machine import own_version
 from wsiparse.store.read import ObjectsReader
 from wsiparse.store.sort import KINDS
 from wsiparse.store.tables import checked
 from wsiparse.store.zarrfolder import filled_folder
 from wsiparse.types import ObjectTable, PromptKind, PromptSet
-from wsiparse.version import own_version
 
 __all__ = ["write_labels"]
 

@@ -30,6 +30,7 @@ from wsiparse.coords import Frame, to_level0, to_qupath, um2_per_px
 from wsiparse.errors import OutputError
 from wsiparse.export.extras import optional
 from wsiparse.export.geojson import SIMPLIFY_PX
+from wsiparse.machine import own_version
 from wsiparse.results.whole import check_beside
 from wsiparse.store.ids import object_ids
 from wsiparse.store.measure import measure, measure_checked
@@ -37,7 +38,6 @@ from wsiparse.store.read import ObjectsReader
 from wsiparse.store.sort import KINDS
 from wsiparse.store.tables import checked
 from wsiparse.types import ObjectTable, PromptKind, PromptSet
-from wsiparse.version import own_version
 
 if TYPE_CHECKING:
     import geopandas

@@ -11,8 +11,7 @@ from typing import Any, Final
 
 from wsiparse.choices import Scheduler, words
 from wsiparse.errors import ConfigError, SchedulerError
-from wsiparse.machine import available_cores, available_memory_bytes
-from wsiparse.version import own_version
+from wsiparse.machine import available_cores, available_memory_bytes, own_version
 
 __all__ = ["RESOURCE", "TRIES", "check_versions", "client_of"]
 

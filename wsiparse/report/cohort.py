@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from wsiparse.atomic import remove_dead
 from wsiparse.errors import ConfigError
+from wsiparse.machine import own_version
 from wsiparse.names import some_of
 from wsiparse.report.metadata import keep_metadata, kept_metadata, read_metadata
 from wsiparse.report.pages.page import cohort_page
@@ -22,7 +23,6 @@ from wsiparse.results.find import find_results
 from wsiparse.results.folder import DONE, done_record, file_name, report_record, write_tables_record, write_text
 from wsiparse.results.status import SlideStatus, slide_statuses
 from wsiparse.slides import SLIDE_EXTENSIONS
-from wsiparse.version import own_version
 
 __all__ = [
     "COHORT_PAGE",

@@ -27,6 +27,7 @@ from wsiparse.atomic import output_error, publish
 from wsiparse.choices import Division
 from wsiparse.coords import Frame, to_um
 from wsiparse.errors import OutputError, TileReadError
+from wsiparse.machine import own_version
 from wsiparse.recognize.vocabulary import trained_target
 from wsiparse.report.pages.limits import limits
 from wsiparse.report.pages.maps import (
@@ -75,7 +76,6 @@ from wsiparse.tiling import (
 )
 from wsiparse.tiling.polygons import united
 from wsiparse.types import Box, ObjectTable, PromptSet
-from wsiparse.version import own_version
 
 __all__ = [
     "RegionsFile",

@@ -19,9 +19,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from wsiparse.config import RunConfig
-from wsiparse.machine import process_is_alive
+from wsiparse.machine import own_version, process_is_alive
 from wsiparse.results.folder import full_name, own_hash, slide_folder, write_text
-from wsiparse.version import own_version
 
 __all__ = ["Entry", "RunLog", "check_folders", "is_whole", "read_entries"]
 

@@ -13,8 +13,8 @@ from typing import Any, Final
 
 from wsiparse.atomic import output_error, sha256_file, sha256_tree
 from wsiparse.errors import OutputError
+from wsiparse.machine import own_version
 from wsiparse.results.folder import DONE, FORMAT, done_record, file_facts, own_hash, own_record, write_text
-from wsiparse.version import own_version
 
 __all__ = ["another_version", "check_beside", "check_noted", "check_whole", "fault_of", "note_hash"]
 

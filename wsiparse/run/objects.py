@@ -11,6 +11,7 @@ from typing import Any
 import shapely
 
 from wsiparse.field.store import PartCache, PartReader, parts_field
+from wsiparse.machine import own_version
 from wsiparse.recognize.registry import engine_of
 from wsiparse.report.stats.summary import LOW_SCORE, summarise
 from wsiparse.results.folder import write_done
@@ -24,7 +25,6 @@ from wsiparse.store.read import ObjectsReader
 from wsiparse.store.sort import ObjectSorter
 from wsiparse.tiling import TilePlan
 from wsiparse.types import ObjectTable, RecognitionGrid, SlideSummary, Unreadable
-from wsiparse.version import own_version
 
 __all__ = ["assemble"]
 

@@ -22,6 +22,7 @@ from wsiparse.errors import TileReadError
 from wsiparse.export.objectframe import ObjectFrame, tables_frame
 from wsiparse.field.store import Field, memory_field
 from wsiparse.field.tiles import FieldTile, core_field, whole_core
+from wsiparse.machine import own_version
 from wsiparse.objects.split import split_pixels
 from wsiparse.parallel.progress import Progress, Quiet
 from wsiparse.parallel.threads import Waits, map_ordered, read_ahead, timed
@@ -47,7 +48,6 @@ from wsiparse.types import (
     Tile,
     Unreadable,
 )
-from wsiparse.version import own_version
 
 if TYPE_CHECKING:
     import geopandas

@@ -20,7 +20,7 @@ from typing import Any, Literal
 from wsiparse.atomic import output_error, remove_dead
 from wsiparse.config import RunConfig
 from wsiparse.errors import FieldError, OutputError, SlideError, SlideNotFoundError
-from wsiparse.machine import peak_rss_bytes
+from wsiparse.machine import own_version, peak_rss_bytes
 from wsiparse.parallel.dask import Executor, LocalExecutor
 from wsiparse.parallel.progress import OfSlide, Progress
 from wsiparse.report.slide import redo_slide_report
@@ -50,7 +50,6 @@ from wsiparse.run.shards import Shard
 from wsiparse.run.state import SlideRun
 from wsiparse.slides import Slide, missing_mm2, open_slide
 from wsiparse.types import SlideSummary
-from wsiparse.version import own_version
 
 __all__ = ["Job", "Outcome", "RunSetup", "Status", "run_slide"]
 

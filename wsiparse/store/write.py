@@ -41,10 +41,10 @@ from zarr.codecs import ZstdCodec
 
 from wsiparse.atomic import publish_folder
 from wsiparse.coords import Frame
+from wsiparse.machine import own_version
 from wsiparse.store.sort import KINDS, frames_to_json, prompts_to_json
 from wsiparse.store.zarrfolder import filled_folder
 from wsiparse.types import COLUMNS, Column, ObjectTable, PromptKind, PromptSet, RecognitionGrid
-from wsiparse.version import own_version
 
 __all__ = [
     "FORMAT",

@@ -16,6 +16,7 @@ import yaml
 
 from wsiparse.atomic import output_errors, publish
 from wsiparse.errors import OutputError
+from wsiparse.machine import own_version
 from wsiparse.recognize.card import CARD, FORMAT
 from wsiparse.recognize.embedded.compact import PLAIN_MAPS, NetworkShape, save_compact
 from wsiparse.recognize.embedded.cut import CUT
@@ -23,7 +24,6 @@ from wsiparse.train.curves import draw_curves
 from wsiparse.train.data import TileSet, read_sets
 from wsiparse.train.loop import Progress, read_log, train
 from wsiparse.train.recipe import Recipe
-from wsiparse.version import own_version
 
 __all__ = ["CARD", "train_model"]
 

@@ -22,7 +22,7 @@ from typing import Final
 
 from wsiparse.atomic import output_errors, publish_folder, remove_dead
 from wsiparse.errors import OutputError
-from wsiparse.version import own_version
+from wsiparse.machine import own_version
 from wsiparse.viewer.overlay import EMPTY_TILE
 from wsiparse.viewer.pages import LICENCE, export_page, static_file
 from wsiparse.viewer.source import ViewedSlide
