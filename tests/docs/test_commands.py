@@ -44,6 +44,7 @@ OTHERS = {
     "scripts/slurm_array.sbatch submit": "needs Slurm; tests/slurm",
     "scripts/pbs_array.sh submit": "needs PBS; tests/slurm/test_job_scripts.py",
     "scripts/evaluate_embedded.py FOLDER": "needs annotated tiles",
+    "scripts/evaluate_failures.py FOLDER": "needs annotated tiles; tests/recognize/test_evaluate_failures.py",
     "scripts/evaluate_split.py FOLDER": "needs annotated tiles; tests/objects/test_object_scripts.py",
     "scripts/draw_failures.py FOLDER/dsb2018_colour": "needs annotated tiles; tests/docs/test_accuracy.py",
     "pip install": "changes an environment",

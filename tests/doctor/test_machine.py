@@ -148,7 +148,7 @@ def test_the_driver_is_read_from_the_kernel(tmp_path: Path) -> None:
         (16 * GB, 16 * GB, "ok", "a limit of the container"),
         (4 * GB, 4 * GB, "note", "embedded engine"),
         (GB, GB, "problem", "too little"),
-        (None, None, "note", "does not tell"),
+        (None, None, "note", "does not say"),
     ],
 )
 def test_what_is_said_about_memory(available: int | None, limit: int | None, state: str, words: str) -> None:

@@ -7,7 +7,7 @@ import pytest
 import shapely
 
 from tests.exact_engine import COLOURS, INFO, ExactRecognizer, flat_picture
-from wsiparse.config import RunConfig
+from wsiparse.config import PromptConfig, RunConfig
 from wsiparse.coords import Frame
 from wsiparse.errors import TileReadError
 from wsiparse.recognize import base
@@ -20,7 +20,8 @@ from wsiparse.slides import MemorySlide, open_slide
 from wsiparse.slides.synthetic import write_svs
 from wsiparse.types import Box, ObjectTable, RecognizerSpec
 
-WHOLE = RunConfig(engine="embedded", whole_slide=True)
+PROMPTS = (PromptConfig(text="inflammatory cells"), PromptConfig(text="nuclei"))
+WHOLE = RunConfig(engine="embedded", whole_slide=True, prompts=PROMPTS)
 
 
 @pytest.fixture(autouse=True)

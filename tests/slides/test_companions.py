@@ -85,7 +85,7 @@ def test_a_dicom_slide_of_unknown_series_is_read_in_place(
     path.write_bytes(data)
     with SlideCache(tmp_path / "stage", [path]) as cache, cache.slide(0) as local:
         assert local == path
-    assert "does not tell its series" in caplog.text
+    assert "does not name its series" in caplog.text
 
 
 def test_an_ome_zarr_slide_travels_with_everything_in_its_folder(tmp_path: Path) -> None:

@@ -93,22 +93,23 @@ def test_a_real_slide_is_shown_and_worked_with(browser: Browser, serving: Servin
     server = serving(cmu)
     browser.open(server.url)
     whole = browser.picture("whole-1280x800")
-    inflammatory, other = (prompt.rgb for prompt in cmu.shown.reader.prompts)
+    inflammatory, epithelial, connective, _ = (prompt.rgb for prompt in cmu.shown.reader.prompts)
 
     # the slide is there: pink and violet, not white
     tissue = stage(whole, browser)
     assert ((tissue[..., 0] > tissue[..., 1] + 30) & (tissue[..., 2] > tissue[..., 1] + 10)).mean() > 0.1
-    # so are both classes
-    assert of_colour(tissue, other) > 200
+    # so are the classes
+    assert of_colour(tissue, connective) > 200
+    assert of_colour(tissue, epithelial) > 50
     assert of_colour(tissue, inflammatory) > 50
 
-    # a class goes and comes back, the other stays, and nothing is fetched for it
+    # a class goes and comes back, the others stay, and nothing is fetched for it
     browser.requested()
-    browser.click("#class-2")
-    without = stage(browser.picture("without-other-nuclei"), browser)
-    assert of_colour(without, other) < 0.02 * of_colour(tissue, other)
+    browser.click("#class-3")
+    without = stage(browser.picture("without-connective"), browser)
+    assert of_colour(without, connective) < 0.02 * of_colour(tissue, connective)
     assert of_colour(without, inflammatory) >= 0.9 * of_colour(tissue, inflammatory)
-    browser.click("#class-2")
+    browser.click("#class-3")
     np.testing.assert_array_equal(stage(browser.picture(), browser), tissue)
     assert browser.requested() == []
 

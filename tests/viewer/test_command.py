@@ -67,7 +67,7 @@ def test_options_of_the_other_way_are_wrong_usage(wsiparse: Callable, made: Path
 def test_a_folder_without_results_is_an_error_in_one_line(wsiparse: Callable, tmp_path: Path) -> None:
     said = wsiparse("view", tmp_path)
     assert said.code == 1
-    assert said.err.startswith(f"error: {tmp_path}: neither")
+    assert said.err.startswith(f"error: {tmp_path}: no results folder")
     assert said.err.count("\n") == 1
 
 

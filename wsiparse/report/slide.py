@@ -69,6 +69,7 @@ from wsiparse.tiling import (
     Regions,
     background_colour,
     cut_to_slide,
+    find_tissue,
     is_left_out,
     microns_told,
     off_slide,
@@ -425,9 +426,9 @@ def _tissue(
 def _microns(inputs: ReportInputs, kept: Sequence[BaseGeometry]) -> tuple[str, ...]:
     """A line where regions given to the report seem to be in microns; the run told it of its own."""
     drawn = cut_to_slide(united(kept), inputs.size) if kept else shapely.Polygon()
-    return microns_told(
-        drawn, inputs.tissue, inputs.overview, slide_size=inputs.size, mpp=inputs.mpp, offset=inputs.offset
-    )
+    # of a slide that was analysed whole everything counts as tissue, and tells nothing
+    seen = find_tissue(inputs.picture, inputs.overview.mean_mpp)[0] if inputs.whole_slide else inputs.tissue
+    return microns_told(drawn, seen, inputs.overview, slide_size=inputs.size, mpp=inputs.mpp, offset=inputs.offset)
 
 
 def _reach(inputs: ReportInputs) -> BaseGeometry | None:
