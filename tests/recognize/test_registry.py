@@ -6,11 +6,14 @@ import ast
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.recognize.models import write_model
 from wsiparse.errors import ConfigError
 from wsiparse.recognize import registry
 from wsiparse.recognize.declared import DeclaredEngine
@@ -172,3 +175,14 @@ def test_a_declaration_says_how_it_takes_words() -> None:
     assert engine_of("classical").answer("glands") == ""
     assert engine_of("biomedparse").answer("glands") == "trained"
     assert engine_of("biomedparse").answer("mitoses") == "untested"
+
+
+def test_a_folder_that_holds_no_usable_model_is_exit_code_1(wsiparse: Callable[..., Any], tmp_path: Path) -> None:
+    good = write_model(tmp_path / "good")
+    bad = write_model(tmp_path / "bad")
+    (bad / "weights.safetensors").write_bytes(b"other")
+    assert wsiparse("engines", good).code == 0
+    said = wsiparse("engines", good, bad)
+    assert said.code == 1
+    assert "[missing: " in said.out
+    assert wsiparse("engines", bad, "--json").code == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from tests.report.slides_made import PROMPTS, tumour_slide, write_slide
 from wsiparse.report.pages.limits import EPITHELIUM_IS_TUMOUR
-from wsiparse.report.slide import cells_of, redo_slide_report
+from wsiparse.report.slide import called_in_report, cells_of, redo_slide_report
 from wsiparse.report.stats.compartments import inside_words
 from wsiparse.types import Prompt, PromptSet
 
@@ -71,6 +72,28 @@ def test_the_user_may_say_that_epithelium_is_tumour_and_the_page_says_who_did(ma
     assert EPITHELIUM_IS_TUMOUR in numbers["limits"]["sentences"]
     assert ",tumour," in (made / "counts.csv").read_text(encoding="utf-8")
     assert redo_slide_report(made, None, None)["compartments"]["names"][0] == "epithelium", "as the run was told"
+
+
+def test_the_class_has_the_name_that_the_report_was_told(made: Path) -> None:
+    """Whatever the run was told; and never a name beside its own compartment that says something else."""
+    for told, name in ((True, "Tumour"), (False, "Epithelial")):
+        numbers = redo_slide_report(made, None, None, tumour_is_epithelium=told)
+        classes = [one["name"] for one in numbers["classes"]]
+        assert classes[0] == name
+        assert {row["class"] for row in numbers["rows"]} == {*classes, "All cells"}
+        assert f"{name}," in (made / "counts.csv").read_text(encoding="utf-8")
+
+
+def test_a_report_takes_the_word_of_a_run_back_but_no_name_that_a_user_gave() -> None:
+    tumour = PromptSet((replace(LEARNED[0], class_name="Tumour"), *tuple(LEARNED)[1:]))
+    assert called_in_report(tumour, by_run=True, now=False) == LEARNED
+    assert called_in_report(LEARNED, by_run=False, now=True) == tumour
+    for same in (True, False):
+        assert called_in_report(tumour, by_run=same, now=same) is tumour
+    own = PromptSet((replace(LEARNED[0], class_name="Glands"),))
+    assert called_in_report(own, by_run=False, now=True) == own
+    taken = PromptSet((*tuple(LEARNED), Prompt("neoplastic cells", "Tumour")))
+    assert called_in_report(taken, by_run=False, now=True) is taken
 
 
 def test_only_words_differ(made: Path) -> None:

@@ -88,3 +88,19 @@ def test_a_runtime_that_is_not_there_is_one_line(run: Callable) -> None:
     said = run("--runtime", "openvino")
     assert (said.code, said.err.count("\n")) == (1, 1)
     assert "pip install openvino" in said.err
+
+
+def test_a_merge_names_the_parts_of_other_arithmetic(
+    run: Callable, wsiparse: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A share of each arithmetic: neither is whole, and what is missing is not lost but of the other one."""
+    tiles = ("--tile-size", "192", "--block-size", "192", "--overlap", "160", "--shard-by", "tiles", "--whole-slide")
+    assert run("--precision", "float32", *tiles, "--shard", "1/2").code == 0
+    monkeypatch.setattr(arithmetic, "bf16_units", lambda: "AMX")
+    said = run("--precision", "bf16", *tiles, "--shard", "2/2")
+    assert said.code == 0
+    assert "need the same --runtime, --precision and --device" in said.err
+    merged = wsiparse("merge", "r")
+    assert merged.code == 3
+    assert "are missing" in merged.err
+    assert "precision float32 there, bf16 now" in merged.err

@@ -32,10 +32,10 @@ def command(folders: tuple[str, ...], as_json: bool) -> int:
     rows += [_facts(engine_of(folder)) | {"folder": folder} for folder in folders]
     if as_json:
         click.echo(json.dumps(rows, indent=1, ensure_ascii=False))
-        return 0
-    for row in rows:
-        click.echo(_text(row))
-    return 0
+    else:
+        for row in rows:
+            click.echo(_text(row))
+    return int(any(row["missing"] for row in rows if "folder" in row))
 
 
 def _facts(engine: DeclaredEngine) -> dict[str, Any]:

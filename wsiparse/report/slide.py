@@ -139,6 +139,27 @@ def cells_of(prompts: PromptSet, *, tumour_is_epithelium: bool) -> Inside:
     return TUMOUR if tumour_is_epithelium or told_apart else EPITHELIUM
 
 
+def called_in_report(prompts: PromptSet, *, by_run: bool, now: bool) -> PromptSet:
+    """The prompts with the name that epithelial cells have when their epithelium is, or is not, said to be tumour.
+
+    A run names the class by what it was told; a report may be told otherwise. Names that a user gave are kept.
+
+    Parameters
+    ----------
+    prompts : of the run
+    by_run, now : whether epithelium is called tumour, by the run and by the report
+    """
+    old, new = ("Epithelial", "Tumour") if now else ("Tumour", "Epithelial")
+    if by_run == now or new in {prompt.class_name for prompt in prompts}:
+        return prompts
+    named = []
+    for prompt in prompts:
+        target = trained_target(prompt.text)
+        mine = target is not None and target.text == "epithelial cells" and prompt.class_name == old
+        named.append(replace(prompt, class_name=new) if mine else prompt)
+    return PromptSet(tuple(named))
+
+
 @dataclass(frozen=True, eq=False)
 class ReportData:
     """Everything a report is made of, read and sorted out.
@@ -227,7 +248,7 @@ def load(
     mpp = np.asarray(inputs.mpp)
     source = Source(
         objects=objects_in(tissue, {kind: reader.batches(kind) for kind in KINDS}, reader.frames),
-        prompts=reader.prompts,
+        prompts=called_in_report(reader.prompts, by_run=inputs.tumour_is_epithelium, now=is_tumour),
         roles=roles_of(reader.prompts),
         recognition={p: grid.median(p) for grid in reader.recognition for p in grid.positions},
         tissue=tissue,

@@ -152,5 +152,6 @@ def other_arithmetic(folder: Path, now: Mapping[str, Any]) -> Iterator[str]:
         if names and same:
             yield (
                 f"{folder}: an unfinished run is not gone on from: {told(there, now, names)}. Numbers may differ in "
-                "the last bits, and parts of different arithmetic do not mix: all tiles are computed here."
+                "the last bits, and parts of different arithmetic do not mix: its tiles are computed again. Array "
+                "tasks of one slide need the same --runtime, --precision and --device to be merged."
             )

@@ -202,9 +202,10 @@ def run_slide(job: Job, setup: RunSetup, *, run: str = "", rank: int = 0, source
                     return Outcome(job.path, folder, "shard done")
                 if not compute and missing:
                     n = sum(len(own) for own in chunk_status.chunks)
+                    others = "".join(f" {line}" for line in other_arithmetic(folder, job_config(prepared, config)))
                     raise OutputError(
                         f"{folder}: {len(missing)} of {n} parts are missing. Run the slide again (or the array tasks "
-                        "that did not end) before merging."
+                        f"that did not end) before merging.{others}"
                     )
                 with filling(chunks):
                     if record is not None and not overwrite and _same_tiles(record, chunk_status):
