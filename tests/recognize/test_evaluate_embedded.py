@@ -162,6 +162,19 @@ def test_the_network_keeps_its_floors_on_annotated_tiles(shared: Path, name: str
         assert (figure(line, word) or 0) >= floor, line
 
 
+#: What the network before this one reached on the same tiles, and this one does not: its floors are still owed.
+OWED = {"data/annotated/cpm15": {"F1": 0.81, "PQ": 0.54}, "data/annotated/dsb2018_colour": {"F1": 0.61, "PQ": 0.40}}
+
+
+@pytest.mark.slow
+@pytest.mark.xfail(strict=True, reason="large nuclei are cut and dark spindles missed, docs/accuracy.md")
+@pytest.mark.parametrize("name", OWED)
+def test_what_the_network_before_reached_is_reached_again(shared: Path, name: str) -> None:
+    (line,) = evaluate(shared / name)
+    for word, floor in OWED[name].items():
+        assert (figure(line, word) or 0) >= floor, line
+
+
 def test_images_that_shaped_the_weights_are_left_out(data_sets: Path, tmp_path: Path) -> None:
     """By their pixels wherever they lie; by name where the same tile is there at another scale."""
     network = random_network()
