@@ -16,11 +16,11 @@ from shapely.geometry.base import BaseGeometry
 from wsiparse.choices import Division
 from wsiparse.recognize.vocabulary import trained_target
 from wsiparse.report.stats.compartments import EPITHELIUM, TUMOUR, Inside
-from wsiparse.report.stats.numbers import REST, ReportSettings, Role, Source
 from wsiparse.report.stats.objects import KINDS, objects_in
 from wsiparse.report.stats.qc import SlideQuality, slide_quality
 from wsiparse.report.stats.regions_drawn import DrawnRegion, drawn_regions
 from wsiparse.report.stats.rows import IntervalSettings
+from wsiparse.report.stats.source import REST, ReportSettings, Role, Source
 from wsiparse.report.stats.tissue import Tissue, analysed_tissue
 from wsiparse.results.report_inputs import ReportInputs
 from wsiparse.store.read import ObjectsReader
