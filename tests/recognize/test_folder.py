@@ -105,7 +105,7 @@ def test_a_class_has_one_colour_and_a_given_one_wins(model: Path) -> None:
 def test_what_is_not_answered_is_refused(model: Path) -> None:
     with pytest.raises(PromptError, match="'nuclei', 'inflammatory cells', 'epithelial cells' and 'connective"):
         engine(model, "glands")
-    with pytest.raises(PromptError, match="already asked for"):
+    with pytest.raises(PromptError, match="ask for the same"):
         engine(model, "tumour cells", "epithelial cells")
     with pytest.raises(PromptError, match="nearest prompt is 'epithelial cells', but"):
         engine(model, "tumour cells", strict_prompts=True)

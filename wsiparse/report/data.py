@@ -171,26 +171,8 @@ def load(
     asked = asked or inputs.compartments
     if asked is None:
         asked = "roi" if any(name for name, _ in kept) else "auto"
-    settings = ReportSettings(asked, IntervalSettings(seed=seed))
     is_tumour = inputs.tumour_is_epithelium if tumour_is_epithelium is None else tumour_is_epithelium
-    drawn_out = [shape for name, shape in given if name in out]
-    everywhere = _tissue(inputs, inputs.tissue, None, [])
-    # what the run's own file leaves out lies outside `inputs.roi` already; it is not what the file does not reach
-    reach = _reach(inputs)
-    in_roi = _tissue(inputs, inputs.tissue, reach, [])
-    unreadable = [shapely.box(*box) for box in inputs.unreadable]
-    readable = _tissue(inputs, inputs.tissue, reach, unreadable) if unreadable else in_roi
-    same = reach is inputs.roi and not drawn_out
-    tissue = readable if same else _tissue(inputs, inputs.tissue, inputs.roi, [*unreadable, *drawn_out])
-    area = {
-        "tissue_mm2": everywhere.area_mm2,
-        "outside_roi_mm2": max(everywhere.area_mm2 - in_roi.area_mm2, 0.0),
-        "unreadable_mm2": max(in_roi.area_mm2 - readable.area_mm2, 0.0),
-        "drawn_out_mm2": max(readable.area_mm2 - tissue.area_mm2, 0.0),
-        "artefact_mm2": _tissue(inputs, inputs.artefacts, None, []).area_mm2,
-        "whole_slide": inputs.whole_slide,
-        "unreadable_tiles": len(inputs.unreadable),
-    }
+    tissue, area = _analysed(inputs, [shape for name, shape in given if name in out])
     mpp = np.asarray(inputs.mpp)
     source = Source(
         objects=objects_in(tissue, {kind: reader.batches(kind) for kind in KINDS}, reader.frames),
@@ -202,7 +184,7 @@ def load(
         mpp=inputs.mpp,
         slide_size=inputs.size,
         classes_by_rule=inputs.limits.classes_by_rule,
-        # results of an older version do not tell the latter, and its engines by rule gave no other probability
+        # results of an older version do not have the latter, and its engines by rule gave no other probability
         nucleus_probability=inputs.limits.nucleus_probability or inputs.limits.classes_by_rule,
         cells_of=cells_of(reader.prompts, tumour_is_epithelium=is_tumour),
         meanings={name: classes.meaning(name) for name in {REST, *(name for name, _ in given)}},
@@ -215,12 +197,34 @@ def load(
         tissue_mm2=tissue.area_mm2,
         background=[float(v) for v in background_colour(inputs.picture)[0]],
     )
+    settings = ReportSettings(asked, IntervalSettings(seed=seed))
     drawn = drawn_regions(_in_um(given, mpp), is_left_out)
-    file = (regions.name, regions.sha256) if regions is not None else inputs.region_file
-    notes = regions.notes if regions is not None else inputs.region_notes
+    file, notes = inputs.region_file, inputs.region_notes
     if regions is not None:
-        notes += _microns(inputs, [shape for _, shape in kept])
+        file = (regions.name, regions.sha256)
+        notes = regions.notes + _microns(inputs, [shape for _, shape in kept])
     return ReportData(reader, inputs, source, area, quality, settings, regions, drawn, file, notes, is_tumour)
+
+
+def _analysed(inputs: ReportInputs, drawn_out: Sequence[BaseGeometry]) -> tuple[Tissue, dict[str, Any]]:
+    """The analysed tissue without what is drawn out of it, and how much was left out for which reason, mm2."""
+    everywhere = _tissue(inputs, inputs.tissue, None, [])
+    # what the run's own file leaves out lies outside `inputs.roi` already; it is not what the file does not reach
+    reach = _reach(inputs)
+    in_roi = _tissue(inputs, inputs.tissue, reach, [])
+    unreadable = [shapely.box(*box) for box in inputs.unreadable]
+    readable = _tissue(inputs, inputs.tissue, reach, unreadable) if unreadable else in_roi
+    same = reach is inputs.roi and not drawn_out
+    tissue = readable if same else _tissue(inputs, inputs.tissue, inputs.roi, [*unreadable, *drawn_out])
+    return tissue, {
+        "tissue_mm2": everywhere.area_mm2,
+        "outside_roi_mm2": max(everywhere.area_mm2 - in_roi.area_mm2, 0.0),
+        "unreadable_mm2": max(in_roi.area_mm2 - readable.area_mm2, 0.0),
+        "drawn_out_mm2": max(readable.area_mm2 - tissue.area_mm2, 0.0),
+        "artefact_mm2": _tissue(inputs, inputs.artefacts, None, []).area_mm2,
+        "whole_slide": inputs.whole_slide,
+        "unreadable_tiles": len(inputs.unreadable),
+    }
 
 
 def read_regions_file(path: Path, offset: tuple[int, int], slide_size: tuple[int, int]) -> RegionsFile:
