@@ -50,6 +50,8 @@ FORMAT: Final = 1
 REST: Final = "other tissue"
 #: More classes of regions are no compartments: each has its rows, bars and a share of the map.
 _MOST_CLASSES: Final = 1000
+#: Why nothing is said of other thresholds for objects of other programs.
+_NO_THRESHOLD: Final = "the objects were imported, and how they were made is not known here"
 #: What a region without a class is called.
 _NO_CLASS: Final = "unclassified"
 
@@ -108,6 +110,7 @@ class Source:
     slide_size : level-0 px
     classes_by_rule : each object has one class outright
     nucleus_probability : an object's probability is that of being a nucleus, whatever its class
+    scored : objects were made with a threshold
     cells_of : what the cells of role "tumour" are cells of
     meanings : class name of regions -> "tumour", "stroma", "left out", "neither"; those absent are neither
     told : the same in one line, "" without regions
@@ -123,6 +126,7 @@ class Source:
     slide_size: tuple[int, int]
     classes_by_rule: bool = False
     nucleus_probability: bool = False
+    scored: bool = True
     cells_of: Inside = "tumour"
     meanings: Mapping[str, str] = field(default_factory=dict)
     told: str = ""
@@ -218,7 +222,7 @@ def _classes(source: Source) -> list[dict[str, Any]]:
             "kind": p.kind,
             "colour": p.colour,
             "prompt": p.text,
-            "threshold": p.threshold,
+            "threshold": p.threshold if source.scored else None,
             "role": source.cells_of if role == "tumour" else role,
         }
         for p, role in zip(source.prompts, source.roles, strict=True)
@@ -298,14 +302,18 @@ def _colours(names: Sequence[str], tumour: Sequence[int]) -> list[str]:
 def _uncertainty(source: Source, settings: ReportSettings, everything: Resampled) -> dict[str, Any]:
     objects, prompts = source.objects, source.prompts
     bands = []
-    for k, found in enumerate(threshold_band([objects], prompts, step=settings.threshold_step)):
+    found_bands = threshold_band([objects] if source.scored else [], prompts, step=settings.threshold_step)
+    for k, found in enumerate(found_bands):
+        if not source.scored:
+            n = int(objects.of([k]).sum())
+            found = replace(found, n=n, area_px=int(objects.area_px[objects.of([k])].sum()), reason=_NO_THRESHOLD)
         unit = objects.um2_per_px[prompts[k].kind]
         # a band of one and the same number would be read as certainty
         moved = None if found.reason else found
         bands.append(
             {
                 "class": found.class_name,
-                "threshold": found.threshold,
+                "threshold": found.threshold if source.scored else None,
                 "step": found.step,
                 "n": found.n,
                 "n_raised": moved.n_raised if moved else None,
