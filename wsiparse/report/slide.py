@@ -243,6 +243,7 @@ def load(
         "drawn_out_mm2": max(readable.area_mm2 - tissue.area_mm2, 0.0),
         "artefact_mm2": _tissue(inputs, inputs.artefacts, None, []).area_mm2,
         "whole_slide": inputs.whole_slide,
+        "whole_cells": inputs.cover is None,
         "unreadable_tiles": len(inputs.unreadable),
     }
     mpp = np.asarray(inputs.mpp)
@@ -441,14 +442,15 @@ def square_images(boxes: Sequence[Box], read: Callable[[Box], NDArray[np.uint8]]
 def _tissue(
     inputs: ReportInputs, mask: NDArray[np.bool_], roi: BaseGeometry | None, without: Sequence[BaseGeometry]
 ) -> Tissue:
-    return analysed_tissue(inputs.size, inputs.overview, mask, roi=roi, unreadable=without)
+    cover = inputs.cover if mask is inputs.tissue else None
+    return analysed_tissue(inputs.size, inputs.overview, mask, roi=roi, unreadable=without, cover=cover)
 
 
 def _microns(inputs: ReportInputs, kept: Sequence[BaseGeometry]) -> tuple[str, ...]:
     """A line where regions given to the report seem to be in microns; the run told it of its own."""
     drawn = cut_to_slide(united(kept), inputs.size) if kept else shapely.Polygon()
     # of a slide that was analysed whole everything counts as tissue, and tells nothing
-    seen = find_tissue(inputs.picture, inputs.overview.mean_mpp)[0] if inputs.whole_slide else inputs.tissue
+    seen = find_tissue(inputs.picture, inputs.overview.mean_mpp).mask if inputs.whole_slide else inputs.tissue
     return microns_told(drawn, seen, inputs.overview, slide_size=inputs.size, mpp=inputs.mpp, offset=inputs.offset)
 
 

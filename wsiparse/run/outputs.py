@@ -130,6 +130,7 @@ def _write_report(
         overview=area.overview,
         picture=png_pixels(ground.overview),
         tissue=area.tissue,
+        cover=area.cover,
         artefacts=ground.artefacts,
         whole_slide=slide_run.config.whole_slide,
         roi=area.roi,

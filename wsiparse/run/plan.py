@@ -27,11 +27,13 @@ from wsiparse.results.report_inputs import png_bytes
 from wsiparse.run.engine import Engine, Scale
 from wsiparse.slides import Slide, require_mpp, survey
 from wsiparse.tiling import (
+    WHOLE,
     AnalysisArea,
     Region,
     RegionClasses,
     TilePlan,
     TileSize,
+    covered_mm2,
     find_tissue,
     microns_told,
     off_slide,
@@ -165,11 +167,13 @@ def _analysis_area(
             file = roi.name, hashlib.file_digest(data, "sha256").hexdigest()
     if whole:
         area, artefacts = whole_slide_area(slide.size, frame, geometry), np.zeros(picture.shape[:2], np.bool_)
-        tissue = find_tissue(picture, frame.mean_mpp)[0] if geometry is not None else area.tissue
+        tissue = find_tissue(picture, frame.mean_mpp).mask if geometry is not None else area.tissue
     else:
-        tissue, artefacts = find_tissue(picture, frame.mean_mpp)
+        looked = find_tissue(picture, frame.mean_mpp)
+        tissue, artefacts = looked.mask, looked.artefacts
         # what cannot be seen may be tissue: its tiles are read, and those that are unreadable are told
-        area = AnalysisArea(slide.size, frame, tissue | seen.lost, geometry)
+        cover = np.where(seen.lost, np.uint8(WHOLE), looked.shares)
+        area = AnalysisArea(slide.size, frame, cover > 0, geometry, cover=cover)
     if geometry is not None:
         mpp = require_mpp(slide)
         notes += microns_told(geometry, tissue, frame, slide_size=slide.size, mpp=mpp, offset=offset)
@@ -213,8 +217,8 @@ def _lots(cells: NDArray[np.int64]) -> NDArray[np.uint64]:
 
 def _tissue_mm2(plan: TilePlan) -> float:
     """Tissue of the whole slide, mm^2: what the sample is taken from, whatever the region of interest."""
-    x, y = plan.area.overview.mpp
-    return int(plan.area.tissue.sum()) * x * y * 1e-6
+    area = plan.area
+    return covered_mm2(area.shares, area.overview, area.slide_size, plan.slide_mpp)
 
 
 def prepare(slide: Slide, config: RunConfig, engine: Engine, roi: Path | None = None) -> Prepared:

@@ -1,6 +1,7 @@
 """Pure: from an overview to a tissue mask, from a mask and a region of interest to a tile plan."""
 
 from wsiparse.tiling.area import AnalysisArea, whole_slide_area
+from wsiparse.tiling.cover import WHOLE, covered_mm2
 from wsiparse.tiling.grid import FIELD_BYTES_PER_PX, Estimate, TilePlan, TileSize, estimate, plan_tiles
 from wsiparse.tiling.region_classes import RegionClasses, is_left_out
 from wsiparse.tiling.region_units import microns_told
@@ -13,18 +14,21 @@ from wsiparse.tiling.roi import (
     read_regions,
     union_on_slide,
 )
-from wsiparse.tiling.tissue import background_colour, find_tissue, tissue_mask
+from wsiparse.tiling.tissue import FoundTissue, background_colour, find_tissue
 
 __all__ = [
     "FIELD_BYTES_PER_PX",
+    "WHOLE",
     "AnalysisArea",
     "Estimate",
+    "FoundTissue",
     "Region",
     "RegionClasses",
     "Regions",
     "TilePlan",
     "TileSize",
     "background_colour",
+    "covered_mm2",
     "cut_to_slide",
     "estimate",
     "find_tissue",
@@ -34,7 +38,6 @@ __all__ = [
     "parse_regions",
     "plan_tiles",
     "read_regions",
-    "tissue_mask",
     "union_on_slide",
     "whole_slide_area",
 ]
