@@ -131,6 +131,8 @@ def _write_report(
         picture=png_pixels(ground.overview),
         tissue=area.tissue,
         cover=area.cover,
+        drawn_tissue=None if ground.tissue is None else ground.tissue.shape,
+        tissue_file=None if ground.tissue is None else ground.tissue.file,
         artefacts=ground.artefacts,
         whole_slide=slide_run.config.whole_slide,
         roi=area.roi,
