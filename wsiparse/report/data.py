@@ -33,6 +33,7 @@ from wsiparse.tiling import (
     is_left_out,
     microns_told,
     off_slide,
+    polygonal,
     read_regions,
 )
 from wsiparse.tiling.polygons import united
@@ -174,7 +175,7 @@ def load(
     settings = ReportSettings(asked, IntervalSettings(seed=seed))
     is_tumour = inputs.tumour_is_epithelium if tumour_is_epithelium is None else tumour_is_epithelium
     drawn_out = [shape for name, shape in given if name in out]
-    everywhere = _tissue(inputs, inputs.tissue, None, [])
+    everywhere = _tissue(inputs, inputs.tissue, inputs.drawn_tissue, [])
     # what the run's own file leaves out lies outside `inputs.roi` already; it is not what the file does not reach
     reach = _reach(inputs)
     in_roi = _tissue(inputs, inputs.tissue, reach, [])
@@ -189,6 +190,8 @@ def load(
         "drawn_out_mm2": max(readable.area_mm2 - tissue.area_mm2, 0.0),
         "artefact_mm2": _tissue(inputs, inputs.artefacts, None, []).area_mm2,
         "whole_slide": inputs.whole_slide,
+        "whole_cells": inputs.cover is None,
+        "drawn_tissue": inputs.tissue_file[0] if inputs.tissue_file is not None else None,
         "unreadable_tiles": len(inputs.unreadable),
     }
     mpp = np.asarray(inputs.mpp)
@@ -247,26 +250,28 @@ def read_regions_file(path: Path, offset: tuple[int, int], slide_size: tuple[int
 def _tissue(
     inputs: ReportInputs, mask: NDArray[np.bool_], roi: BaseGeometry | None, without: Sequence[BaseGeometry]
 ) -> Tissue:
-    return analysed_tissue(inputs.size, inputs.overview, mask, roi=roi, unreadable=without)
+    cover = inputs.cover if mask is inputs.tissue else None
+    return analysed_tissue(inputs.size, inputs.overview, mask, roi=roi, unreadable=without, cover=cover)
 
 
 def _microns(inputs: ReportInputs, kept: Sequence[BaseGeometry]) -> tuple[str, ...]:
     """A line where regions given to the report seem to be in microns; the run told it of its own."""
     drawn = cut_to_slide(united(kept), inputs.size) if kept else shapely.Polygon()
     # of a slide that was analysed whole everything counts as tissue, and tells nothing
-    seen = find_tissue(inputs.picture, inputs.overview.mean_mpp)[0] if inputs.whole_slide else inputs.tissue
+    seen = find_tissue(inputs.picture, inputs.overview.mean_mpp).mask if inputs.whole_slide else inputs.tissue
     return microns_told(drawn, seen, inputs.overview, slide_size=inputs.size, mpp=inputs.mpp, offset=inputs.offset)
 
 
 def _reach(inputs: ReportInputs) -> BaseGeometry | None:
-    """The region of interest with what is drawn out of it, level-0 px; None for the whole slide."""
+    """The region of interest with what is drawn out of it, in drawn tissue, level-0 px; None for the whole slide."""
     out = {name for name in {name for name, _ in inputs.regions} if is_left_out(name)}
     if inputs.roi is None or not out:
         return inputs.roi
     kept = [shape for name, shape in inputs.regions if name not in out]
     if not kept:
-        return None
-    return cut_to_slide(united(kept), inputs.size)
+        return inputs.drawn_tissue
+    reach = cut_to_slide(united(kept), inputs.size)
+    return reach if inputs.drawn_tissue is None else polygonal(shapely.intersection(reach, inputs.drawn_tissue))
 
 
 def _in_um(

@@ -179,7 +179,7 @@ def _read(own: _Import, slide: Slide, waiting: Waiting) -> _Ready:
     target = Target(slide.name, slide.fingerprint, slide.size, require_mpp(slide), slide.bounds)
     classes = RegionClasses(config.tumour_classes, config.stroma_classes)
     offset = overlay_offset(slide, config)
-    area, ground = analysis_area(slide, own.job.roi, whole=config.whole_slide, offset=offset, classes=classes)
+    area, ground = analysis_area(slide, own.job.roi, None, whole=config.whole_slide, offset=offset, classes=classes)
     gathered = gather(own.files, target, own.asked, waiting)
     decided = decide(gathered, own.asked, target)
     programs = dict.fromkeys(file.program for file in gathered.files)

@@ -7,6 +7,7 @@ import json
 import logging
 import math
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,14 +25,17 @@ from wsiparse.recognize.base import (
 )
 from wsiparse.recognize.registry import engine_of
 from wsiparse.results.report_inputs import png_bytes
+from wsiparse.run.drawn_tissue import DrawnTissue, read_tissue
 from wsiparse.run.engine import Engine, Scale
 from wsiparse.slides import Slide, require_mpp, survey
 from wsiparse.tiling import (
+    WHOLE,
     AnalysisArea,
     Region,
     RegionClasses,
     TilePlan,
     TileSize,
+    covered_mm2,
     find_tissue,
     microns_told,
     off_slide,
@@ -60,6 +64,9 @@ __all__ = [
 ]
 
 log = logging.getLogger("wsiparse")
+
+#: Where overlays and region files have their origin, level-0 px.
+Offset = tuple[int, int]
 
 #: Scale at which tissue is told from glass, um per px (dark nuclei are smaller than a pixel there).
 OVERVIEW_MPP: Final = 8.0
@@ -101,6 +108,7 @@ class SlideOverview:
     region_file : name and sha256 of the file they are of, or None
     notes : what was left aside of it, a line each
     taken : how its classes are taken, in one line
+    tissue : as the user drew it, or None for what was found
     """
 
     overview: bytes
@@ -109,13 +117,15 @@ class SlideOverview:
     region_file: tuple[str, str] | None = None
     notes: tuple[str, ...] = ()
     taken: str = ""
+    tissue: DrawnTissue | None = None
 
     @property
     def told(self) -> tuple[str, ...]:
         """What is said of the regions while the slide is analysed."""
+        told = () if self.tissue is None else tuple(f"{self.tissue.file[0]}: {line}" for line in self.tissue.notes)
         if self.region_file is None:
-            return ()
-        return (*(f"{self.region_file[0]}: {line}" for line in self.notes), self.taken)
+            return told
+        return (*told, *(f"{self.region_file[0]}: {line}" for line in self.notes), self.taken)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +169,7 @@ def overlay_offset(slide: Slide, config: RunConfig) -> tuple[int, int]:
 
 
 def analysis_area(
-    slide: Slide, roi: Path | None, *, whole: bool, offset: tuple[int, int], classes: RegionClasses
+    slide: Slide, roi: Path | None, drawn: DrawnTissue | None, *, whole: bool, classes: RegionClasses, offset: Offset
 ) -> tuple[AnalysisArea, SlideOverview]:
     """Where objects of a slide are counted, and what was seen of it.
 
@@ -167,12 +177,14 @@ def analysis_area(
     ----------
     slide : open, with a known mpp
     roi : GeoJSON file of the regions to analyse, or None
+    drawn : tissue as the user drew it, or None for what is found
     whole : everything counts as tissue
     offset : level-0 px that the coordinates of `roi` were reduced by
     classes : of regions that are tumour and stroma
     """
     seen = survey(slide, OVERVIEW_MPP)
     picture, frame = seen.picture, seen.frame
+    told_units = partial(microns_told, overview=frame, slide_size=slide.size, mpp=require_mpp(slide), offset=offset)
     geometry, regions, file, notes, taken = None, tuple[Region, ...](), None, tuple[str, ...](), ""
     if roi is not None:
         found = read_regions(roi, offset=offset)
@@ -182,17 +194,23 @@ def analysis_area(
         notes = (*found.notes, *off)
         with roi.expanduser().open("rb") as data:
             file = roi.name, hashlib.file_digest(data, "sha256").hexdigest()
-    if whole:
+    if drawn is not None:
+        area = AnalysisArea(slide.size, frame, drawn.cells(frame), drawn.within(geometry))
+        artefacts = np.zeros(picture.shape[:2], np.bool_)
+        tissue = find_tissue(picture, frame.mean_mpp).mask
+        drawn = replace(drawn, notes=(*drawn.notes, *told_units(drawn.shape, tissue)))
+    elif whole:
         area, artefacts = whole_slide_area(slide.size, frame, geometry), np.zeros(picture.shape[:2], np.bool_)
-        tissue = find_tissue(picture, frame.mean_mpp)[0] if geometry is not None else area.tissue
+        tissue = find_tissue(picture, frame.mean_mpp).mask if geometry is not None else area.tissue
     else:
-        tissue, artefacts = find_tissue(picture, frame.mean_mpp)
+        looked = find_tissue(picture, frame.mean_mpp)
+        tissue, artefacts = looked.mask, looked.artefacts
         # what cannot be seen may be tissue: its tiles are read, and those that are unreadable are told
-        area = AnalysisArea(slide.size, frame, tissue | seen.lost, geometry)
+        cover = np.where(seen.lost, np.uint8(WHOLE), looked.shares)
+        area = AnalysisArea(slide.size, frame, cover > 0, geometry, cover=cover)
     if geometry is not None:
-        mpp = require_mpp(slide)
-        notes += microns_told(geometry, tissue, frame, slide_size=slide.size, mpp=mpp, offset=offset)
-    return area, SlideOverview(png_bytes(picture), artefacts, regions, file, notes, taken)
+        notes += told_units(geometry, tissue)
+    return area, SlideOverview(png_bytes(picture), artefacts, regions, file, notes, taken, drawn)
 
 
 def _tile_around(canvas: tuple[int, int], info: EngineInfo) -> int:
@@ -232,11 +250,13 @@ def _lots(cells: NDArray[np.int64]) -> NDArray[np.uint64]:
 
 def _tissue_mm2(plan: TilePlan) -> float:
     """Tissue of the whole slide, mm^2: what the sample is taken from, whatever the region of interest."""
-    x, y = plan.area.overview.mpp
-    return int(plan.area.tissue.sum()) * x * y * 1e-6
+    area = plan.area
+    return covered_mm2(area.shares, area.overview, area.slide_size, plan.slide_mpp)
 
 
-def prepare(slide: Slide, config: RunConfig, engine: Engine, roi: Path | None = None) -> Prepared:
+def prepare(
+    slide: Slide, config: RunConfig, engine: Engine, roi: Path | None = None, tissue: Path | None = None
+) -> Prepared:
     """Decide everything about one slide: frames, tissue, tiles, stain.
 
     Parameters
@@ -245,6 +265,7 @@ def prepare(slide: Slide, config: RunConfig, engine: Engine, roi: Path | None = 
     config : run settings
     engine : made from the same settings
     roi : GeoJSON file of the regions to analyse, level-0 px; None for all tissue
+    tissue : GeoJSON file of the slide's tissue, level-0 px; None for what is found
 
     Raises
     ------
@@ -254,7 +275,8 @@ def prepare(slide: Slide, config: RunConfig, engine: Engine, roi: Path | None = 
         _check_enlargement(slide, scale.info)
     offset = overlay_offset(slide, config)
     classes = RegionClasses(config.tumour_classes, config.stroma_classes)
-    area, ground = analysis_area(slide, roi, whole=config.whole_slide, offset=offset, classes=classes)
+    drawn = None if tissue is None else read_tissue(tissue, slide.size, offset)
+    area, ground = analysis_area(slide, roi, drawn, whole=config.whole_slide, classes=classes, offset=offset)
     passes = tuple(_pass_of(slide, scale, area, config) for scale in engine.scales)
     settings: dict[str, Any] = {
         "passes": [
@@ -275,6 +297,8 @@ def prepare(slide: Slide, config: RunConfig, engine: Engine, roi: Path | None = 
     }
     if config.tumour_classes or config.stroma_classes:
         settings["classes"] = [config.tumour_classes, config.stroma_classes]
+    if drawn is not None:
+        settings["drawn tissue"] = drawn.file[1]
     if config.tumour_is_epithelium:
         settings["tumour is epithelium"] = True
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
