@@ -99,6 +99,7 @@ class ReportInputs:
     region_notes : what was said when it was read, a line each
     tumour_classes, stroma_classes : of regions, as the run was told
     tumour_is_epithelium : as the run was told
+    found_artefacts : (kind, polygons in level-0 px, whether they were left out) of each kind that was looked for
     cover : (h, w) uint8, how much of each cell of `tissue` is covered, of 255; None for all of them whole
     """
 
@@ -121,6 +122,7 @@ class ReportInputs:
     tumour_classes: tuple[str, ...] = ()
     stroma_classes: tuple[str, ...] = ()
     tumour_is_epithelium: bool = False
+    found_artefacts: tuple[tuple[str, BaseGeometry, bool], ...] = ()
     cover: NDArray[np.uint8] | None = None
 
     @property
@@ -188,6 +190,7 @@ def write_report_inputs(folder: Path, inputs: ReportInputs, overview: bytes, spo
         If it cannot be written.
     """
     shapes = [shape for _, shape in inputs.regions] + ([inputs.roi] if inputs.roi is not None else [])
+    shapes += [shape for _, shape, _ in inputs.found_artefacts]
     long = sum(int(shapely.get_num_coordinates(shape)) for shape in shapes) > _MOST_WRITTEN_OUT
     facts = {
         "format": FORMAT,
@@ -197,6 +200,10 @@ def write_report_inputs(folder: Path, inputs: ReportInputs, overview: bytes, spo
         "whole_slide": inputs.whole_slide,
         "roi": _written(inputs.roi, long) if inputs.roi is not None else None,
         "regions": [{"class": name, "geometry": _written(shape, long)} for name, shape in inputs.regions],
+        "artefacts": [
+            {"kind": kind, "left_out": out, "geometry": _written(shape, long)}
+            for kind, shape, out in inputs.found_artefacts
+        ],
         "unreadable": [list(box) for box in inputs.unreadable],
         "compartments": inputs.compartments,
         "squares": [asdict(square) for square in inputs.squares],
@@ -312,6 +319,10 @@ def read_report_inputs(folder: Path) -> ReportInputs:
             whole_slide=bool(facts["whole_slide"]),
             roi=_read(roi) if roi is not None else None,
             regions=_drawn(facts),
+            # results of an older version looked for none
+            found_artefacts=tuple(
+                (str(a["kind"]), _read(a["geometry"]), bool(a["left_out"])) for a in facts.get("artefacts", ())
+            ),
             unreadable=tuple((float(a), float(b), float(c), float(d)) for a, b, c, d in facts["unreadable"]),
             compartments=facts["compartments"],
             squares=tuple(PicturedSquare(Box(**square["box"]), str(square["file"])) for square in facts["squares"]),

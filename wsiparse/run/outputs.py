@@ -9,6 +9,7 @@ from typing import Final
 
 from wsiparse.atomic import publish
 from wsiparse.coords import Frame
+from wsiparse.export.artefacts import write_artefacts
 from wsiparse.export.geojson import OverlayFacts, write_centroids, write_geojson
 from wsiparse.export.labels import write_labels
 from wsiparse.machine import return_idle_memory
@@ -23,7 +24,7 @@ from wsiparse.run.plan import overlay_offset
 from wsiparse.run.state import SlideRun
 from wsiparse.slides import Slide, overview, require_mpp
 from wsiparse.store.read import ObjectsReader
-from wsiparse.tiling import is_left_out
+from wsiparse.tiling import artefact_class, is_left_out
 from wsiparse.types import PromptKind, SlideSummary
 
 __all__ = ["KINDS", "OVERLAY_PX", "write_exports"]
@@ -38,6 +39,7 @@ VIEW_PX: Final = 1000
 MOST_REGIONS: Final = 12
 
 LABELS: Final = "labels.ome.zarr"
+ARTEFACTS: Final = "artefacts.geojson"
 
 KINDS: Final[tuple[PromptKind, PromptKind]] = ("cell", "region")
 
@@ -52,7 +54,11 @@ def _write_overlay(path: Path, slide_run: SlideRun, reader: ObjectsReader, summa
     ]
     caption.append((f"{summary.slide}   {summary.engine}   research use only", None))
     regions = drawn_regions(
-        ((region.class_name, region.geometry) for region in slide_run.prepared.ground.regions), is_left_out
+        (
+            *((region.class_name, region.geometry) for region in slide_run.prepared.ground.regions),
+            *((artefact_class(a.kind), a.geometry) for a in slide_run.prepared.ground.artefacts if a.left_out),
+        ),
+        is_left_out,
     )
     named = {(region.class_name, region.colour, region.left_out): None for region in regions}
     caption[-1:-1] = [
@@ -101,6 +107,10 @@ def write_exports(
     if prompts.of_kind("cell"):
         centroids = write_centroids(folder / "centroids.geojson.gz", reader.batches("cell"), of["cell"])
         files += [path.name for path in centroids.paths]
+    drawn = [(a.kind, a.geometry, a.left_out) for a in slide_run.prepared.ground.artefacts]
+    if drawn:
+        write_artefacts(folder / ARTEFACTS, drawn, fingerprint, offset)
+        files.append(ARTEFACTS)
     if slide_run.config.labels:
         write_labels(folder / LABELS, reader, version=slide_run.config.ngff)
         files.append(LABELS)
@@ -131,9 +141,10 @@ def _write_report(
         picture=png_pixels(ground.overview),
         tissue=area.tissue,
         cover=area.cover,
-        artefacts=ground.artefacts,
+        artefacts=ground.foreign,
+        found_artefacts=tuple((a.kind, a.geometry, a.left_out) for a in ground.artefacts),
         whole_slide=slide_run.config.whole_slide,
-        roi=area.roi,
+        roi=ground.roi,
         regions=tuple((region.class_name, region.geometry) for region in ground.regions),
         unreadable=tuple(unreadable),
         compartments=slide_run.config.compartments,

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from shapely.geometry.base import BaseGeometry
 
 from wsiparse.config import RunConfig
 from wsiparse.coords import SNAP, Frame, frame_at
@@ -24,6 +25,7 @@ from wsiparse.recognize.base import (
 )
 from wsiparse.recognize.registry import engine_of
 from wsiparse.results.report_inputs import png_bytes
+from wsiparse.run.artefacts import Artefact, artefacts_of, without_artefacts
 from wsiparse.run.engine import Engine, Scale
 from wsiparse.slides import Slide, require_mpp, survey
 from wsiparse.tiling import (
@@ -33,6 +35,7 @@ from wsiparse.tiling import (
     RegionClasses,
     TilePlan,
     TileSize,
+    background_colour,
     covered_mm2,
     find_tissue,
     microns_told,
@@ -89,7 +92,9 @@ class SlideOverview:
     Parameters
     ----------
     overview : the picture that tissue was found on, a PNG: a gigapixel slide's takes tens of megabytes otherwise
-    artefacts : (h, w) bool, pen, ink and black that were kept out of the tissue
+    foreign : (h, w) bool, pen, ink and black that were kept out of the tissue
+    artefacts : what was found on the tissue at a finer scale, a row a kind
+    roi : region of interest, level-0 px, as it was drawn, or None
     regions : of the region of interest, level-0 px, with their classes; those left out included
     region_file : name and sha256 of the file they are of, or None
     notes : what was left aside of it, a line each
@@ -97,7 +102,9 @@ class SlideOverview:
     """
 
     overview: bytes
-    artefacts: NDArray[np.bool_]
+    foreign: NDArray[np.bool_]
+    artefacts: tuple[Artefact, ...]
+    roi: BaseGeometry | None
     regions: tuple[Region, ...]
     region_file: tuple[str, str] | None = None
     notes: tuple[str, ...] = ()
@@ -152,8 +159,9 @@ def overlay_offset(slide: Slide, config: RunConfig) -> tuple[int, int]:
 
 
 def _analysis_area(
-    slide: Slide, roi: Path | None, *, whole: bool, offset: tuple[int, int], classes: RegionClasses
+    slide: Slide, config: RunConfig, roi: Path | None, classes: RegionClasses
 ) -> tuple[AnalysisArea, SlideOverview]:
+    offset = overlay_offset(slide, config)
     seen = survey(slide, OVERVIEW_MPP)
     picture, frame = seen.picture, seen.frame
     geometry, regions, file, notes, taken = None, tuple[Region, ...](), None, tuple[str, ...](), ""
@@ -165,19 +173,20 @@ def _analysis_area(
         notes = (*found.notes, *off)
         with roi.expanduser().open("rb") as data:
             file = roi.name, hashlib.file_digest(data, "sha256").hexdigest()
-    if whole:
-        area, artefacts = whole_slide_area(slide.size, frame, geometry), np.zeros(picture.shape[:2], np.bool_)
-        tissue = find_tissue(picture, frame.mean_mpp).mask if geometry is not None else area.tissue
+    looked = find_tissue(picture, frame.mean_mpp)
+    tissue, foreign = looked.mask, looked.artefacts
+    artefacts = artefacts_of(slide, config, frame, (tissue, foreign), background_colour(picture)[0])
+    region = without_artefacts(geometry, artefacts, slide.size)
+    if config.whole_slide:
+        area, foreign = whole_slide_area(slide.size, frame, geometry), np.zeros(picture.shape[:2], np.bool_)
     else:
-        looked = find_tissue(picture, frame.mean_mpp)
-        tissue, artefacts = looked.mask, looked.artefacts
         # what cannot be seen may be tissue: its tiles are read, and those that are unreadable are told
         cover = np.where(seen.lost, np.uint8(WHOLE), looked.shares)
-        area = AnalysisArea(slide.size, frame, cover > 0, geometry, cover=cover)
+        area = AnalysisArea(slide.size, frame, cover > 0, region, cover=cover)
     if geometry is not None:
         mpp = require_mpp(slide)
         notes += microns_told(geometry, tissue, frame, slide_size=slide.size, mpp=mpp, offset=offset)
-    return area, SlideOverview(png_bytes(picture), artefacts, regions, file, notes, taken)
+    return area, SlideOverview(png_bytes(picture), foreign, artefacts, geometry, regions, file, notes, taken)
 
 
 def _tile_around(canvas: tuple[int, int], info: EngineInfo) -> int:
@@ -239,7 +248,7 @@ def prepare(slide: Slide, config: RunConfig, engine: Engine, roi: Path | None = 
         _check_enlargement(slide, scale.info)
     offset = overlay_offset(slide, config)
     classes = RegionClasses(config.tumour_classes, config.stroma_classes)
-    area, ground = _analysis_area(slide, roi, whole=config.whole_slide, offset=offset, classes=classes)
+    area, ground = _analysis_area(slide, config, roi, classes)
     passes = tuple(_pass_of(slide, scale, area, config) for scale in engine.scales)
     settings: dict[str, Any] = {
         "passes": [
@@ -257,6 +266,7 @@ def prepare(slide: Slide, config: RunConfig, engine: Engine, roi: Path | None = 
         "labels": config.ngff if config.labels else None,
         "compartments": config.compartments,
         "regions": [(region.class_name, region.geometry.wkb_hex) for region in ground.regions],
+        "artefacts": [(a.kind, a.left_out, hashlib.sha256(a.geometry.wkb).hexdigest()) for a in ground.artefacts],
     }
     if config.tumour_classes or config.stroma_classes:
         settings["classes"] = [config.tumour_classes, config.stroma_classes]

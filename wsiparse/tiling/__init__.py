@@ -3,7 +3,7 @@
 from wsiparse.tiling.area import AnalysisArea, whole_slide_area
 from wsiparse.tiling.cover import WHOLE, covered_mm2
 from wsiparse.tiling.grid import FIELD_BYTES_PER_PX, Estimate, TilePlan, TileSize, estimate, plan_tiles
-from wsiparse.tiling.region_classes import RegionClasses, is_left_out
+from wsiparse.tiling.region_classes import RegionClasses, artefact_class, is_left_out
 from wsiparse.tiling.region_units import microns_told
 from wsiparse.tiling.roi import (
     Region,
@@ -27,6 +27,7 @@ __all__ = [
     "Regions",
     "TilePlan",
     "TileSize",
+    "artefact_class",
     "background_colour",
     "covered_mm2",
     "cut_to_slide",
