@@ -289,7 +289,7 @@ def numbers(
             "artefacts": [
                 {"kind": "out_of_focus", "name": "out of focus", "mm2": 0.31 if total else 0.0, "left_out": True},
                 {"kind": "ink", "name": "ink", "mm2": 0.02, "left_out": False},
-            ], "whole_slide": False, "whole_cells": False,
+            ], "whole_slide": False, "whole_cells": False, "drawn_tissue": None,
             "unreadable_tiles": 3 if total else 0, "objects_outside": 17 if total else 0,
         },
         "region_notes": [],

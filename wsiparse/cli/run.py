@@ -36,6 +36,7 @@ class _Asked:
     config_file: Path | None
     prompts: tuple[str, ...]
     roi: Path | None
+    tissue: Path | None
     shard: str | None
     shard_by: str
     stage_dir: Path | None
@@ -140,6 +141,7 @@ def command(slides: tuple[str, ...], **given: Any) -> int:
         slides, recursive=asked.recursive, extensions=asked.ext or None, say=say_notice, keep_absent=True
     )
     regions = _regions(listed, asked.roi)
+    tissues = _tissue(listed, asked.tissue, whole=config.whole_slide)
     lacking = (f"no file of regions for it in {asked.roi}: all of it is analysed",) if asked.roi is not None else ()
     jobs = [
         Job(
@@ -150,8 +152,9 @@ def command(slides: tuple[str, ...], **given: Any) -> int:
             image=one.image,
             notes=lacking if file is None else (),
             fault=one.fault,
+            tissue=tissue,
         )
-        for one, file in zip(listed, regions.files, strict=True)
+        for one, file, tissue in zip(listed, regions.files, tissues.files, strict=True)
     ]
     if asked.retry_failed:
         jobs = _failed(jobs, asked.results_dir)
@@ -208,7 +211,7 @@ def command(slides: tuple[str, ...], **given: Any) -> int:
                 everything.advance()
     if len(jobs) > 1:
         click.echo(tally.sum(asked.results_dir, merge_later=share is not None))
-    for line in regions.told("all of it was analysed"):
+    for line in (*regions.told("all of it was analysed"), *tissues.told("its tissue was found")):
         click.echo(f"notice: {line}", err=True)
     return tally.code
 
@@ -221,6 +224,13 @@ def _regions(listed: Sequence[SheetSlide], roi: Path | None) -> Matched:
     if roi is None:
         return Matched(tuple(own))
     return match_regions(roi, [named(one.slide) for one in listed], own=own)
+
+
+def _tissue(listed: Sequence[SheetSlide], tissue: Path | None, *, whole: bool) -> Matched:
+    """The file of drawn tissue of each slide."""
+    from wsiparse.results.region_files import match_tissue, named
+
+    return match_tissue(tissue, [named(one.slide) for one in listed], whole=whole)
 
 
 def _say(text: str, stream: TextIO) -> None:

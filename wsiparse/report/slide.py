@@ -74,6 +74,7 @@ from wsiparse.tiling import (
     is_left_out,
     microns_told,
     off_slide,
+    polygonal,
     read_regions,
 )
 from wsiparse.tiling.polygons import united
@@ -230,7 +231,7 @@ def load(
     is_tumour = inputs.tumour_is_epithelium if tumour_is_epithelium is None else tumour_is_epithelium
     drawn_out = [shape for name, shape in given if name in out]
     spoilt = [shape for _, shape, left_out in inputs.found_artefacts if left_out and not shape.is_empty]
-    everywhere = _tissue(inputs, inputs.tissue, None, [])
+    everywhere = _tissue(inputs, inputs.tissue, inputs.drawn_tissue, [])
     # what the run's own file leaves out lies outside `inputs.roi` already; it is not what the file does not reach
     reach = _reach(inputs)
     in_roi = _tissue(inputs, inputs.tissue, reach, [])
@@ -250,6 +251,7 @@ def load(
         "artefact_mm2": _tissue(inputs, inputs.artefacts, None, []).area_mm2,
         "whole_slide": inputs.whole_slide,
         "whole_cells": inputs.cover is None,
+        "drawn_tissue": inputs.tissue_file[0] if inputs.tissue_file is not None else None,
         "unreadable_tiles": len(inputs.unreadable),
     }
     mpp = np.asarray(inputs.mpp)
@@ -317,6 +319,8 @@ def write_slide_report(
         | {
             "roi": loaded.file[0] if loaded.file is not None else None,
             "roi_sha256": loaded.file[1] if loaded.file is not None else None,
+            "tissue": loaded.inputs.tissue_file[0] if loaded.inputs.tissue_file is not None else None,
+            "tissue_sha256": loaded.inputs.tissue_file[1] if loaded.inputs.tissue_file is not None else None,
             "tumour_is_epithelium": loaded.tumour_is_epithelium,
         },
         "region_notes": list(loaded.notes),
@@ -476,14 +480,15 @@ def _microns(inputs: ReportInputs, kept: Sequence[BaseGeometry]) -> tuple[str, .
 
 
 def _reach(inputs: ReportInputs) -> BaseGeometry | None:
-    """The region of interest with what is drawn out of it, level-0 px; None for the whole slide."""
+    """The region of interest with what is drawn out of it, in drawn tissue, level-0 px; None for the whole slide."""
     out = {name for name in {name for name, _ in inputs.regions} if is_left_out(name)}
     if inputs.roi is None or not out:
         return inputs.roi
     kept = [shape for name, shape in inputs.regions if name not in out]
     if not kept:
-        return None
-    return cut_to_slide(united(kept), inputs.size)
+        return inputs.drawn_tissue
+    reach = cut_to_slide(united(kept), inputs.size)
+    return reach if inputs.drawn_tissue is None else polygonal(shapely.intersection(reach, inputs.drawn_tissue))
 
 
 def _in_um(

@@ -53,7 +53,14 @@ FORMAT: Final = 2
 _READ: Final = (1, 2)
 
 #: Facts about regions, written where there are any.
-_OF_REGIONS: Final = ("region_file", "region_notes", "tumour_classes", "stroma_classes", "tumour_is_epithelium")
+_OF_REGIONS: Final = (
+    "tissue_file",
+    "region_file",
+    "region_notes",
+    "tumour_classes",
+    "stroma_classes",
+    "tumour_is_epithelium",
+)
 #: Corners of all polygons together that are written as text.
 _MOST_WRITTEN_OUT: Final = 20_000
 
@@ -101,6 +108,8 @@ class ReportInputs:
     tumour_is_epithelium : as the run was told
     found_artefacts : (kind, polygons in level-0 px, whether they were left out) of each kind that was looked for
     cover : (h, w) uint8, how much of each cell of `tissue` is covered, of 255; None for all of them whole
+    drawn_tissue : the tissue as its user drew it, (multi)polygon in level-0 px, or None; `roi` lies in it
+    tissue_file : name and sha256 of the file it is of, or None
     """
 
     slide: Mapping[str, Any]
@@ -124,6 +133,8 @@ class ReportInputs:
     tumour_is_epithelium: bool = False
     found_artefacts: tuple[tuple[str, BaseGeometry, bool], ...] = ()
     cover: NDArray[np.uint8] | None = None
+    drawn_tissue: BaseGeometry | None = None
+    tissue_file: tuple[str, str] | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -189,7 +200,8 @@ def write_report_inputs(folder: Path, inputs: ReportInputs, overview: bytes, spo
     OutputError
         If it cannot be written.
     """
-    shapes = [shape for _, shape in inputs.regions] + ([inputs.roi] if inputs.roi is not None else [])
+    shapes = [shape for _, shape in inputs.regions]
+    shapes += [shape for shape in (inputs.roi, inputs.drawn_tissue) if shape is not None]
     shapes += [shape for _, shape, _ in inputs.found_artefacts]
     long = sum(int(shapely.get_num_coordinates(shape)) for shape in shapes) > _MOST_WRITTEN_OUT
     facts = {
@@ -204,6 +216,7 @@ def write_report_inputs(folder: Path, inputs: ReportInputs, overview: bytes, spo
             {"kind": kind, "left_out": out, "geometry": _written(shape, long)}
             for kind, shape, out in inputs.found_artefacts
         ],
+        "drawn_tissue": _written(inputs.drawn_tissue, long) if inputs.drawn_tissue is not None else None,
         "unreadable": [list(box) for box in inputs.unreadable],
         "compartments": inputs.compartments,
         "squares": [asdict(square) for square in inputs.squares],
@@ -308,7 +321,7 @@ def read_report_inputs(folder: Path) -> ReportInputs:
         cover = png_pixels((folder / "cover.png").read_bytes()) if facts.get("cover") else None
         if picture.shape != (*plane.shape, 3) or (cover is not None and cover.shape != plane.shape):
             raise OutputError(f"{folder}: its pictures differ in size. {_AGAIN}")
-        roi = facts["roi"]
+        roi, drawn = facts["roi"], facts.get("drawn_tissue")
         inputs = ReportInputs(
             slide=facts["slide"],
             offset=(int(facts["offset"][0]), int(facts["offset"][1])),
@@ -334,6 +347,8 @@ def read_report_inputs(folder: Path) -> ReportInputs:
             stroma_classes=tuple(facts.get("stroma_classes", ())),
             tumour_is_epithelium=bool(facts.get("tumour_is_epithelium", False)),
             cover=cover,
+            drawn_tissue=_read(drawn) if drawn is not None else None,
+            tissue_file=tuple(facts["tissue_file"]) if "tissue_file" in facts else None,
         )
         if not (
             min(inputs.size) >= 1 and min(inputs.mpp) > 0 and all(isinstance(inputs.slide[k], str) for k in _TEXTS)

@@ -143,6 +143,8 @@ def _write_report(
         cover=area.cover,
         artefacts=ground.foreign,
         found_artefacts=tuple((a.kind, a.geometry, a.left_out) for a in ground.artefacts),
+        drawn_tissue=None if ground.tissue is None else ground.tissue.shape,
+        tissue_file=None if ground.tissue is None else ground.tissue.file,
         whole_slide=slide_run.config.whole_slide,
         roi=ground.roi,
         regions=tuple((region.class_name, region.geometry) for region in ground.regions),

@@ -7,6 +7,7 @@ import json
 import logging
 import math
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,6 +27,7 @@ from wsiparse.recognize.base import (
 from wsiparse.recognize.registry import engine_of
 from wsiparse.results.report_inputs import png_bytes
 from wsiparse.run.artefacts import Artefact, artefacts_of, without_artefacts
+from wsiparse.run.drawn_tissue import DrawnTissue, read_tissue
 from wsiparse.run.engine import Engine, Scale
 from wsiparse.slides import Slide, require_mpp, survey
 from wsiparse.tiling import (
@@ -94,11 +96,12 @@ class SlideOverview:
     overview : the picture that tissue was found on, a PNG: a gigapixel slide's takes tens of megabytes otherwise
     foreign : (h, w) bool, pen, ink and black that were kept out of the tissue
     artefacts : what was found on the tissue at a finer scale, a row a kind
-    roi : region of interest, level-0 px, as it was drawn, or None
+    roi : region of interest in the tissue that was drawn, level-0 px, with artefacts, or None
     regions : of the region of interest, level-0 px, with their classes; those left out included
     region_file : name and sha256 of the file they are of, or None
     notes : what was left aside of it, a line each
     taken : how its classes are taken, in one line
+    tissue : as the user drew it, or None for what was found
     """
 
     overview: bytes
@@ -109,13 +112,15 @@ class SlideOverview:
     region_file: tuple[str, str] | None = None
     notes: tuple[str, ...] = ()
     taken: str = ""
+    tissue: DrawnTissue | None = None
 
     @property
     def told(self) -> tuple[str, ...]:
         """What is said of the regions while the slide is analysed."""
+        told = () if self.tissue is None else tuple(f"{self.tissue.file[0]}: {line}" for line in self.tissue.notes)
         if self.region_file is None:
-            return ()
-        return (*(f"{self.region_file[0]}: {line}" for line in self.notes), self.taken)
+            return told
+        return (*told, *(f"{self.region_file[0]}: {line}" for line in self.notes), self.taken)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,11 +164,12 @@ def overlay_offset(slide: Slide, config: RunConfig) -> tuple[int, int]:
 
 
 def _analysis_area(
-    slide: Slide, config: RunConfig, roi: Path | None, classes: RegionClasses
+    slide: Slide, config: RunConfig, roi: Path | None, drawn: DrawnTissue | None, classes: RegionClasses
 ) -> tuple[AnalysisArea, SlideOverview]:
     offset = overlay_offset(slide, config)
     seen = survey(slide, OVERVIEW_MPP)
     picture, frame = seen.picture, seen.frame
+    told_units = partial(microns_told, overview=frame, slide_size=slide.size, mpp=require_mpp(slide), offset=offset)
     geometry, regions, file, notes, taken = None, tuple[Region, ...](), None, tuple[str, ...](), ""
     if roi is not None:
         found = read_regions(roi, offset=offset)
@@ -175,18 +181,24 @@ def _analysis_area(
             file = roi.name, hashlib.file_digest(data, "sha256").hexdigest()
     looked = find_tissue(picture, frame.mean_mpp)
     tissue, foreign = looked.mask, looked.artefacts
-    artefacts = artefacts_of(slide, config, frame, (tissue, foreign), background_colour(picture)[0])
-    region = without_artefacts(geometry, artefacts, slide.size)
-    if config.whole_slide:
-        area, foreign = whole_slide_area(slide.size, frame, geometry), np.zeros(picture.shape[:2], np.bool_)
+    cells = None if drawn is None else drawn.cells(frame)
+    reach = geometry if drawn is None else drawn.within(geometry)
+    # ink is looked for on tissue that only its user sees, too; focus is judged where there is stain
+    places = foreign if cells is None else foreign | cells
+    artefacts = artefacts_of(slide, config, frame, (tissue, places), background_colour(picture)[0])
+    region = without_artefacts(reach, artefacts, slide.size)
+    if drawn is not None and cells is not None:
+        area, foreign = AnalysisArea(slide.size, frame, cells, region), np.zeros_like(foreign)
+        drawn = replace(drawn, notes=(*drawn.notes, *told_units(drawn.shape, tissue)))
+    elif config.whole_slide:
+        area, foreign = whole_slide_area(slide.size, frame, region), np.zeros_like(foreign)
     else:
         # what cannot be seen may be tissue: its tiles are read, and those that are unreadable are told
         cover = np.where(seen.lost, np.uint8(WHOLE), looked.shares)
         area = AnalysisArea(slide.size, frame, cover > 0, region, cover=cover)
     if geometry is not None:
-        mpp = require_mpp(slide)
-        notes += microns_told(geometry, tissue, frame, slide_size=slide.size, mpp=mpp, offset=offset)
-    return area, SlideOverview(png_bytes(picture), foreign, artefacts, geometry, regions, file, notes, taken)
+        notes += told_units(geometry, tissue)
+    return area, SlideOverview(png_bytes(picture), foreign, artefacts, reach, regions, file, notes, taken, drawn)
 
 
 def _tile_around(canvas: tuple[int, int], info: EngineInfo) -> int:
@@ -230,7 +242,9 @@ def _tissue_mm2(plan: TilePlan) -> float:
     return covered_mm2(area.shares, area.overview, area.slide_size, plan.slide_mpp)
 
 
-def prepare(slide: Slide, config: RunConfig, engine: Engine, roi: Path | None = None) -> Prepared:
+def prepare(
+    slide: Slide, config: RunConfig, engine: Engine, roi: Path | None = None, tissue: Path | None = None
+) -> Prepared:
     """Decide everything about one slide: frames, tissue, tiles, stain.
 
     Parameters
@@ -239,6 +253,7 @@ def prepare(slide: Slide, config: RunConfig, engine: Engine, roi: Path | None = 
     config : run settings
     engine : made from the same settings
     roi : GeoJSON file of the regions to analyse, level-0 px; None for all tissue
+    tissue : GeoJSON file of the slide's tissue, level-0 px; None for what is found
 
     Raises
     ------
@@ -248,7 +263,8 @@ def prepare(slide: Slide, config: RunConfig, engine: Engine, roi: Path | None = 
         _check_enlargement(slide, scale.info)
     offset = overlay_offset(slide, config)
     classes = RegionClasses(config.tumour_classes, config.stroma_classes)
-    area, ground = _analysis_area(slide, config, roi, classes)
+    drawn = None if tissue is None else read_tissue(tissue, slide.size, offset)
+    area, ground = _analysis_area(slide, config, roi, drawn, classes)
     passes = tuple(_pass_of(slide, scale, area, config) for scale in engine.scales)
     settings: dict[str, Any] = {
         "passes": [
@@ -270,6 +286,8 @@ def prepare(slide: Slide, config: RunConfig, engine: Engine, roi: Path | None = 
     }
     if config.tumour_classes or config.stroma_classes:
         settings["classes"] = [config.tumour_classes, config.stroma_classes]
+    if drawn is not None:
+        settings["drawn tissue"] = drawn.file[1]
     if config.tumour_is_epithelium:
         settings["tumour is epithelium"] = True
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()

@@ -46,6 +46,7 @@ def settings_of(prepared: Prepared, slide: Slide, config: RunConfig) -> dict[str
     """
     passes = prepared.passes
     spec, plan = passes[0].scale.spec, passes[0].plan
+    drawn = prepared.ground.tissue
     regions = [(region.class_name, region.geometry.wkb_hex) for region in prepared.ground.regions]
     return {
         "engine": prepared.title,
@@ -75,6 +76,7 @@ def settings_of(prepared: Prepared, slide: Slide, config: RunConfig) -> dict[str
         "stroma classes": list(config.stroma_classes),
         "tumour is epithelium": config.tumour_is_epithelium,
         "slide content": plan.fingerprint,
+        "drawn tissue": drawn.file[1][:12] if drawn is not None else None,
         "tissue": _short(plan.area.shares.tobytes()),
         "stain": _short(repr([p.scale.spec.calibration for p in passes]).encode()),
     }

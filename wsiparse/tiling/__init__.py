@@ -2,6 +2,7 @@
 
 from wsiparse.tiling.area import AnalysisArea, whole_slide_area
 from wsiparse.tiling.cover import WHOLE, covered_mm2
+from wsiparse.tiling.geometry import cells_met, polygonal
 from wsiparse.tiling.grid import FIELD_BYTES_PER_PX, Estimate, TilePlan, TileSize, estimate, plan_tiles
 from wsiparse.tiling.region_classes import RegionClasses, artefact_class, is_left_out
 from wsiparse.tiling.region_units import microns_told
@@ -29,6 +30,7 @@ __all__ = [
     "TileSize",
     "artefact_class",
     "background_colour",
+    "cells_met",
     "covered_mm2",
     "cut_to_slide",
     "estimate",
@@ -38,6 +40,7 @@ __all__ = [
     "off_slide",
     "parse_regions",
     "plan_tiles",
+    "polygonal",
     "read_regions",
     "union_on_slide",
     "whole_slide_area",

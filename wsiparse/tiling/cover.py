@@ -60,7 +60,7 @@ def tissue_cover(
     ----------
     overview : (h, w, 3) uint8 RGB
     mpp : um per px of it
-    background : (3,) colour of glass
+    background : (3,) float32, colour of glass
     stained : (h, w) bool, cells with stain that belong to tissue, the blurred edges included
     foreign : (h, w) bool, pen, ink and black: nothing counts there, and tissue does not end at it
 

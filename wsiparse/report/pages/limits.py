@@ -45,7 +45,8 @@ def limits(
 
     Parameters
     ----------
-    area : as in report.json: unreadable_tiles, unreadable_mm2, analysed_mm2, whole_slide, whole_cells
+    area : as in report.json: unreadable_tiles, unreadable_mm2, analysed_mm2, whole_slide, whole_cells,
+        drawn_tissue
     slide : facts of the slide; `mpp_notices` tell what is doubtful about its pixel size
     engine : what is to be said of its answers
     nothing : a line where no cell at all was found, see `wsiparse.report.stats.summary.nothing_told`
@@ -74,9 +75,18 @@ def limits(
         "sentences": [
             *engine.sentences,
             *told,
-            *([] if area["whole_slide"] else [TISSUE_BIAS if area["whole_cells"] else TISSUE_RULE]),
+            *(_of_tissue(area)),
         ],
     }
+
+
+def _of_tissue(area: Mapping[str, Any]) -> list[str]:
+    """What the analysed area is, where it is not all of the slide."""
+    if area["whole_slide"]:
+        return []
+    if area["drawn_tissue"]:
+        return [f"The analysed area is tissue as drawn in {area['drawn_tissue']}; glass within it counts."]
+    return [TISSUE_BIAS if area["whole_cells"] else TISSUE_RULE]
 
 
 def warned(numbers: Mapping[str, Any]) -> bool:
