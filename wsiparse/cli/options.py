@@ -121,6 +121,12 @@ def analysis_options(function: F) -> F:
             ),
             click.option("--whole-slide", is_flag=True, default=None, help="Analyse everything, not only tissue."),
             click.option(
+                "--keep-artefacts",
+                is_flag=True,
+                default=None,
+                help="Count also where the slide is out of focus or under ink: such parts are reported, not left out.",
+            ),
+            click.option(
                 "--device",
                 metavar="|".join(words(Device)),
                 help="Where the network runs; cuda:1 is the second GPU. Default: a GPU if there is one.",

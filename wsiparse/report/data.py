@@ -27,6 +27,7 @@ from wsiparse.store.read import ObjectsReader
 from wsiparse.tiling import (
     RegionClasses,
     Regions,
+    artefact_class,
     background_colour,
     cut_to_slide,
     find_tissue,
@@ -175,6 +176,7 @@ def load(
     settings = ReportSettings(asked, IntervalSettings(seed=seed))
     is_tumour = inputs.tumour_is_epithelium if tumour_is_epithelium is None else tumour_is_epithelium
     drawn_out = [shape for name, shape in given if name in out]
+    spoilt = [shape for _, shape, left_out in inputs.found_artefacts if left_out and not shape.is_empty]
     everywhere = _tissue(inputs, inputs.tissue, inputs.drawn_tissue, [])
     # what the run's own file leaves out lies outside `inputs.roi` already; it is not what the file does not reach
     reach = _reach(inputs)
@@ -182,12 +184,16 @@ def load(
     unreadable = [shapely.box(*box) for box in inputs.unreadable]
     readable = _tissue(inputs, inputs.tissue, reach, unreadable) if unreadable else in_roi
     same = reach is inputs.roi and not drawn_out
-    tissue = readable if same else _tissue(inputs, inputs.tissue, inputs.roi, [*unreadable, *drawn_out])
+    asked_for = readable if same else _tissue(inputs, inputs.tissue, inputs.roi, [*unreadable, *drawn_out])
+    lost = [*unreadable, *drawn_out, *spoilt]
+    tissue = _tissue(inputs, inputs.tissue, inputs.roi, lost) if spoilt else asked_for
     area = {
         "tissue_mm2": everywhere.area_mm2,
         "outside_roi_mm2": max(everywhere.area_mm2 - in_roi.area_mm2, 0.0),
         "unreadable_mm2": max(in_roi.area_mm2 - readable.area_mm2, 0.0),
-        "drawn_out_mm2": max(readable.area_mm2 - tissue.area_mm2, 0.0),
+        "drawn_out_mm2": max(readable.area_mm2 - asked_for.area_mm2, 0.0),
+        "spoilt_mm2": max(asked_for.area_mm2 - tissue.area_mm2, 0.0),
+        "artefacts": _artefacts(inputs, asked_for),
         "artefact_mm2": _tissue(inputs, inputs.artefacts, None, []).area_mm2,
         "whole_slide": inputs.whole_slide,
         "whole_cells": inputs.cover is None,
@@ -219,7 +225,8 @@ def load(
         tissue_mm2=tissue.area_mm2,
         background=[float(v) for v in background_colour(inputs.picture)[0]],
     )
-    drawn = drawn_regions(_in_um(given, mpp), is_left_out)
+    marked = [(artefact_class(kind), s) for kind, s, left_out in inputs.found_artefacts if left_out and not s.is_empty]
+    drawn = drawn_regions(_in_um([*given, *marked], mpp), is_left_out)
     file = (regions.name, regions.sha256) if regions is not None else inputs.region_file
     notes = regions.notes if regions is not None else inputs.region_notes
     if regions is not None:
@@ -252,6 +259,20 @@ def _tissue(
 ) -> Tissue:
     cover = inputs.cover if mask is inputs.tissue else None
     return analysed_tissue(inputs.size, inputs.overview, mask, roi=roi, unreadable=without, cover=cover)
+
+
+def _artefacts(inputs: ReportInputs, tissue: Tissue) -> list[dict[str, Any]]:
+    """Every kind that was looked for, with its mm2 of the tissue that was to be analysed, and whether it was left out.
+
+    A place may be of several kinds, and counts for each.
+    """
+    mpp = np.asarray(inputs.mpp)
+    found = []
+    for kind, shape, left_out in inputs.found_artefacts:
+        rest = tissue.without(shapely.transform(shape, lambda xy: xy * mpp)).area_mm2 if not shape.is_empty else None
+        mm2 = 0.0 if rest is None else max(tissue.area_mm2 - rest, 0.0)
+        found.append({"kind": kind, "name": kind.replace("_", " "), "mm2": mm2, "left_out": left_out})
+    return found
 
 
 def _microns(inputs: ReportInputs, kept: Sequence[BaseGeometry]) -> tuple[str, ...]:
