@@ -32,7 +32,7 @@ Reader = Literal["auto", "direct", "tiffslide", "openslide", "image", "zarr"]
 Precision = Literal["auto", "float32", "bf16", "fp16"]
 
 #: Library that computes a network on the processor.
-Runtime = Literal["auto", "openvino", "torch"]
+Runtime = Literal["auto", "openvino", "onnxruntime", "torch"]
 
 #: BiomedParse: each prompt alone, or all in one pass.
 Mode = Literal["solo", "joint"]

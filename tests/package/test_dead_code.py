@@ -29,7 +29,8 @@ USED_ELSEWHERE = {
     # what the registry finds by name
     "recognize/biomedparse/engine.py": {"ENGINE"},
     "recognize/classical.py": {"ENGINE"},
-    "recognize/embedded/engine.py": {"embedded_engine", "folder_engine"},
+    "recognize/embedded/engine.py": {"embedded_engine"},
+    "recognize/exported/engine.py": {"folder_engine"},
     "recognize/card.py": None,
     "recognize/embedded/compact.py": {"flop_per_px"},  # for docs/training.md and tests
     "report/stats/groups.py": None,

@@ -75,7 +75,7 @@ OVERVIEW_MPP: Final = 8.0
 MAX_ENLARGEMENT: Final = 2.0
 
 #: Facts of an engine that change no result.
-_NO_RESULT: Final = ("any_size", "base_bytes", "bytes_per_px")
+_NO_RESULT: Final = ("any_size", "fixed_tile", "base_bytes", "bytes_per_px")
 
 #: Patches of tissue an engine may look at once per slide to learn its stain, and their edge in field px.
 SAMPLE_PATCHES: Final = 32
@@ -359,7 +359,7 @@ def _pass_of(slide: Slide, scale: Scale, area: AnalysisArea, config: RunConfig) 
     mpp = require_mpp(slide)
     info, spec = scale.info, scale.spec
     frame = frame_at(slide.size, mpp, info.mpp)
-    if config.tile_size is None and config.tile_um is None:
+    if config.tile_size is None and config.tile_um is None and not info.fixed_tile:
         info = replace(info, tile_px=min(info.tile_px, _tile_around(frame.size, info)))
     plan = plan_tiles(
         slide_name=slide.name,
