@@ -12,7 +12,8 @@ import zarr
 
 from tests.conftest import ROOT
 from wsiparse.choices import ExportFormat, words
-from wsiparse.export.objectframe import column_name, read_objects
+from wsiparse.export.objectframe import column_name
+from wsiparse.export.reading import read_objects
 from wsiparse.report.stats.rows import COLUMNS
 from wsiparse.store.measure import measure
 from wsiparse.types import ObjectTable, Prompt, PromptSet

@@ -10,7 +10,7 @@ from tests.export.results import objects_at
 from tests.store.tables import PROMPTS
 from tests.test_atomic import names_in
 from wsiparse.export.annotated import write_anndata, write_spatialdata
-from wsiparse.export.objectframe import joined, object_frames
+from wsiparse.export.reading import joined, object_frames
 
 BOTH = ("cell", "region")
 

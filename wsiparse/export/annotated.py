@@ -24,7 +24,8 @@ import numpy as np
 
 from wsiparse.atomic import publish, publish_folder
 from wsiparse.export.extras import optional
-from wsiparse.export.objectframe import ObjectFrame, joined
+from wsiparse.export.objectframe import ObjectFrame
+from wsiparse.export.reading import joined
 from wsiparse.types import PromptKind
 
 __all__ = ["write_anndata", "write_spatialdata"]

@@ -13,10 +13,12 @@ from wsiparse.export.geojson import OverlayFacts, write_centroids, write_geojson
 from wsiparse.export.labels import write_labels
 from wsiparse.machine import return_idle_memory
 from wsiparse.recognize.base import limits_of
+from wsiparse.report.data import load
 from wsiparse.report.pages.figures import draw_overlay
-from wsiparse.report.slide import load, square_images, write_slide_report
-from wsiparse.report.stats.numbers import spots_of
+from wsiparse.report.pictures import square_images
+from wsiparse.report.slide import write_slide_report
 from wsiparse.report.stats.regions_drawn import drawn_regions
+from wsiparse.report.stats.squares import spots_of
 from wsiparse.results.folder import REPORT_INPUTS
 from wsiparse.results.report_inputs import PicturedSquare, ReportInputs, jpeg_bytes, png_pixels, write_report_inputs
 from wsiparse.run.plan import overlay_offset

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from wsiparse.errors import OutputError, SlideError
-from wsiparse.export.objectframe import slide_fact
+from wsiparse.export.reading import slide_fact
 from wsiparse.results.find import find_results
 from wsiparse.results.folder import done_record, report_inputs_in, summary_of
 from wsiparse.results.runlog import read_entries

@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from markupsafe import Markup
 
-from wsiparse.report.pages.charts import Bar, Strip, ZRow, bars, strips, z_scores
+from wsiparse.report.pages.charts import Bar, bars
+from wsiparse.report.pages.curves import Strip, ZRow, strips, z_scores
 from wsiparse.report.pages.page_parts import (
     COUNT_FIELDS,
     count_columns,

@@ -8,7 +8,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from wsiparse.report.pages.charts import Bar, Bins, Curve, bars, cumulative, curves, histogram
+from wsiparse.report.pages.charts import Bar, Bins, bars, histogram
+from wsiparse.report.pages.curves import Curve, cumulative, curves
 from wsiparse.report.pages.limits import warned
 from wsiparse.report.pages.page_parts import (
     COUNT_FIELDS,
