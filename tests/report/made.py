@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from wsiparse.report.pages.picture import Picture
+from wsiparse.report.stats.studies import CountedSlide, study_rows
 
 __all__ = ["cohort", "numbers", "pictures", "thumbnails"]
 
@@ -446,8 +447,17 @@ def cohort(
         ]
         if grouped
         else [],
+        "studies": {"unit": "patient", "rows": _studies(random, rows), "score": None},
         "methods": METHODS,
     }  # fmt: skip
+
+
+def _studies(random: np.random.Generator, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """How densities vary, two slides a patient."""
+    of: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        of.setdefault(row["slide"], []).append(row | {"density_error": float(random.uniform(0.05, 0.1)) * row["n"]})
+    return study_rows([CountedSlide(f"P{k // 2:03d}", "", own) for k, own in enumerate(of.values())])
 
 
 def thumbnails(made: dict[str, Any]) -> dict[str, Picture]:

@@ -36,6 +36,7 @@ class _Asked:
     tumour_is_epithelium: bool | None
     patient: str | None
     group: str | None
+    score: str | None
     seed: int
     num_workers: int | None
     cohort_only: bool
@@ -66,6 +67,12 @@ class _Asked:
 @class_options
 @click.option("--patient", metavar="COLUMN", help="Column of --metadata with the patient (default: patient).")
 @click.option("--group", metavar="COLUMN", help="Column of --metadata with the groups to compare (default: group).")
+@click.option(
+    "--score",
+    metavar="COLUMN",
+    help="Column of --metadata with a percentage of stroma that somebody scored, such as a pathologist's sTIL score "
+    "(default: sTIL, TILs): the page over all slides holds it against what was measured.",
+)
 @click.option(
     "--seed",
     type=click.IntRange(min=0),
@@ -110,14 +117,15 @@ def command(results: Path, **given: Any) -> int:
 
     asked = _Asked(**given)
     metadata, roi, cohort_only = asked.metadata, asked.roi, asked.cohort_only
-    if (asked.patient or asked.group) and metadata is None:
-        raise click.UsageError("--patient and --group name columns of --metadata; give that too.")
+    if (asked.patient or asked.group or asked.score) and metadata is None:
+        raise click.UsageError("--patient, --group and --score name columns of --metadata; give that too.")
     where = find_results(results)
     if where.root is None and (metadata is not None or cohort_only):
         raise click.UsageError(
             f"--metadata and --cohort-only are about a whole results folder; {results} lies in none."
         )
-    table = read_metadata(metadata, patient=asked.patient, group=asked.group) if metadata is not None else None
+    columns = {"patient": asked.patient, "group": asked.group, "score": asked.score}
+    table = read_metadata(metadata, **columns) if metadata is not None else None
     browser = find_browser() if asked.pdf else None
     everything = cohort_slides(where.root or results)
     if table is not None:

@@ -19,6 +19,7 @@ from wsiparse.report.stats.cohort import CohortSlide, SlideMetadata, cohort_numb
 from wsiparse.report.stats.joining import Metadata
 from wsiparse.report.stats.jsonable import jsonable
 from wsiparse.report.stats.rows import CsvSlide, rows_csv
+from wsiparse.report.stats.studies import studies_csv
 from wsiparse.results.find import find_results
 from wsiparse.results.folder import DONE, done_record, file_name, report_record, write_tables_record, write_text
 from wsiparse.results.status import SlideStatus, slide_statuses
@@ -37,6 +38,7 @@ __all__ = [
 
 SUMMARY: Final = "summary.csv"
 COHORT_PAGE: Final = "report.html"
+STUDIES: Final = "studies.csv"
 
 
 def cohort_slides(results: Path) -> list[CohortSlide]:
@@ -98,7 +100,7 @@ def joined_slides(slides: Sequence[CohortSlide], metadata: Metadata) -> SlideMet
 
 
 def write_cohort_report(results: Path, metadata: Metadata | None = None) -> dict[str, Any] | None:
-    """Write summary.csv and report.html over every slide of a results folder; the numbers, or None if none is done.
+    """Write summary.csv, studies.csv and report.html over every slide of a results folder; None if none is done.
 
     Parameters
     ----------
@@ -136,8 +138,9 @@ def write_cohort_report(results: Path, metadata: Metadata | None = None) -> dict
     cohort: dict[str, Any] = jsonable(cohort_numbers(slides, metadata, joined, version=own_version()))
     cohort["notices"] += told
     cohort["date"] = datetime.now(UTC).date().isoformat()
+    write_text(results / STUDIES, studies_csv(cohort["studies"]["rows"]))
     write_text(results / COHORT_PAGE, cohort_page(cohort, {}))
-    write_tables_record(results, (SUMMARY, COHORT_PAGE))
+    write_tables_record(results, (SUMMARY, STUDIES, COHORT_PAGE))
     return cohort
 
 

@@ -20,6 +20,7 @@ from wsiparse.report.pages.page_parts import (
     shown,
 )
 from wsiparse.report.pages.picture import Picture
+from wsiparse.report.pages.studies_parts import studies_parts
 from wsiparse.report.pages.svg import shortened
 from wsiparse.report.pages.table import Column, Table
 from wsiparse.report.pages.words import count, p_value, significant, times
@@ -74,6 +75,7 @@ def cohort_parts(cohort: Numbers, pictures: Mapping[str, Picture]) -> dict[str, 
         "groups": [_group(k, one) for k, one in enumerate(cohort["groups"])],
         "patients": _patients(cohort),
         "scores": _scores(cohort["slides"]),
+        "studies": studies_parts(cohort["studies"]),
         "quality": _quality(cohort, links),
         "sheet": _sheet(cohort["slides"], pictures),
         "facts": _facts(cohort),

@@ -93,6 +93,7 @@ def cohort_page(cohort: Mapping[str, Any], pictures: Mapping[str, Picture]) -> s
         ("ranking", "Slides by density"),
         ("counts", "All counts"),
         ("groups", "Groups"),
+        ("studies", "Studies"),
         ("quality", "Quality"),
         ("metadata", "Metadata"),
         ("methods", "Methods"),

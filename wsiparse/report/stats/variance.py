@@ -30,9 +30,10 @@ How many patients a group needs
     27, 324-335, 1956), n patients a group tell a ratio of densities r with the power of a t test of n' = 3 n / pi:
     P(|T| > t) for noncentral T with 2 n' - 2 degrees of freedom and noncentrality log r / sqrt(2 V / n'), the
     normal distribution from 100 patients on. t is the limit of the level that the rank test really has with n patients,
-    for its p values come in steps (5 and 5: 3.2 %, not 5 %). In simulation the power is met within 3 points from 4 patients a group on. The smallest such n is given, at
-    least 4 (below that no two-sided p value is under 5 %). Its range comes from the chi-squared interval of V, degrees
-    of freedom after Satterthwaite (Biometrics Bulletin 2, 110-114, 1946).
+    for its p values come in steps (5 and 5: 3.2 %, not 5 %). In simulation the power is met within 3 points from 4
+    patients a group on. The smallest such n is given, at least 4 (below that no two-sided p value is under 5 %). Its
+    range comes from the chi-squared interval of V, degrees of freedom after Satterthwaite (Biometrics Bulletin 2,
+    110-114, 1946).
 """
 
 from __future__ import annotations
