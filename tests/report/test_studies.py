@@ -83,15 +83,18 @@ def test_without_tissue_there_is_no_density() -> None:
     assert rows[0]["note"]
 
 
-def infiltrates(values: list[float | None]) -> list[dict[str, Any] | None]:
-    return [None if v is None else {"stromal_percent": v} for v in values]
+def panels(values: list[float | None]) -> list[list[dict[str, Any]]]:
+    return [
+        [] if v is None else [{"key": "stil_nuclei", "estimate": v}, {"key": "itil", "estimate": 9.0}] for v in values
+    ]
 
 
 def test_a_scored_column_is_held_against_what_was_measured() -> None:
     measured = [1.0, 4.0, 9.5, 2.0, 12.0, 20.0, None, 3.0]
     scores = ["5", "10 %", "20-30", "", "30", "60", "5", "lots"]
-    found = scored([f"s{k}" for k in range(8)], infiltrates(measured), scores, "sTIL")
-    (one,) = found["measures"]
+    found = scored([f"s{k}" for k in range(8)], panels(measured), scores, "sTIL")
+    one, cells = found["measures"]
+    assert cells["reason"] == "0 slide(s) with both, 5 are needed"
     assert [(p["slide"], p["measured"], p["scored"]) for p in one["pairs"]] == [
         ("s0", 1.0, 5.0), ("s1", 4.0, 10.0), ("s2", 9.5, 25.0), ("s4", 12.0, 30.0), ("s5", 20.0, 60.0),
     ]  # fmt: skip
@@ -100,7 +103,7 @@ def test_a_scored_column_is_held_against_what_was_measured() -> None:
     assert found["notices"] == [
         "column sTIL: no percentage, left out: s7 ('lots')", "column sTIL: no score for 1 slide(s)",
     ]  # fmt: skip
-    few = scored(["a"], infiltrates([1.0]), ["1"], "sTIL")["measures"][0]
+    few = scored(["a"], panels([1.0]), ["1"], "sTIL")["measures"][0]
     assert few["reason"] == "1 slide(s) with both, 5 are needed"
     assert few["bland_altman"] is None
 
@@ -109,9 +112,7 @@ def test_the_page_shows_the_tables_the_chart_and_the_words() -> None:
     cohort = made.cohort(12)
     random = np.random.default_rng(1)
     truth = random.uniform(2, 40, 12)
-    found = scored(
-        [f"s{k}" for k in range(12)], infiltrates((truth / 2).tolist()), [f"{v:.0f}" for v in truth], "sTIL <b>"
-    )
+    found = scored([f"s{k}" for k in range(12)], panels((truth / 2).tolist()), [f"{v:.0f}" for v in truth], "sTIL <b>")
     cohort["studies"] = {"unit": "patient", "rows": study_rows(cohort_of(COUNTS)), "score": found}
     page = cohort_page(cohort, {})
     assert "variation-table" in page

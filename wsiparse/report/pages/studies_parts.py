@@ -8,7 +8,7 @@ from typing import Any
 from wsiparse.report.pages.scatter import differences
 from wsiparse.report.pages.table import Column, Table
 
-__all__ = ["studies_parts"]
+__all__ = ["needed_table", "studies_parts", "variation_table"]
 
 Numbers = Mapping[str, Any]
 
@@ -21,15 +21,16 @@ def studies_parts(studies: Numbers) -> dict[str, Any]:
     score = studies["score"]
     return {
         "unit": studies["unit"],
-        "variation": _variation(studies["rows"]),
-        "needed": _needed(studies["rows"]),
+        "variation": variation_table(studies["rows"]),
+        "needed": needed_table(studies["rows"]),
         "score": None
         if score is None
         else {**score, "measures": [_measure(k, one) for k, one in enumerate(score["measures"])]},
     }
 
 
-def _variation(rows: Sequence[Numbers]) -> Table:
+def variation_table(rows: Sequence[Numbers]) -> Table:
+    """How densities vary."""
     fields = (
         "class", "compartment", "slides", "patients", "groups", "mean_per_mm2", "cv_patients_percent",
         "cv_slides_percent", "cv_within_percent", "icc", "icc_low", "icc_high", "agreement_factor", "agreement_note",
@@ -55,7 +56,8 @@ def _variation(rows: Sequence[Numbers]) -> Table:
     )  # fmt: skip
 
 
-def _needed(rows: Sequence[Numbers]) -> Table:
+def needed_table(rows: Sequence[Numbers]) -> Table:
+    """Patients a group needs."""
     fields = ("class", "compartment", "percent", "slides", "n", "low", "high", "beyond")
     shown = [
         {

@@ -191,6 +191,13 @@ def cohort_numbers(
         ],
         "without_report": without_report(slides),
         "groups": _groups(slides, values, metadata, twins),
+        "panel": [
+            {"slide": slide.name, **row, "slide_id": slide.folder}
+            for slide in slides
+            if slide.numbers is not None
+            # of a report that an older version made there is none
+            for row in slide.numbers["immune"].get("panel", ())
+        ],
         "studies": _studies(slides, values, metadata, twins),
         "limits": _limits(slides),
         "methods": [dict(method) for method in COHORT_METHODS],
@@ -361,7 +368,8 @@ def _studies(
         measured = [k for k, slide in enumerate(slides) if slide.numbers is not None]
         score = scored(
             [slides[k].name for k in measured],
-            [(slides[k].numbers or {})["immune"]["infiltrate"] for k in measured],
+            # of a report that an older version made there is none
+            [(slides[k].numbers or {})["immune"].get("panel", ()) for k in measured],
             [values[k].get(metadata.score, "") for k in measured],
             metadata.score,
         )

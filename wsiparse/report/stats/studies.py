@@ -131,19 +131,22 @@ def _cell(value: str | float | None) -> str:
     return safe_cell(value) if isinstance(value, str) else f"{value:.6g}"
 
 
-#: Percentages of a slide that are held against a scored one: key of the infiltrate, what it is called.
-MEASURES: Final = (("stromal_percent", "stroma covered by nuclei of immune cells"),)
+#: Percentages of a slide that are held against a scored one: keys of the panel, and what they are called.
+_MEASURES: Final = (
+    ("stil_nuclei", "stroma occupied by nuclei of immune cells"),
+    ("stil_cells", "stroma occupied by immune cells with cytoplasm, an estimate"),
+)
 
 
 def scored(
-    names: Sequence[str], infiltrates: Sequence[Mapping[str, Any] | None], scores: Sequence[str], column: str
+    names: Sequence[str], panels: Sequence[Sequence[Mapping[str, Any]]], scores: Sequence[str], column: str
 ) -> dict[str, Any]:
     """Stromal percentages against those of a column of the metadata.
 
     Parameters
     ----------
     names : of the slides
-    infiltrates : of their reports, None without one
+    panels : of their reports, see `wsiparse.report.stats.panel`
     scores : as the table has them, "" for none
     column : what it is called
     """
@@ -152,12 +155,13 @@ def scored(
         f"{name} ({text!r})" for name, text, value in zip(names, scores, read, strict=True) if text and value is None
     ]
     notices = [f"column {column}: no percentage, left out: {some_of(wrong, 5)}"] if wrong else []
+    measured = [{row["key"]: row["estimate"] for row in panel} for panel in panels]
     measures = []
-    for key, called in MEASURES:
+    for key, called in _MEASURES:
         pairs = [
             {"slide": name, "measured": float(own[key]), "scored": value}
-            for name, own, value in zip(names, infiltrates, read, strict=True)
-            if own is not None and value is not None and own.get(key) is not None
+            for name, own, value in zip(names, measured, read, strict=True)
+            if value is not None and own.get(key) is not None
         ]
         one: dict[str, Any] = {
             "measure": called,
