@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal, get_args
 
 __all__ = [
+    "CoordinateUnit",
     "Coords",
     "Device",
     "Division",
@@ -12,6 +13,8 @@ __all__ = [
     "ExportKind",
     "Mode",
     "Ngff",
+    "ObjectKind",
+    "Outline",
     "Precision",
     "Reader",
     "Runtime",
@@ -52,6 +55,15 @@ ShardBy = Literal["slides", "tiles"]
 
 #: Which objects are exported.
 ExportKind = Literal["cell", "region", "both"]
+
+#: What objects of another program are: as its file says, or all of one kind.
+ObjectKind = Literal["auto", "cell", "region"]
+
+#: Which outline of a cell is imported where it has two.
+Outline = Literal["cell", "nucleus"]
+
+#: Unit of another program's coordinates.
+CoordinateUnit = Literal["px", "um"]
 
 #: What `wsiparse export` writes.
 ExportFormat = Literal[

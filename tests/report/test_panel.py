@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -11,10 +12,10 @@ import shapely
 from scipy.spatial import cKDTree
 
 from tests.report.patterns import Pattern, irregular_tissue, surface
-from wsiparse.report.stats.bootstrap import resample, share_interval
+from wsiparse.report.stats.bootstrap import density_interval, resample, share_interval
 from wsiparse.report.stats.compartments import Compartments, region_compartments
 from wsiparse.report.stats.hot_average import hot_average
-from wsiparse.report.stats.marked import area_blocks
+from wsiparse.report.stats.marked import Marks, area_blocks, marked_blocks
 from wsiparse.report.stats.panel import Infiltrated, border_distance, covered_um2, panel_of
 from wsiparse.report.stats.rows import IntervalSettings
 from wsiparse.report.stats.tissue import Tissue
@@ -95,6 +96,15 @@ def test_what_cannot_be_known_is_absent_with_its_reason() -> None:
     assert nobody["hot_times"]["estimate"] is None
 
 
+def test_points_without_an_area_have_no_percentage() -> None:
+    tissue = square(2.0)
+    um = np.random.default_rng(2).uniform(0, 2000, (50, 2))
+    found = panel(um, np.zeros(50), halves(tissue, 1000.0), tissue)
+    assert found["stil_nuclei"]["estimate"] is None
+    assert found["stil_cells"]["note"] == "cells are points without an area"
+    assert found["itil"]["estimate"] is not None
+
+
 def test_the_order_of_cells_changes_nothing() -> None:
     tissue = square(3.0)
     random = np.random.default_rng(4)
@@ -158,27 +168,38 @@ def wide() -> Tissue:
 
 @pytest.mark.parametrize("clusters", [0, 8])
 def test_the_intervals_of_occupied_stroma_and_of_the_margin_cover_the_truth(clusters: int) -> None:
+    """Areas of blocks once, sums of every replicate by NumPy's histogram."""
     tissue = wide()
-    parts = halves(tissue, 3200.0)
+    where = border_distance(halves(tissue, 3200.0), tissue)
+    zones = [where > 0, (where < 0) & (where >= -500), (where > 0) & (where <= 500)]
+    nobody = Marks(np.zeros((0, 2)), None, 0)
+    base = marked_blocks(
+        tissue, [tissue.only(z) for z in zones], [replace(nobody, part=k) for k in (0, 0, 1, 2)], 250.0
+    )
     pattern = Pattern(tissue, surface(tissue, "flat", 400.0), clusters, 20.0)
-    truth = pattern.mean_intensity()
-    random = np.random.default_rng(clusters)
-    rows = []
-    for _ in range(250):
+    per_mm2, random = pattern.mean_intensity(), np.random.default_rng(clusters)
+    found = []
+    for _ in range(400):
         um = pattern.draw(random)
-        rows.append(panel(um, random.lognormal(3.4, 0.3, len(um)), parts, tissue))
-    nucleus = math.exp(3.4 + 0.3**2 / 2)
-    means = {
-        "stil_nuclei": 100 * truth * nucleus * 1e-6,
-        "margin_inside": truth,
-        "margin_outside": truth,
-        "itil": truth,
-    }
-    means["stil_cells"] = float(np.mean([row["stil_cells"]["estimate"] for row in rows]))
-    for key, mean in means.items():
-        held = np.mean([row[key]["low"] <= mean <= row[key]["high"] for row in rows])
-        assert 0.92 <= held <= 0.985, (key, held)
-        assert np.mean([row[key]["estimate"] for row in rows]) == pytest.approx(mean, rel=0.03), key
+        area = random.lognormal(3.4, 0.3, len(um))
+        in_zone = [zone[tissue.cell_of(um)] for zone in zones]
+        stroma = in_zone[0]
+        covered = np.zeros(len(um))
+        covered[stroma] = covered_um2(um[stroma], area[stroma])
+        weights = [np.rint(area * 1000) * stroma, np.rint(covered * 1000), *in_zone[1:]]
+        sums = []
+        for size, shape in ((250.0, base.counts.shape[1:]), (125.0, base.half_counts.shape[1:])):
+            x0, y0, *_ = tissue.bounds_um
+            lines = [start + size * np.arange(n + 1) for start, n in zip((y0, x0), shape, strict=True)]
+            sums.append([np.histogram2d(um[:, 1], um[:, 0], lines, weights=w)[0].astype(np.int64) for w in weights])
+        boot = resample(replace(base, counts=np.stack(sums[0]), half_counts=np.stack(sums[1])), replicates=200)
+        found.append([density_interval(boot, k) for k in range(4)])
+    nucleus = math.exp(3.4 + 0.3**2 / 2) * 1000
+    truth = [per_mm2 * nucleus, float(np.mean([own[1].estimate for own in found])), per_mm2, per_mm2]
+    held = np.array([[one.low <= mean <= one.high for one, mean in zip(own, truth, strict=True)] for own in found])
+    assert np.mean([own[0].estimate for own in found]) == pytest.approx(truth[0], rel=0.02)
+    for name, share in zip(("nuclei", "cells", "margin"), (held[:, 0], held[:, 1], held[:, 2:]), strict=True):
+        assert 0.92 <= share.mean() <= 0.98, name
 
 
 def test_the_interval_of_the_hot_spot_average_covers_the_truth_and_choosing_does_not_raise_it() -> None:
@@ -187,7 +208,7 @@ def test_the_interval_of_the_hot_spot_average_covers_the_truth_and_choosing_does
     pattern = Pattern(tissue, field)
     random = np.random.default_rng(11)
     held, ratio, naive = [], [], []
-    for _ in range(250):
+    for _ in range(200):
         um = pattern.draw(random)
         found = hot_average(um, tissue, IntervalSettings(seed=int(random.integers(1 << 30)), replicates=300))
         big = np.kron(found.hot, np.ones((25, 25), np.bool_))
@@ -207,7 +228,7 @@ def test_the_interval_of_the_hot_spot_average_covers_the_truth_and_choosing_does
 
 def test_the_interval_of_the_tumour_stroma_ratio_covers_the_truth() -> None:
     """Nests of 0.1 mm strewn at random: the share of stroma is exp(-density of nests x area of a nest)."""
-    tissue = square(9.0)
+    tissue = Tissue(np.ones((360, 360), np.bool_), (25.0, 25.0), (9000.0, 9000.0))
     radius, per_mm2 = 100.0, 22.0
     truth = math.exp(-per_mm2 * math.pi * 0.1**2)
     random = np.random.default_rng(5)

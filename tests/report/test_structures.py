@@ -57,6 +57,9 @@ def test_painted_aggregates_are_found_with_their_place_size_and_number(seed: int
         assert one.mm2 == pytest.approx(math.pi * radius**2 * 1e-6, rel=0.15)
         assert one.per_mm2 == pytest.approx(per_mm2, rel=0.12)
         assert np.hypot(one.centre_um[0] - centre[0], one.centre_um[1] - centre[1]) < 12
+        (y,), (x,) = tissue.cell_of(np.array([one.deepest_um]))
+        assert own[y, x]
+        assert np.hypot(one.deepest_um[0] - centre[0], one.deepest_um[1] - centre[1]) < radius / 2
         row, column = tissue.cell_of(um)
         inside = um[own[row, column]]
         assert one.n == len(inside)

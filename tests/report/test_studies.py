@@ -130,5 +130,6 @@ def test_a_cohort_of_few_slides_says_what_is_missing() -> None:
     rows = study_rows(cohort_of({"p1": [5], "p2": [7]}))
     cohort["studies"] = {"unit": "slide", "rows": rows, "score": None}
     page = cohort_page(cohort, {})
-    assert "Patients needed cannot be told" in page
+    assert "needed-table" not in page
+    assert "Not known: 2 slide(s)" in page
     assert "no patients are named" in page

@@ -29,6 +29,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "merge": ("merge", "Join the results of the jobs of an array."),
     "plan": ("plan", "Estimate a run: tiles, mm2, disk, memory."),
     "info": ("info", "Describe slides: size, levels, mpp, tissue."),
+    "import": ("imports", "Make results of objects that another program found."),
     "export": ("export", "Write results in other formats."),
     "view": ("view", "Look at a slide's results in a browser."),
     "verify": ("verify", "Check that results are complete and unchanged."),

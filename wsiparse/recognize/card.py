@@ -201,6 +201,8 @@ def read_card(path: Path) -> ModelCard:
         raise WeightsError(
             f"{card.parent}: no {card.name} in this folder, so it is no model. `wsiparse train` writes them."
         ) from error
+    except NotADirectoryError as error:
+        raise WeightsError(f"{card.parent}: a file, not the folder of a model.") from error
     except OSError as error:
         raise WeightsError(f"{card}: cannot be read ({error.strerror}).") from error
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
@@ -230,5 +232,5 @@ def _first_fault(error: ValidationError) -> str:
     model = next((_SECTIONS[part] for part in reversed(above) if part in _SECTIONS), ModelCard)
     known = [field.alias or name for name, field in model.model_fields.items()]
     near = difflib.get_close_matches(last, known, 1, cutoff=0.4)
-    hint = f"did you mean '{near[0]}'?" if near else f"known keys: {', '.join(known)}"
+    hint = f"did you mean '{near[0]}'" if near else f"known keys: {', '.join(known)}"
     return f"unknown key '{'.'.join([*above, last])}': {hint}"

@@ -120,11 +120,15 @@ def answered(
             told.append(f"the site '{found.site}' changes nothing")
         twin = next((other for other, (used, _) in zip(texts, out, strict=False) if used == own), None)
         if twin is not None:
-            raise PromptError(
-                f"prompts {twin!r} and {text!r}: '{own}' is already asked for under another name. Leave one out."
-            )
+            raise _asked_twice(twin, text, own)
         out.append((own, f"prompt {text!r}: {'; '.join(told)}." if told else None))
     return out
+
+
+def _asked_twice(first: str, second: str, own: str) -> PromptError:
+    if plain(first) == plain(second):
+        return PromptError(f"prompt {second!r} is given twice. Leave one out.")
+    return PromptError(f"prompts {first!r} and {second!r} ask for the same, '{own}'. Leave one out.")
 
 
 def _unanswered(text: str, title: str, answers: Mapping[str, Answer]) -> PromptError:
@@ -167,9 +171,7 @@ def check_nucleus_prompts(
             raise _unanswered(prompt.text, title, answers)
         _check_settings(prompt, title, mpp)
         if answer.text in roles:
-            raise PromptError(
-                f"prompt {prompt.text!r}: '{answer.text}' is already asked for under another name. Leave one out."
-            )
+            raise _asked_twice(prompts[roles.index(answer.text)].text, prompt.text, answer.text)
         roles.append(answer.text)
     return tuple(roles)
 

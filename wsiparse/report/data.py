@@ -204,6 +204,7 @@ def load(
         classes_by_rule=inputs.limits.classes_by_rule,
         # results of an older version do not tell the latter, and its engines by rule gave no other probability
         nucleus_probability=inputs.limits.nucleus_probability or inputs.limits.classes_by_rule,
+        scored=inputs.limits.scored,
         cells_of=cells_of(reader.prompts, tumour_is_epithelium=is_tumour),
         meanings={name: classes.meaning(name) for name in {REST, *(name for name, _ in given)}},
         told=classes.told([name for name, _ in given]) if given else "",

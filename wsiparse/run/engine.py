@@ -11,7 +11,8 @@ from typing import Final
 from wsiparse.config import MAX_TILE_PX, PromptConfig, RunConfig, prompt_set
 from wsiparse.errors import ConfigError
 from wsiparse.recognize.base import Recognizer, check_prompts, load_recognizer, on_this_machine, scales_of
-from wsiparse.recognize.registry import AUTO, automatic_engine, engine_names, engine_of
+from wsiparse.recognize.declared import DeclaredEngine
+from wsiparse.recognize.registry import AUTO, automatic_engine, engine_names, engine_of, model_beside
 from wsiparse.recognize.vocabulary import trained_target
 from wsiparse.recognize.words import check_one_each
 from wsiparse.types import EngineInfo, RecognizerSpec
@@ -91,6 +92,7 @@ class Engine:
         weights = engine.find_weights(given)
         check_one_each([prompt.text for prompt in config.prompts])
         asked, self.notices = engine.completed(config.prompts, strict=config.strict_prompts)
+        self.notices += _unused(engine, config)
         if config.tumour_is_epithelium:
             asked = _called_tumour(asked, config.prompts)
         self.prompts = prompt_set(asked)
@@ -116,6 +118,19 @@ class Engine:
     def title(self) -> str:
         """The words every output carries."""
         return self.scales[0].info.title
+
+
+def _unused(engine: DeclaredEngine, config: RunConfig) -> tuple[str, ...]:
+    """A line for each setting that the engine has no use for, and for a model that is called as the engine is."""
+    idle = [name for name in engine.idle_settings if getattr(config, name) != RunConfig.model_fields[name].default]
+    lines = [f"--{name} {getattr(config, name)}: the {engine.name} engine has no use for it" for name in idle]
+    model = model_beside(config.engine)
+    if model is not None:
+        lines.append(
+            f"--engine {config.engine}: the engine of that name, not the model in the folder {config.engine} here; "
+            f"--engine ./{config.engine} is the model"
+        )
+    return tuple(lines)
 
 
 def _called_tumour(asked: Sequence[PromptConfig], given: Sequence[PromptConfig]) -> tuple[PromptConfig, ...]:

@@ -48,7 +48,16 @@ from wsiparse.types import (
     RecognizerSpec,
 )
 
-__all__ = ["OVERVIEW_MPP", "Pass", "Prepared", "SlideOverview", "check_memory", "overlay_offset", "prepare"]
+__all__ = [
+    "OVERVIEW_MPP",
+    "Pass",
+    "Prepared",
+    "SlideOverview",
+    "analysis_area",
+    "check_memory",
+    "overlay_offset",
+    "prepare",
+]
 
 log = logging.getLogger("wsiparse")
 
@@ -149,9 +158,19 @@ def overlay_offset(slide: Slide, config: RunConfig) -> tuple[int, int]:
     return (slide.bounds.x, slide.bounds.y) if config.coords == "qupath" else (0, 0)
 
 
-def _analysis_area(
+def analysis_area(
     slide: Slide, roi: Path | None, *, whole: bool, offset: tuple[int, int], classes: RegionClasses
 ) -> tuple[AnalysisArea, SlideOverview]:
+    """Where objects of a slide are counted, and what was seen of it.
+
+    Parameters
+    ----------
+    slide : open, with a known mpp
+    roi : GeoJSON file of the regions to analyse, or None
+    whole : everything counts as tissue
+    offset : level-0 px that the coordinates of `roi` were reduced by
+    classes : of regions that are tumour and stroma
+    """
     seen = survey(slide, OVERVIEW_MPP)
     picture, frame = seen.picture, seen.frame
     geometry, regions, file, notes, taken = None, tuple[Region, ...](), None, tuple[str, ...](), ""
@@ -235,7 +254,7 @@ def prepare(slide: Slide, config: RunConfig, engine: Engine, roi: Path | None = 
         _check_enlargement(slide, scale.info)
     offset = overlay_offset(slide, config)
     classes = RegionClasses(config.tumour_classes, config.stroma_classes)
-    area, ground = _analysis_area(slide, roi, whole=config.whole_slide, offset=offset, classes=classes)
+    area, ground = analysis_area(slide, roi, whole=config.whole_slide, offset=offset, classes=classes)
     passes = tuple(_pass_of(slide, scale, area, config) for scale in engine.scales)
     settings: dict[str, Any] = {
         "passes": [

@@ -3,8 +3,8 @@
 from wsiparse.slides.base import READERS, Slide, open_slide, require_mpp
 from wsiparse.slides.discover import SLIDE_EXTENSIONS, find_slides
 from wsiparse.slides.memory import MemorySlide
+from wsiparse.slides.overviews import missing_mm2, overview, overview_frame, survey
 from wsiparse.slides.sheet import SheetSlide, find_listed
-from wsiparse.slides.survey import missing_mm2, overview, overview_frame, survey
 
 __all__ = [
     "READERS",

@@ -211,6 +211,10 @@ def open_slide(
         if reader != name and (reader == "direct" or not (skeleton is None or name == "image")):
             slide = _fastest(slide, threads, needed=reader == "direct")
         return _settled(slide)
+    if image is not None:
+        raise UnsupportedSlideError(
+            f"{path}: its image {image!r} cannot be read{_why(reasons, skeleton)}. Leave --image out."
+        )
     raise UnsupportedSlideError(f"{path}: not readable as a slide{_why(reasons, skeleton)}: {looks_like(path)}")
 
 

@@ -137,6 +137,7 @@ class EngineLimits:
     stain_strength : see `wsiparse.recognize.strength`; None where it is not known or not asked for
     warnings : sentences about this slide
     sentences : about the engine on any slide
+    scored : objects were made with a threshold, so that their probabilities show what another one would count
     """
 
     classes_by_rule: bool = False
@@ -144,6 +145,7 @@ class EngineLimits:
     stain_strength: float | None = None
     warnings: tuple[str, ...] = ()
     sentences: tuple[str, ...] = ()
+    scored: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,6 +97,7 @@ class FolderEngine(DeclaredEngine):
     devices = ("cpu", "cuda", "mps")
     #: What to do when the folder is not whole.
     remedy: ClassVar[str] = "Copy the whole folder again."
+    idle_settings = ("weights",)
 
     def __init__(self, path: Path, name: str | None = None, title: str | None = None) -> None:
         self.card: ModelCard = read_card(path)

@@ -37,7 +37,8 @@ def _how_many(numbers: Numbers, rows: Sequence[Numbers]) -> str:
         ends = ""
         if row["density_low"] is not None:
             ends = f" (95 % interval {interval(row['density_low'], row['density_high'])})"
-        told.append(f"{significant(row['density_per_mm2'])} {what} per mm² of {row['class']}{ends}")
+        name = f" ({row['class']})" if row["class"] in numbers["immune"]["classes"] else ""
+        told.append(f"{significant(row['density_per_mm2'])} {what}{name} per mm²{ends}")
     if not told:
         return "Not known: no tissue was analysed." if rows else "Not known: no class of cells was asked for."
     none = "" if numbers["immune"]["classes"] else " Immune cells were not asked for."

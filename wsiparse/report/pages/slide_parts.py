@@ -338,24 +338,18 @@ def _distributions(numbers: Numbers, colours: Mapping[str, str]) -> list[dict[st
     of_nucleus = numbers["nucleus_probability"]
     for k, one in enumerate(numbers["histograms"]):
         area, score = one["area"], one["score"]
-        found = sum(area["counts"]) + area["above"] > 0
+        sized, scored = sum(area["counts"]) + area["above"] > 0, sum(score["counts"]) > 0
         colour = colours.get(one["class"], safe_colour(""))
-        both = (
-            [
-                histogram(
-                    Bins(area["edges_um2"], area["counts"], area["above"], area["median_um2"]),
-                    title=f"Areas of {one['class']}", label="area", unit="µm²", colour=colour, key=f"area-{k}",
-                ),
-                histogram(
-                    Bins(score["edges"], score["counts"], 0, score["median"]),
-                    title=f"Detection probabilities of {one['class']}",
-                    label="mean probability of a nucleus, not of its class" if of_nucleus else "mean probability",
-                    colour=colour, key=f"score-{k}",
-                ),
-            ]
-            if found
-            else []
-        )  # fmt: skip
+        both = []
+        if sized:
+            bins = Bins(area["edges_um2"], area["counts"], area["above"], area["median_um2"])
+            title = f"Areas of {one['class']}"
+            both.append(histogram(bins, title=title, label="area", unit="µm²", colour=colour, key=f"area-{k}"))
+        if scored:
+            of_what = "mean probability of a nucleus, not of its class" if of_nucleus else "mean probability"
+            bins = Bins(score["edges"], score["counts"], 0, score["median"])
+            title = f"Detection probabilities of {one['class']}"
+            both.append(histogram(bins, title=title, label=of_what, colour=colour, key=f"score-{k}"))
         out.append({"class": one["class"], "charts": both})
     return out
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from wsiparse.names import some_of
 from wsiparse.report.pages.scatter import differences
 from wsiparse.report.pages.table import Column, Table
 
@@ -21,12 +22,23 @@ def studies_parts(studies: Numbers) -> dict[str, Any]:
     score = studies["score"]
     return {
         "unit": studies["unit"],
-        "variation": variation_table(studies["rows"]),
+        "variation": variation_table([row for row in studies["rows"] if not row["note"]]),
+        "unknown": _unknown(studies["rows"]),
         "needed": needed_table(studies["rows"]),
         "score": None
         if score is None
         else {**score, "measures": [_measure(k, one) for k, one in enumerate(score["measures"])]},
     }
+
+
+def _unknown(rows: Sequence[Numbers]) -> list[str]:
+    """Why nothing is known, and of what: each reason once."""
+    of: dict[str, list[str]] = {}
+    for row in rows:
+        if row["note"]:
+            of.setdefault(row["note"], []).append(f"{row['class']} in {row['compartment']}")
+    whole = len(of) == 1 and all(row["note"] for row in rows)
+    return [reason if whole else f"{some_of(names, 3)}: {reason}" for reason, names in of.items()]
 
 
 def variation_table(rows: Sequence[Numbers]) -> Table:

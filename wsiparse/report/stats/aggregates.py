@@ -52,6 +52,7 @@ class Aggregate:
     Parameters
     ----------
     centre_um : (x, y) mean of its mask cells, um
+    deepest_um : (x, y) of its mask cell furthest from its border: of a bent one the mean may lie outside
     mm2 : its area, exact tissue of its mask cells
     n : immune cells in it
     apart_um : from its nearest immune cell to the nearest tumour cell, um; None without tumour cells
@@ -59,6 +60,7 @@ class Aggregate:
     """
 
     centre_um: tuple[float, float]
+    deepest_um: tuple[float, float]
     mm2: float
     n: int
     apart_um: float | None
@@ -106,6 +108,11 @@ def aggregates(immune_um: Floats, tumour_um: Floats, tissue: Tissue) -> Aggregat
     mm2 = np.bincount(which, cell_mm2, n + 1)
     size = np.bincount(which, minlength=n + 1)
     centre = np.stack([np.bincount(which, v, n + 1) for v in (xs[columns], ys[rows])], 1) / np.maximum(size, 1)[:, None]
+    depth = ndimage.distance_transform_edt(np.pad(labels > 0, 1), sampling=tissue.cell_um[::-1])[1:-1, 1:-1]
+    # of each place the deepest cell, the first in raster order: the last of these to be written
+    order = np.lexsort((-np.arange(len(which)), depth[rows, columns]))
+    deepest = np.zeros(n + 1, np.int64)
+    deepest[which[order]] = order
     of_cell = labels[row, column]
     cells = np.bincount(of_cell, minlength=n + 1)
     cells[0] = 0
@@ -120,6 +127,7 @@ def aggregates(immune_um: Floats, tumour_um: Floats, tissue: Tissue) -> Aggregat
         tuple(
             Aggregate(
                 (float(centre[k, 0]), float(centre[k, 1])),
+                (float(xs[columns[deepest[k]]]), float(ys[rows[deepest[k]]])),
                 float(mm2[k]),
                 int(cells[k]),
                 float(apart[k]) if np.isfinite(apart[k]) else None,

@@ -40,6 +40,8 @@ Floats = NDArray[np.float64]
 
 #: Distances that G is given for, um.
 REACH_UM: Final = (5.0, 10.0, 15.0, 20.0, 30.0, 40.0, 50.0, 75.0, 100.0)
+#: A band with less tissue than this has no density worth a bar.
+_LEAST_MM2: Final = 0.01
 #: Ends of the bands of distance, um.
 BANDS_UM: Final = (-500.0, -400.0, -300.0, -200.0, -100.0, 0.0, 100.0, 200.0, 300.0, 400.0, 500.0)
 
@@ -130,15 +132,16 @@ def by_distance(
 
     Returns
     -------
-    from_um, to_um, n, mm2, per_mm2, low, high, note of each band that holds tissue
+    from_um, to_um, n, mm2, per_mm2, low, high, note of each band with at least 0.01 mm^2 of mask cells
     """
     row, column = tissue.cell_of(immune_um)
     of_cell = where[row, column]
     bands, columns, parts = [], [], []
+    cell_mm2 = tissue.cell_um[0] * tissue.cell_um[1] * 1e-6
     for start, end in pairwise(BANDS_UM):
         # a distance is never 0: the border runs between cells
         zone = (where > start) & (where <= end)
-        if zone.any():
+        if zone.sum() * cell_mm2 >= _LEAST_MM2:
             chosen = (of_cell > start) & (of_cell <= end)
             columns.append(Marks(immune_um[chosen], None, len(parts)))
             parts.append(tissue.only(zone))

@@ -7,7 +7,7 @@ why.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -32,6 +32,8 @@ from wsiparse.report.stats.threshold import ambiguous_counts, threshold_band
 __all__ = ["ReportNumbers", "compute_report"]
 
 FORMAT: Final = 1
+#: Why nothing is said of other thresholds for objects of other programs.
+_NO_THRESHOLD: Final = "the objects were imported, and how they were made is not known here"
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +104,7 @@ def _classes(source: Source) -> list[dict[str, Any]]:
             "kind": p.kind,
             "colour": p.colour,
             "prompt": p.text,
-            "threshold": p.threshold,
+            "threshold": p.threshold if source.scored else None,
             "role": source.cells_of if role == "tumour" else role,
         }
         for p, role in zip(source.prompts, source.roles, strict=True)
@@ -112,14 +114,18 @@ def _classes(source: Source) -> list[dict[str, Any]]:
 def _uncertainty(source: Source, settings: ReportSettings, everything: Resampled) -> dict[str, Any]:
     objects, prompts = source.objects, source.prompts
     bands = []
-    for k, found in enumerate(threshold_band([objects], prompts, step=settings.threshold_step)):
+    found_bands = threshold_band([objects] if source.scored else [], prompts, step=settings.threshold_step)
+    for k, found in enumerate(found_bands):
+        if not source.scored:
+            n = int(objects.of([k]).sum())
+            found = replace(found, n=n, area_px=int(objects.area_px[objects.of([k])].sum()), reason=_NO_THRESHOLD)
         unit = objects.um2_per_px[prompts[k].kind]
         # a band of one and the same number would be read as certainty
         moved = None if found.reason else found
         bands.append(
             {
                 "class": found.class_name,
-                "threshold": found.threshold,
+                "threshold": found.threshold if source.scored else None,
                 "step": found.step,
                 "n": found.n,
                 "n_raised": moved.n_raised if moved else None,

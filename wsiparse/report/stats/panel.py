@@ -51,7 +51,7 @@ class Infiltrated:
     Parameters
     ----------
     um : (N, 2) float64, centroids of the immune cells, x then y, um
-    area_um2 : (N,) float64, areas of their nuclei
+    area_um2 : (N,) float64, areas of their nuclei; 0 where other programs gave points
     compartments : the partition of the tissue
     tissue : what was analysed
     inside : what the tumour compartments are called
@@ -187,6 +187,9 @@ def _stromal(found: Infiltrated, settings: IntervalSettings) -> list[dict[str, A
     )  # fmt: skip
     if not parts.stroma:
         none = "no tissue is known to be stroma"
+        return [{**_row(key, name, "%", formula, None), "note": none} for key, name, formula in names]
+    if not found.area_um2.all():
+        none = "cells are points without an area"
         return [{**_row(key, name, "%", formula, None), "note": none} for key, name, formula in names]
     chosen = np.isin(parts.of_points(found.um), parts.stroma)
     um, nuclei = found.um[chosen], found.area_um2[chosen]

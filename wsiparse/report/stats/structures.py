@@ -38,10 +38,10 @@ def aggregates_of(source: Source) -> Aggregates | None:
 
 
 def aggregate_squares(source: Source, found: Aggregates | None) -> list[Spot]:
-    """The middle of each of the largest aggregates, a square to picture."""
+    """A square to picture in each of the largest aggregates, where it is deepest."""
     if found is None:
         return []
-    squares = [one.centre_um for one in found.found[:_PICTURED]]
+    squares = [one.deepest_um for one in found.found[:_PICTURED]]
     return [
         square_about(centre, GRID_UM, n=one.n, per_mm2=one.per_mm2, mpp=source.mpp, slide_size=source.slide_size)
         for centre, one in zip(squares, found.found, strict=False)

@@ -176,9 +176,7 @@ def components(slides: Sequence[SlideDensity]) -> Components:
     known = Components(n, patients, len(groups), mean, within=within)
     reason = ""
     if patients - len(groups) < LEAST_FREEDOM:
-        reason = (
-            f"{_people(patients, n)} in {len(groups)} group(s): at least {LEAST_FREEDOM} more than groups are needed"
-        )
+        reason = f"{_people(patients, n)} in {len(groups)} group(s), {len(groups) + LEAST_FREEDOM} patients are needed"
     elif sum(not s.n for s in slides) > _MOST_EMPTY * n:
         reason = f"none found on {sum(not s.n for s in slides)} of {n} slides"
     if reason:
