@@ -59,6 +59,7 @@ def write_slide_report(
     today = _day(time.time())
     pictures, maps, tops = report_maps(loaded, analysis)
     spots = spot_pictures(loaded, analysis.spots, squares)
+    spots |= spot_pictures(loaded, analysis.aggregates, squares, "aggregate")
     numbers: dict[str, Any] = {
         "wsiparse": own_version(),
         "slide": dict(loaded.inputs.slide),
@@ -90,6 +91,9 @@ def write_slide_report(
     for spot in numbers["immune"]["hot_spots"]["spots"]:
         name = f"spot/{spot['rank']}"
         spot["picture"] = name if name in spots else None
+    for lump in (numbers["immune"]["structures"] or {"aggregates": {"listed": []}})["aggregates"]["listed"]:
+        name = f"aggregate/{lump['rank']}"
+        lump["picture"] = name if name in spots else None
     write_text(folder / "counts.csv", counts_csv(CsvSlide(numbers, str(numbers["slide"]["name"]), slide_id)))
     sheet = density_sheet(
         map_background(loaded),

@@ -18,7 +18,7 @@ from wsiparse.report.pages.figures import draw_overlay
 from wsiparse.report.pictures import square_images
 from wsiparse.report.slide import write_slide_report
 from wsiparse.report.stats.regions_drawn import drawn_regions
-from wsiparse.report.stats.squares import spots_of
+from wsiparse.report.stats.squares import pictured_boxes
 from wsiparse.results.folder import REPORT_INPUTS
 from wsiparse.results.report_inputs import PicturedSquare, ReportInputs, jpeg_bytes, png_pixels, write_report_inputs
 from wsiparse.run.plan import overlay_offset
@@ -159,7 +159,7 @@ def _write_report(
         tumour_is_epithelium=out.config.tumour_is_epithelium,
     )
     loaded = load(reader, inputs)
-    boxes = [spot.box for spot in spots_of(loaded.source, loaded.settings)[3]]
+    boxes = pictured_boxes(loaded.source, loaded.settings)
     frame = Frame(slide.size, (1.0, 1.0), require_mpp(slide))
     images = square_images(boxes, lambda box: slide.read(box, frame))
     named = {f"spots/{k}.jpg": box for k, box in enumerate(boxes, 1)}

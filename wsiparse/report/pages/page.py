@@ -86,13 +86,16 @@ def cohort_page(cohort: Mapping[str, Any], pictures: Mapping[str, Picture]) -> s
         "unfinished": bool(parts["unfinished"]),
         "groups": bool(cohort["metadata"] or cohort["groups"]),
         "metadata": bool(cohort["metadata"]),
+        "panel": bool(cohort["panel"]),
     }
     sections = (
         ("unfinished", "Not done"),
         ("answer", "Key figures"),
         ("ranking", "Slides by density"),
         ("counts", "All counts"),
+        ("panel", "Panel"),
         ("groups", "Groups"),
+        ("studies", "Studies"),
         ("quality", "Quality"),
         ("metadata", "Metadata"),
         ("methods", "Methods"),

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from wsiparse.report.stats.aggregates import Aggregates
 from wsiparse.report.stats.bootstrap import density_interval
 from wsiparse.report.stats.compartments import Compartments, Inside, inside_words
 from wsiparse.report.stats.density import DensityGrid, density_grid
@@ -19,11 +20,13 @@ from wsiparse.report.stats.distributions import histograms
 from wsiparse.report.stats.division import described, divided, inside_of
 from wsiparse.report.stats.immune_part import distances_to_tumour, infiltrate_of, mixing_with
 from wsiparse.report.stats.jsonable import jsonable
+from wsiparse.report.stats.panel import Infiltrated, panel_of
 from wsiparse.report.stats.qc import SlideQuality
 from wsiparse.report.stats.rows import ALL_TISSUE, Resampled, count_rows, resampled
 from wsiparse.report.stats.source import ReportSettings, Source
 from wsiparse.report.stats.spots import Spot
 from wsiparse.report.stats.squares import dense_squares, hot_spot_facts, spots_of
+from wsiparse.report.stats.structures import aggregate_squares, aggregates_of, structures_of
 from wsiparse.report.stats.threshold import ambiguous_counts, threshold_band
 
 __all__ = ["ReportNumbers", "compute_report"]
@@ -43,12 +46,14 @@ class ReportNumbers:
     compartments : the partition, None when nothing was analysed
     grid : densities of every class, None when nothing was analysed
     spots : squares to show
+    aggregates : squares that show the largest aggregates, largest first
     """
 
     numbers: dict[str, Any]
     compartments: Compartments | None
     grid: DensityGrid | None
     spots: tuple[Spot, ...]
+    aggregates: tuple[Spot, ...] = ()
 
 
 def compute_report(
@@ -73,7 +78,8 @@ def compute_report(
         boot = resampled(objects, len(prompts), source.tissue, compartments.parts, part_of, settings.intervals)
         rows += count_rows(objects, prompts, boot, part_of, compartments.names, source.recognition)
     grid = density_grid(objects.um, objects.class_index, len(prompts), source.tissue, settings.grid_um)
-    immune, spots = _immune(source, settings, compartments, inside_of(used, source))
+    lumps = aggregates_of(source)
+    immune, spots = _immune(source, settings, compartments, inside_of(used, source), lumps)
     numbers: dict[str, Any] = {
         "format": FORMAT,
         "classes": _classes(source),
@@ -89,7 +95,7 @@ def compute_report(
         "dense_squares": dense_squares(source, settings),
         "quality": asdict(quality),
     }
-    return ReportNumbers(jsonable(numbers), compartments, grid, spots)
+    return ReportNumbers(jsonable(numbers), compartments, grid, spots, tuple(aggregate_squares(source, lumps)))
 
 
 def _classes(source: Source) -> list[dict[str, Any]]:
@@ -171,7 +177,11 @@ def _uncertainty(source: Source, settings: ReportSettings, everything: Resampled
 
 
 def _immune(
-    source: Source, settings: ReportSettings, compartments: Compartments | None, inside: Inside
+    source: Source,
+    settings: ReportSettings,
+    compartments: Compartments | None,
+    inside: Inside,
+    lumps: Aggregates | None,
 ) -> tuple[dict[str, Any], tuple[Spot, ...]]:
     classes = source.with_role("immune")
     chosen = source.objects.of(classes)
@@ -187,10 +197,15 @@ def _immune(
         "reason": reason,
         "infiltrate": None,
         "distances": None,
+        "panel": [],
+        "structures": None,
         "mixing": [],
         "hot_spots": hot_spot_facts(name, settings, found, spots),
     }
     if classes and compartments is not None:
+        infiltrated = Infiltrated(points, source.objects.area_um2(chosen), compartments, source.tissue, inside)
+        out["panel"] = panel_of(infiltrated, settings.intervals)
+        out["structures"] = structures_of(source, settings, compartments, lumps)
         found_in = infiltrate_of(source.objects, chosen, compartments, source.tissue, settings.intervals)
         out["infiltrate"] = None if found_in is None else {"inside": inside, **found_in}
         asked = bool(source.with_role("tumour"))

@@ -193,6 +193,7 @@ def _row(
         "density_low": density.low if density else None,
         "density_high": density.high if density else None,
         "density_note": density.reason if density else "no tissue was analysed",
+        "density_error": density.error if density else None,
         "object_area_um2": area,
         "mean_area_um2": area / n if n and area is not None else None,
         "area_percent": 100 * area * 1e-6 / mm2 if mm2 > 0 and area is not None else None,
