@@ -19,7 +19,7 @@ from wsiparse.report.data import load
 from wsiparse.report.pictures import square_images
 from wsiparse.report.slide import redo_slide_report
 from wsiparse.report.stats.objects import KINDS
-from wsiparse.report.stats.squares import spots_of
+from wsiparse.report.stats.squares import pictured_boxes
 from wsiparse.report.stats.summary import summarise
 from wsiparse.report.stats.tissue import Tissue
 from wsiparse.results.folder import REPORT_INPUTS, write_done
@@ -174,7 +174,7 @@ def write_slide(
         unreadable=tuple(unreadable),
     )
     loaded = load(reader, inputs)
-    boxes = [spot.box for spot in spots_of(loaded.source, loaded.settings)[3]]
+    boxes = pictured_boxes(loaded.source, loaded.settings)
     full = Image.fromarray(picture)
 
     def read(box: Box) -> NDArray[np.uint8]:

@@ -11,7 +11,7 @@ import numpy as np
 import shapely
 
 from wsiparse.choices import ExportKind
-from wsiparse.coords import Frame, to_level0, to_qupath, um2_per_px
+from wsiparse.coords import Frame, is_free, to_level0, to_qupath, um2_per_px
 from wsiparse.errors import OutputError
 from wsiparse.export.geojson import SIMPLIFY_PX
 from wsiparse.export.objectframe import ObjectFrame, Outlines, column_name
@@ -151,7 +151,7 @@ def _frame_of(
     outlines: bool,
 ) -> ObjectFrame:
     """A table that `checked` returned as a frame; the measurements are those of the full outlines."""
-    numbers = measure_checked(table, prompts, um2_per_px(field))
+    numbers = measure_checked(table, prompts, um2_per_px(field), free=is_free(field))
     places = {name: k for k, name in enumerate(schema)}
     values = np.full((len(table), len(schema)), np.nan)
     values[:, [places[name] for name in numbers.names]] = numbers.values
@@ -166,7 +166,8 @@ def _frame_of(
         uuid=object_ids(table, prompts, str(facts["slide"])),
         class_id=table.class_id,
         centroid=to_qupath(to_level0(table.centroid, field), offset),
-        area_px=table.area_px.astype(np.float64) * (field.downsample[0] * field.downsample[1]),
+        # a point of another program has no area
+        area_px=np.where(table.area_px > 0, table.area_px * (field.downsample[0] * field.downsample[1]), np.nan),
         measured=tuple(map(column_name, schema)),
         decimals=np.array(list(schema.values()), np.int64),
         values=values,

@@ -95,8 +95,10 @@ def report_maps(
     return pictures, maps, tops
 
 
-def spot_pictures(loaded: ReportData, spots: Sequence[Spot], squares: Mapping[str, bytes]) -> dict[str, Picture]:
-    """Pictured squares among the spots, with outlines, by key."""
+def spot_pictures(
+    loaded: ReportData, spots: Sequence[Spot], squares: Mapping[str, bytes], called: str = "spot"
+) -> dict[str, Picture]:
+    """Pictured squares among the spots, with outlines, by key: `called`, a stroke and the place in the list from 1."""
     file_of = {square.box: square.file for square in loaded.inputs.squares}
     out = {}
     for rank, spot in enumerate(spots, 1):
@@ -105,7 +107,7 @@ def spot_pictures(loaded: ReportData, spots: Sequence[Spot], squares: Mapping[st
             continue
         pixels = _jpeg_pixels(data)
         near = [_cells_near(loaded.reader, spot)]
-        out[f"spot/{rank}"] = spot_picture(
+        out[f"{called}/{rank}"] = spot_picture(
             pixels, spot.box, near, loaded.source.prompts, float(np.mean(loaded.inputs.mpp))
         )
     return out

@@ -59,6 +59,7 @@ def write_slide_report(
     today = _day(time.time())
     pictures, maps, tops = report_maps(loaded, analysis)
     spots = spot_pictures(loaded, analysis.spots, squares)
+    spots |= spot_pictures(loaded, analysis.aggregates, squares, "aggregate")
     numbers: dict[str, Any] = {
         "wsiparse": own_version(),
         "slide": dict(loaded.inputs.slide),
@@ -68,6 +69,8 @@ def write_slide_report(
         | {
             "roi": loaded.file[0] if loaded.file is not None else None,
             "roi_sha256": loaded.file[1] if loaded.file is not None else None,
+            "tissue": loaded.inputs.tissue_file[0] if loaded.inputs.tissue_file is not None else None,
+            "tissue_sha256": loaded.inputs.tissue_file[1] if loaded.inputs.tissue_file is not None else None,
             "tumour_is_epithelium": loaded.tumour_is_epithelium,
         },
         "region_notes": list(loaded.notes),
@@ -88,6 +91,9 @@ def write_slide_report(
     for spot in numbers["immune"]["hot_spots"]["spots"]:
         name = f"spot/{spot['rank']}"
         spot["picture"] = name if name in spots else None
+    for lump in (numbers["immune"]["structures"] or {"aggregates": {"listed": []}})["aggregates"]["listed"]:
+        name = f"aggregate/{lump['rank']}"
+        lump["picture"] = name if name in spots else None
     write_text(folder / "counts.csv", counts_csv(CsvSlide(numbers, str(numbers["slide"]["name"]), slide_id)))
     sheet = density_sheet(
         map_background(loaded),

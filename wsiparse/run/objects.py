@@ -66,7 +66,7 @@ def assemble(slide_run: SlideRun, chunk_status: ChunkStatus) -> tuple[SlideSumma
         unreadable_mm2=lost_mm2,
         recognition=judged,
     )
-    files = write_exports(slide_run, reader, summary, _cores(lost))
+    files = write_exports(slide_run.output(), reader, summary, _cores(lost))
     facts: dict[str, Any] = {
         "wsiparse": own_version(),
         "settings": settings_of(prepared, slide_run.slide, slide_run.config),

@@ -13,7 +13,7 @@ WIDE = 720.0
 
 
 def x_axis(root: Element, axis: Axis, ticks: Sequence[float], y: float, top: float, label: str) -> None:
-    """Ticks below `y`, faint lines up to `top`, the label in the middle."""
+    """Draw into `root`: ticks below `y`, faint lines up to `top`, the label in the middle."""
     for tick in ticks:
         x = axis.px(tick)
         add(root, "line", x1=x, x2=x, y1=top, y2=y, stroke=LINE)
@@ -23,7 +23,7 @@ def x_axis(root: Element, axis: Axis, ticks: Sequence[float], y: float, top: flo
 
 
 def y_axis(root: Element, axis: Axis, ticks: Sequence[float], x: float, right: float, label: str) -> None:
-    """Ticks left of `x`, faint lines to `right`, the label above."""
+    """Draw into `root`: ticks left of `x`, faint lines to `right`, the label above."""
     for tick in ticks:
         y = axis.px(tick)
         add(root, "line", x1=x, x2=right, y1=y, y2=y, stroke=LINE)

@@ -239,7 +239,12 @@ def _in_order(shapes: Sequence[BaseGeometry]) -> NDArray[Any]:
 
 
 def outer_border(parts: Sequence[Tissue]) -> Floats:
-    """The border of analysed tissue outside tumour: what a point inside is measured against."""
+    """The border of analysed tissue outside tumour: what a point inside is measured against.
+
+    Returns
+    -------
+    (S, 2, 2) float64: start and end of every edge, x then y, level-0 px
+    """
     polygons = np.concatenate([part.ground for part in parts])
     if not parts[0].mask.all():
         polygons = laid_out([polygons], parts[0].mask_polygons)[1].inside[0].polygons

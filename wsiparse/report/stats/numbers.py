@@ -7,11 +7,12 @@ why.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 
+from wsiparse.report.stats.aggregates import Aggregates
 from wsiparse.report.stats.bootstrap import density_interval
 from wsiparse.report.stats.compartments import Compartments, Inside, inside_words
 from wsiparse.report.stats.density import DensityGrid, density_grid
@@ -19,16 +20,20 @@ from wsiparse.report.stats.distributions import histograms
 from wsiparse.report.stats.division import described, divided, inside_of
 from wsiparse.report.stats.immune_part import distances_to_tumour, infiltrate_of, mixing_with
 from wsiparse.report.stats.jsonable import jsonable
+from wsiparse.report.stats.panel import Infiltrated, panel_of
 from wsiparse.report.stats.qc import SlideQuality
 from wsiparse.report.stats.rows import ALL_TISSUE, Resampled, count_rows, resampled
 from wsiparse.report.stats.source import ReportSettings, Source
 from wsiparse.report.stats.spots import Spot
 from wsiparse.report.stats.squares import dense_squares, hot_spot_facts, spots_of
+from wsiparse.report.stats.structures import aggregate_squares, aggregates_of, structures_of
 from wsiparse.report.stats.threshold import ambiguous_counts, threshold_band
 
 __all__ = ["ReportNumbers", "compute_report"]
 
 FORMAT: Final = 1
+#: Why nothing is said of other thresholds for objects of other programs.
+_NO_THRESHOLD: Final = "the objects were imported, and how they were made is not known here"
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,12 +46,14 @@ class ReportNumbers:
     compartments : the partition, None when nothing was analysed
     grid : densities of every class, None when nothing was analysed
     spots : squares to show
+    aggregates : squares that show the largest aggregates, largest first
     """
 
     numbers: dict[str, Any]
     compartments: Compartments | None
     grid: DensityGrid | None
     spots: tuple[Spot, ...]
+    aggregates: tuple[Spot, ...] = ()
 
 
 def compute_report(
@@ -56,8 +63,9 @@ def compute_report(
 
     Parameters
     ----------
-    area : tissue_mm2, outside_roi_mm2, drawn_out_mm2, unreadable_mm2, artefact_mm2, whole_slide, unreadable_tiles;
-        what is analysed and how many objects lie outside is added
+    area : tissue_mm2, outside_roi_mm2, drawn_out_mm2, unreadable_mm2, spoilt_mm2, artefact_mm2, artefacts,
+        whole_slide, whole_cells, drawn_tissue, unreadable_tiles; what is analysed and how many objects lie outside is
+        added
     quality : of the slide
     """
     objects, prompts = source.objects, source.prompts
@@ -70,7 +78,8 @@ def compute_report(
         boot = resampled(objects, len(prompts), source.tissue, compartments.parts, part_of, settings.intervals)
         rows += count_rows(objects, prompts, boot, part_of, compartments.names, source.recognition)
     grid = density_grid(objects.um, objects.class_index, len(prompts), source.tissue, settings.grid_um)
-    immune, spots = _immune(source, settings, compartments, inside_of(used, source))
+    lumps = aggregates_of(source)
+    immune, spots = _immune(source, settings, compartments, inside_of(used, source), lumps)
     numbers: dict[str, Any] = {
         "format": FORMAT,
         "classes": _classes(source),
@@ -86,7 +95,7 @@ def compute_report(
         "dense_squares": dense_squares(source, settings),
         "quality": asdict(quality),
     }
-    return ReportNumbers(jsonable(numbers), compartments, grid, spots)
+    return ReportNumbers(jsonable(numbers), compartments, grid, spots, tuple(aggregate_squares(source, lumps)))
 
 
 def _classes(source: Source) -> list[dict[str, Any]]:
@@ -96,7 +105,7 @@ def _classes(source: Source) -> list[dict[str, Any]]:
             "kind": p.kind,
             "colour": p.colour,
             "prompt": p.text,
-            "threshold": p.threshold,
+            "threshold": p.threshold if source.scored else None,
             "role": source.cells_of if role == "tumour" else role,
         }
         for p, role in zip(source.prompts, source.roles, strict=True)
@@ -106,14 +115,18 @@ def _classes(source: Source) -> list[dict[str, Any]]:
 def _uncertainty(source: Source, settings: ReportSettings, everything: Resampled) -> dict[str, Any]:
     objects, prompts = source.objects, source.prompts
     bands = []
-    for k, found in enumerate(threshold_band([objects], prompts, step=settings.threshold_step)):
+    found_bands = threshold_band([objects] if source.scored else [], prompts, step=settings.threshold_step)
+    for k, found in enumerate(found_bands):
+        if not source.scored:
+            n = int(objects.of([k]).sum())
+            found = replace(found, n=n, area_px=int(objects.area_px[objects.of([k])].sum()), reason=_NO_THRESHOLD)
         unit = objects.um2_per_px[prompts[k].kind]
         # a band of one and the same number would be read as certainty
         moved = None if found.reason else found
         bands.append(
             {
                 "class": found.class_name,
-                "threshold": found.threshold,
+                "threshold": found.threshold if source.scored else None,
                 "step": found.step,
                 "n": found.n,
                 "n_raised": moved.n_raised if moved else None,
@@ -164,7 +177,11 @@ def _uncertainty(source: Source, settings: ReportSettings, everything: Resampled
 
 
 def _immune(
-    source: Source, settings: ReportSettings, compartments: Compartments | None, inside: Inside
+    source: Source,
+    settings: ReportSettings,
+    compartments: Compartments | None,
+    inside: Inside,
+    lumps: Aggregates | None,
 ) -> tuple[dict[str, Any], tuple[Spot, ...]]:
     classes = source.with_role("immune")
     chosen = source.objects.of(classes)
@@ -180,10 +197,15 @@ def _immune(
         "reason": reason,
         "infiltrate": None,
         "distances": None,
+        "panel": [],
+        "structures": None,
         "mixing": [],
         "hot_spots": hot_spot_facts(name, settings, found, spots),
     }
     if classes and compartments is not None:
+        infiltrated = Infiltrated(points, source.objects.area_um2(chosen), compartments, source.tissue, inside)
+        out["panel"] = panel_of(infiltrated, settings.intervals)
+        out["structures"] = structures_of(source, settings, compartments, lumps)
         found_in = infiltrate_of(source.objects, chosen, compartments, source.tissue, settings.intervals)
         out["infiltrate"] = None if found_in is None else {"inside": inside, **found_in}
         asked = bool(source.with_role("tumour"))

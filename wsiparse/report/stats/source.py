@@ -78,6 +78,7 @@ class Source:
     slide_size : level-0 px
     classes_by_rule : each object has one class outright
     nucleus_probability : an object's probability is that of being a nucleus, whatever its class
+    scored : objects were made with a threshold
     cells_of : what the cells of role "tumour" are cells of
     meanings : class name of regions -> "tumour", "stroma", "left out", "neither"; those absent are neither
     told : the same in one line, "" without regions
@@ -93,6 +94,7 @@ class Source:
     slide_size: tuple[int, int]
     classes_by_rule: bool = False
     nucleus_probability: bool = False
+    scored: bool = True
     cells_of: Inside = "tumour"
     meanings: Mapping[str, str] = field(default_factory=dict)
     told: str = ""

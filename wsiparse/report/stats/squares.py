@@ -12,9 +12,11 @@ from wsiparse.report.stats.density import DensityGrid, density_grid
 from wsiparse.report.stats.hotspots import HotSpots, hot_spots
 from wsiparse.report.stats.source import ReportSettings, Source
 from wsiparse.report.stats.spots import Spot, choose_spots
+from wsiparse.report.stats.structures import aggregate_squares, aggregates_of
 from wsiparse.report.stats.summary import ALL_CELLS
+from wsiparse.types import Box
 
-__all__ = ["dense_squares", "hot_spot_facts", "spots_of"]
+__all__ = ["dense_squares", "hot_spot_facts", "pictured_boxes", "spots_of"]
 
 
 def spots_of(source: Source, settings: ReportSettings) -> tuple[str, DensityGrid | None, HotSpots | None, list[Spot]]:
@@ -32,6 +34,12 @@ def spots_of(source: Source, settings: ReportSettings) -> tuple[str, DensityGrid
         return name, None, None, []
     found = hot_spots(grid, 0, rate=settings.rate)
     return name, grid, found, choose_spots(grid, 0, found, mpp=source.mpp, slide_size=source.slide_size)
+
+
+def pictured_boxes(source: Source, settings: ReportSettings) -> list[Box]:
+    """Squares that a report shows at full resolution, level-0 px: hot spots and aggregates, each once."""
+    squares = [*spots_of(source, settings)[3], *aggregate_squares(source, aggregates_of(source))]
+    return list(dict.fromkeys(spot.box for spot in squares))
 
 
 def dense_squares(source: Source, settings: ReportSettings) -> list[dict[str, Any]]:
