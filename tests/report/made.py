@@ -333,7 +333,12 @@ def numbers(
         "area": {
             "tissue_mm2": total + 1.91 if total else 0.0, "analysed_mm2": total,
             "outside_roi_mm2": 1.2 if total else 0.0, "drawn_out_mm2": 0.66 if total else 0.0,
-            "unreadable_mm2": 0.05 if total else 0.0, "artefact_mm2": 0.42, "whole_slide": False,
+            "unreadable_mm2": 0.05 if total else 0.0, "artefact_mm2": 0.42,
+            "spoilt_mm2": 0.31 if total else 0.0,
+            "artefacts": [
+                {"kind": "out_of_focus", "name": "out of focus", "mm2": 0.31 if total else 0.0, "left_out": True},
+                {"kind": "ink", "name": "ink", "mm2": 0.02, "left_out": False},
+            ], "whole_slide": False, "whole_cells": False, "drawn_tissue": None,
             "unreadable_tiles": 3 if total else 0, "objects_outside": 17 if total else 0,
         },
         "region_notes": [],

@@ -32,6 +32,8 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "import": ("imports", "Make results of objects that another program found."),
     "export": ("export", "Write results in other formats."),
     "view": ("view", "Look at a slide's results in a browser."),
+    "evaluate": ("evaluate", "Compare results with annotations."),
+    "compare": ("compare", "Compare two results of the same slides."),
     "verify": ("verify", "Check that results are complete and unchanged."),
     "doctor": ("doctor", "Check that this machine is ready."),
     "demo": ("demo", "Try it on a painted slide with known nuclei."),

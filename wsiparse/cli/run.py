@@ -38,6 +38,7 @@ class _Asked:
     config_file: Path | None
     prompts: tuple[str, ...]
     roi: Path | None
+    tissue: Path | None
     shard: str | None
     shard_by: str
     stage_dir: Path | None
@@ -128,7 +129,7 @@ def command(slides: tuple[str, ...], **given: Any) -> int:
         raise ConfigError(
             "--overwrite with --shard-by tiles: jobs would remove each other's parts. Remove the results."
         )
-    jobs, regions = _jobs(slides, asked)
+    jobs, notices = _jobs(slides, asked, whole=config.whole_slide)
     offered = len(jobs)
     if share is not None and asked.shard_by == "slides":
         jobs = _own_slides(jobs, share)
@@ -143,7 +144,7 @@ def command(slides: tuple[str, ...], **given: Any) -> int:
     _run(jobs, asked, config, engine, _Workers(scheduler, gpus, share), tally)
     if len(jobs) > 1:
         click.echo(tally.sum(asked.results_dir, merge_later=share is not None))
-    for line in regions.told("all of it was analysed"):
+    for line in notices:
         click.echo(f"notice: {line}", err=True)
     return tally.code
 
@@ -176,8 +177,11 @@ def _engine(config: RunConfig, scheduler: str) -> Engine:
     return engine
 
 
-def _jobs(slides: Sequence[str], asked: _Asked) -> tuple[list[Job], Matched]:
-    """The slides to analyse, each with its region file; those only that failed, where it is asked for."""
+def _jobs(slides: Sequence[str], asked: _Asked, *, whole: bool) -> tuple[list[Job], tuple[str, ...]]:
+    """The slides to analyse, each with its files of regions and tissue, and what is said of those files at the end.
+
+    Only the slides that failed, where it is asked for.
+    """
     from wsiparse.run.slide import Job
     from wsiparse.slides import find_listed
 
@@ -185,6 +189,7 @@ def _jobs(slides: Sequence[str], asked: _Asked) -> tuple[list[Job], Matched]:
         slides, recursive=asked.recursive, extensions=asked.ext or None, say=say_notice, keep_absent=True
     )
     regions = _regions(listed, asked.roi)
+    tissues = _tissue(listed, asked.tissue, whole=whole)
     lacking = (f"no file of regions for it in {asked.roi}: all of it is analysed",) if asked.roi is not None else ()
     jobs = [
         Job(
@@ -195,10 +200,12 @@ def _jobs(slides: Sequence[str], asked: _Asked) -> tuple[list[Job], Matched]:
             image=one.image,
             notes=lacking if file is None else (),
             fault=one.fault,
+            tissue=tissue,
         )
-        for one, file in zip(listed, regions.files, strict=True)
+        for one, file, tissue in zip(listed, regions.files, tissues.files, strict=True)
     ]
-    return (_failed(jobs, asked.results_dir) if asked.retry_failed else jobs), regions
+    notices = (*regions.told("all of it was analysed"), *tissues.told("its tissue was found"))
+    return (_failed(jobs, asked.results_dir) if asked.retry_failed else jobs), notices
 
 
 def _nothing_to_do(share: Shard | None, offered: int, *, retry: bool) -> int:
@@ -264,6 +271,13 @@ def _regions(listed: Sequence[SheetSlide], roi: Path | None) -> Matched:
     if roi is None:
         return Matched(tuple(own))
     return match_regions(roi, [named(one.slide) for one in listed], own=own)
+
+
+def _tissue(listed: Sequence[SheetSlide], tissue: Path | None, *, whole: bool) -> Matched:
+    """The file of drawn tissue of each slide."""
+    from wsiparse.results.region_files import match_tissue, named
+
+    return match_tissue(tissue, [named(one.slide) for one in listed], whole=whole)
 
 
 def _say(text: str, stream: TextIO) -> None:

@@ -48,7 +48,7 @@ _BUILT_IN: Final = (
 )
 
 #: What makes an engine of a model folder.
-_FOLDER: Final = EntryPoint("folder", "wsiparse.recognize.embedded.engine:folder_engine", GROUP)
+_FOLDER: Final = EntryPoint("folder", "wsiparse.recognize.exported.engine:folder_engine", GROUP)
 
 
 class Listed(NamedTuple):

@@ -27,12 +27,14 @@ from wsiparse.store.read import ObjectsReader
 from wsiparse.tiling import (
     RegionClasses,
     Regions,
+    artefact_class,
     background_colour,
     cut_to_slide,
     find_tissue,
     is_left_out,
     microns_told,
     off_slide,
+    polygonal,
     read_regions,
 )
 from wsiparse.tiling.polygons import united
@@ -174,21 +176,28 @@ def load(
     settings = ReportSettings(asked, IntervalSettings(seed=seed))
     is_tumour = inputs.tumour_is_epithelium if tumour_is_epithelium is None else tumour_is_epithelium
     drawn_out = [shape for name, shape in given if name in out]
-    everywhere = _tissue(inputs, inputs.tissue, None, [])
+    spoilt = [shape for _, shape, left_out in inputs.found_artefacts if left_out and not shape.is_empty]
+    everywhere = _tissue(inputs, inputs.tissue, inputs.drawn_tissue, [])
     # what the run's own file leaves out lies outside `inputs.roi` already; it is not what the file does not reach
     reach = _reach(inputs)
     in_roi = _tissue(inputs, inputs.tissue, reach, [])
     unreadable = [shapely.box(*box) for box in inputs.unreadable]
     readable = _tissue(inputs, inputs.tissue, reach, unreadable) if unreadable else in_roi
     same = reach is inputs.roi and not drawn_out
-    tissue = readable if same else _tissue(inputs, inputs.tissue, inputs.roi, [*unreadable, *drawn_out])
+    asked_for = readable if same else _tissue(inputs, inputs.tissue, inputs.roi, [*unreadable, *drawn_out])
+    lost = [*unreadable, *drawn_out, *spoilt]
+    tissue = _tissue(inputs, inputs.tissue, inputs.roi, lost) if spoilt else asked_for
     area = {
         "tissue_mm2": everywhere.area_mm2,
         "outside_roi_mm2": max(everywhere.area_mm2 - in_roi.area_mm2, 0.0),
         "unreadable_mm2": max(in_roi.area_mm2 - readable.area_mm2, 0.0),
-        "drawn_out_mm2": max(readable.area_mm2 - tissue.area_mm2, 0.0),
+        "drawn_out_mm2": max(readable.area_mm2 - asked_for.area_mm2, 0.0),
+        "spoilt_mm2": max(asked_for.area_mm2 - tissue.area_mm2, 0.0),
+        "artefacts": _artefacts(inputs, asked_for),
         "artefact_mm2": _tissue(inputs, inputs.artefacts, None, []).area_mm2,
         "whole_slide": inputs.whole_slide,
+        "whole_cells": inputs.cover is None,
+        "drawn_tissue": inputs.tissue_file[0] if inputs.tissue_file is not None else None,
         "unreadable_tiles": len(inputs.unreadable),
     }
     mpp = np.asarray(inputs.mpp)
@@ -216,7 +225,8 @@ def load(
         tissue_mm2=tissue.area_mm2,
         background=[float(v) for v in background_colour(inputs.picture)[0]],
     )
-    drawn = drawn_regions(_in_um(given, mpp), is_left_out)
+    marked = [(artefact_class(kind), s) for kind, s, left_out in inputs.found_artefacts if left_out and not s.is_empty]
+    drawn = drawn_regions(_in_um([*given, *marked], mpp), is_left_out)
     file = (regions.name, regions.sha256) if regions is not None else inputs.region_file
     notes = regions.notes if regions is not None else inputs.region_notes
     if regions is not None:
@@ -247,26 +257,42 @@ def read_regions_file(path: Path, offset: tuple[int, int], slide_size: tuple[int
 def _tissue(
     inputs: ReportInputs, mask: NDArray[np.bool_], roi: BaseGeometry | None, without: Sequence[BaseGeometry]
 ) -> Tissue:
-    return analysed_tissue(inputs.size, inputs.overview, mask, roi=roi, unreadable=without)
+    cover = inputs.cover if mask is inputs.tissue else None
+    return analysed_tissue(inputs.size, inputs.overview, mask, roi=roi, unreadable=without, cover=cover)
+
+
+def _artefacts(inputs: ReportInputs, tissue: Tissue) -> list[dict[str, Any]]:
+    """Every kind that was looked for, with its mm2 of the tissue that was to be analysed, and whether it was left out.
+
+    A place may be of several kinds, and counts for each.
+    """
+    mpp = np.asarray(inputs.mpp)
+    found = []
+    for kind, shape, left_out in inputs.found_artefacts:
+        rest = tissue.without(shapely.transform(shape, lambda xy: xy * mpp)).area_mm2 if not shape.is_empty else None
+        mm2 = 0.0 if rest is None else max(tissue.area_mm2 - rest, 0.0)
+        found.append({"kind": kind, "name": kind.replace("_", " "), "mm2": mm2, "left_out": left_out})
+    return found
 
 
 def _microns(inputs: ReportInputs, kept: Sequence[BaseGeometry]) -> tuple[str, ...]:
     """A line where regions given to the report seem to be in microns; the run told it of its own."""
     drawn = cut_to_slide(united(kept), inputs.size) if kept else shapely.Polygon()
     # of a slide that was analysed whole everything counts as tissue, and tells nothing
-    seen = find_tissue(inputs.picture, inputs.overview.mean_mpp)[0] if inputs.whole_slide else inputs.tissue
+    seen = find_tissue(inputs.picture, inputs.overview.mean_mpp).mask if inputs.whole_slide else inputs.tissue
     return microns_told(drawn, seen, inputs.overview, slide_size=inputs.size, mpp=inputs.mpp, offset=inputs.offset)
 
 
 def _reach(inputs: ReportInputs) -> BaseGeometry | None:
-    """The region of interest with what is drawn out of it, level-0 px; None for the whole slide."""
+    """The region of interest with what is drawn out of it, in drawn tissue, level-0 px; None for the whole slide."""
     out = {name for name in {name for name, _ in inputs.regions} if is_left_out(name)}
     if inputs.roi is None or not out:
         return inputs.roi
     kept = [shape for name, shape in inputs.regions if name not in out]
     if not kept:
-        return None
-    return cut_to_slide(united(kept), inputs.size)
+        return inputs.drawn_tissue
+    reach = cut_to_slide(united(kept), inputs.size)
+    return reach if inputs.drawn_tissue is None else polygonal(shapely.intersection(reach, inputs.drawn_tissue))
 
 
 def _in_um(

@@ -69,6 +69,8 @@ def write_slide_report(
         | {
             "roi": loaded.file[0] if loaded.file is not None else None,
             "roi_sha256": loaded.file[1] if loaded.file is not None else None,
+            "tissue": loaded.inputs.tissue_file[0] if loaded.inputs.tissue_file is not None else None,
+            "tissue_sha256": loaded.inputs.tissue_file[1] if loaded.inputs.tissue_file is not None else None,
             "tumour_is_epithelium": loaded.tumour_is_epithelium,
         },
         "region_notes": list(loaded.notes),

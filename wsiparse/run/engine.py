@@ -15,7 +15,7 @@ from wsiparse.recognize.declared import DeclaredEngine
 from wsiparse.recognize.registry import AUTO, automatic_engine, engine_names, engine_of, model_beside
 from wsiparse.recognize.vocabulary import trained_target
 from wsiparse.recognize.words import check_one_each
-from wsiparse.types import EngineInfo, RecognizerSpec
+from wsiparse.types import UNKNOWN_HALO, EngineInfo, RecognizerSpec
 
 #: What epithelial cells are called where the user says that they are tumour.
 TUMOUR: Final = "Tumour"
@@ -151,6 +151,11 @@ def _overridden(info: EngineInfo, config: RunConfig, *, resizes: bool) -> Engine
     if config.min_area_um2 is not None:
         split = replace(split, min_area_um2=config.min_area_um2)
     halo = info.halo_px if config.overlap is None else config.overlap // 2
+    if halo == UNKNOWN_HALO:
+        raise ConfigError(
+            f"engine '{info.name}' does not know how much context its tiles need. Measure it and write it into the "
+            "model's card with `wsiparse engines check MODEL SLIDE --write`, or give --overlap."
+        )
     tile = config.tile_size or info.tile_px
     if config.tile_um is not None:
         tile = max(1, round(config.tile_um / info.mpp / info.align_px)) * info.align_px
@@ -159,6 +164,11 @@ def _overridden(info: EngineInfo, config: RunConfig, *, resizes: bool) -> Engine
                 f"tiles of {config.tile_um:g} um are {tile} px at {info.mpp:g} um per px, and {MAX_TILE_PX} px are the "
                 f"most. Choose --tile-um {MAX_TILE_PX * info.mpp:g} or less."
             )
+    if info.fixed_tile and tile != info.tile_px:
+        raise ConfigError(
+            f"engine '{info.name}' takes tiles of {info.tile_px} px only, not of {tile}. Leave --tile-size and "
+            "--tile-um out."
+        )
     # what a tile needs does not depend on its size where every tile is resized
     per_px = info.bytes_per_px * info.tile_px**2 // tile**2 if resizes else info.bytes_per_px
     return replace(info, split=split, halo_px=halo, tile_px=tile, bytes_per_px=per_px)

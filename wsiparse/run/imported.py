@@ -178,8 +178,8 @@ def _read(own: _Import, slide: Slide, waiting: Waiting) -> _Ready:
     config = own.config
     target = Target(slide.name, slide.fingerprint, slide.size, require_mpp(slide), slide.bounds)
     classes = RegionClasses(config.tumour_classes, config.stroma_classes)
-    offset = overlay_offset(slide, config)
-    area, ground = analysis_area(slide, own.job.roi, whole=config.whole_slide, offset=offset, classes=classes)
+    # another program decided which objects there are: artefacts are reported, and nothing is left out
+    area, ground = analysis_area(slide, config.updated({"keep_artefacts": True}), own.job.roi, None, classes)
     gathered = gather(own.files, target, own.asked, waiting)
     decided = decide(gathered, own.asked, target)
     programs = dict.fromkeys(file.program for file in gathered.files)

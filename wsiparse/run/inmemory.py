@@ -81,7 +81,7 @@ def recognise(
     'Polygon'
     """
     given = {"engine": engine, "device": device, "whole_slide": True}
-    return _run(image, _config(prompts, given), mpp, None, workers, None)
+    return _run(image, _config(prompts, given), mpp, (None, None), workers, None)
 
 
 def analyse(
@@ -91,6 +91,7 @@ def analyse(
     prompts: Sequence[PromptLike] | str = (),
     mpp: float | tuple[float, float] | None = None,
     roi: str | Path | None = None,
+    tissue: str | Path | None = None,
     workers: int = 1,
     progress: Progress | None = None,
 ) -> Analysis:
@@ -103,6 +104,7 @@ def analyse(
     prompts : instead of those of `config`, as for `recognise`
     mpp : um per level-0 px, one number or (x, y), where neither slide nor file tells it; not for open slides
     roi : GeoJSON file of the regions to analyse
+    tissue : GeoJSON file of the slide's tissue; None for what is found
     workers : threads; changes no result
     progress : where to tell how far it is
 
@@ -132,14 +134,15 @@ def analyse(
             f"config: a RunConfig is needed, got {type(config).__name__}; load_config reads one from a file"
         )
     given = {} if config is None else config.model_dump()
-    return _run(slide, _config(prompts, given), mpp, None if roi is None else Path(roi), workers, progress)
+    files = tuple(None if file is None else Path(file) for file in (roi, tissue))
+    return _run(slide, _config(prompts, given), mpp, files, workers, progress)
 
 
 def _run(
     image: Picture,
     config: RunConfig,
     mpp: float | tuple[float, float] | None,
-    roi: Path | None,
+    files: tuple[Path | None, ...],
     workers: int,
     progress: Progress | None,
 ) -> Analysis:
@@ -147,7 +150,7 @@ def _run(
         raise ValueError(f"workers: a number of threads from 1 on is needed, got {workers!r}")
     pair = _checked_mpp(mpp)
     with _told_in_python(), _opened(image, pair) as slide:
-        return pipeline.analyse(slide, config, roi=roi, workers=int(workers), progress=progress)
+        return pipeline.analyse(slide, config, roi=files[0], tissue=files[1], workers=int(workers), progress=progress)
 
 
 def _config(prompts: Sequence[PromptLike] | str | None, given: dict[str, Any]) -> RunConfig:
@@ -228,7 +231,7 @@ _OPTION: Final = re.compile(r"--([a-z][a-z-]+)(?: (\d[\d.]*\d|\d|cpu|biomedparse
 
 def _argument(option: re.Match[str]) -> str:
     name = option[1].replace("-", "_")
-    if name not in (*RunConfig.model_fields, "roi"):
+    if name not in (*RunConfig.model_fields, "roi", "tissue"):
         return option[0]
     name = "mpp" if name == "slide_mpp" else name
     value = option[2]

@@ -9,6 +9,7 @@ from typing import Final
 
 from wsiparse.atomic import publish
 from wsiparse.coords import Frame, raster_frame
+from wsiparse.export.artefacts import write_artefacts
 from wsiparse.export.geojson import OverlayFacts, write_centroids, write_geojson
 from wsiparse.export.labels import write_labels
 from wsiparse.machine import return_idle_memory
@@ -24,7 +25,7 @@ from wsiparse.run.plan import overlay_offset
 from wsiparse.run.state import SlideOutput
 from wsiparse.slides import Slide, overview, require_mpp
 from wsiparse.store.read import ObjectsReader
-from wsiparse.tiling import is_left_out
+from wsiparse.tiling import artefact_class, is_left_out
 from wsiparse.types import PromptKind, SlideSummary
 
 __all__ = ["KINDS", "OVERLAY_PX", "write_exports"]
@@ -39,6 +40,7 @@ VIEW_PX: Final = 1000
 MOST_REGIONS: Final = 12
 
 LABELS: Final = "labels.ome.zarr"
+ARTEFACTS: Final = "artefacts.geojson"
 
 KINDS: Final[tuple[PromptKind, PromptKind]] = ("cell", "region")
 
@@ -52,7 +54,13 @@ def _write_overlay(path: Path, out: SlideOutput, reader: ObjectsReader, summary:
         (f"{c.class_name}: {c.n:,}", p.colour) for c, p in zip(summary.counts, prompts, strict=True)
     ]
     caption.append((f"{summary.slide}   {summary.engine}   research use only", None))
-    regions = drawn_regions(((region.class_name, region.geometry) for region in out.ground.regions), is_left_out)
+    regions = drawn_regions(
+        (
+            *((region.class_name, region.geometry) for region in out.ground.regions),
+            *((artefact_class(a.kind), a.geometry) for a in out.ground.artefacts if a.left_out),
+        ),
+        is_left_out,
+    )
     named = {(region.class_name, region.colour, region.left_out): None for region in regions}
     caption[-1:-1] = [
         (f"region {name or 'unclassified'}{' (left out)' if out else ''}", colour) for name, colour, out in named
@@ -100,6 +108,10 @@ def write_exports(
     if prompts.of_kind("cell"):
         centroids = write_centroids(folder / "centroids.geojson.gz", reader.batches("cell"), of["cell"])
         files += [path.name for path in centroids.paths]
+    drawn = [(a.kind, a.geometry, a.left_out) for a in out.ground.artefacts]
+    if drawn:
+        write_artefacts(folder / ARTEFACTS, drawn, fingerprint, offset)
+        files.append(ARTEFACTS)
     if out.config.labels:
         write_labels(folder / LABELS, reader, version=out.config.ngff)
         files.append(LABELS)
@@ -128,9 +140,13 @@ def _write_report(
         overview=area.overview,
         picture=png_pixels(ground.overview),
         tissue=area.tissue,
-        artefacts=ground.artefacts,
+        cover=area.cover,
+        artefacts=ground.foreign,
+        found_artefacts=tuple((a.kind, a.geometry, a.left_out) for a in ground.artefacts),
+        drawn_tissue=None if ground.tissue is None else ground.tissue.shape,
+        tissue_file=None if ground.tissue is None else ground.tissue.file,
         whole_slide=out.config.whole_slide,
-        roi=area.roi,
+        roi=ground.roi,
         regions=tuple((region.class_name, region.geometry) for region in ground.regions),
         unreadable=tuple(unreadable),
         compartments=out.config.compartments,

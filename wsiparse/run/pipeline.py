@@ -116,6 +116,7 @@ def analyse(
     config: RunConfig,
     *,
     roi: Path | None = None,
+    tissue: Path | None = None,
     workers: int = 1,
     progress: Progress | None = None,
 ) -> Analysis:
@@ -126,6 +127,7 @@ def analyse(
     slide : open slide of known mpp
     config : run settings
     roi : GeoJSON file of the regions to analyse
+    tissue : GeoJSON file of the slide's tissue; None for what is found
     workers : threads; changes no result
     progress : where to tell how far it is
 
@@ -135,7 +137,7 @@ def analyse(
     """
     progress = progress or Quiet()
     engine = Engine(config)
-    prepared = prepare(slide, config, engine, roi)
+    prepared = prepare(slide, config, engine, roi, tissue)
     lost: list[Unreadable] = []
     found: dict[PromptKind, list[ObjectTable]] = {"cell": [], "region": []}
     for scale_pass in prepared.passes:

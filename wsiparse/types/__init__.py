@@ -7,6 +7,7 @@ Arrays are row-major (y, x); points and sizes are x then y; "field px" is a pixe
 from wsiparse.types.boxes import Box, Tile, TileGrid, Unreadable
 from wsiparse.types.counts import ClassCount, SlideSummary
 from wsiparse.types.engines import (
+    UNKNOWN_HALO,
     EngineInfo,
     EngineLimits,
     Recognition,
@@ -22,6 +23,7 @@ __all__ = [
     "MAX_PROMPTS",
     "OBJECT_COLUMNS",
     "OD_STEPS",
+    "UNKNOWN_HALO",
     "Box",
     "ClassCount",
     "Column",

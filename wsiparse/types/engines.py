@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,15 @@ from wsiparse.types.boxes import TileGrid
 from wsiparse.types.objects import ObjectTable
 from wsiparse.types.prompts import MAX_PROMPTS, PromptSet
 
-__all__ = ["EngineInfo", "EngineLimits", "Recognition", "RecognitionGrid", "RecognizerSpec", "SplitSettings"]
+__all__ = [
+    "UNKNOWN_HALO",
+    "EngineInfo",
+    "EngineLimits",
+    "Recognition",
+    "RecognitionGrid",
+    "RecognizerSpec",
+    "SplitSettings",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +60,10 @@ class SplitSettings:
             raise ValueError(f"split settings out of range: {self}")
 
 
+#: The halo of an engine that does not know its own.
+UNKNOWN_HALO: Final = -1
+
+
 @dataclass(frozen=True, slots=True)
 class EngineInfo:
     """What a recognizer is and what it needs of its input.
@@ -62,13 +74,14 @@ class EngineInfo:
     title : the words every output carries, e.g. "embedded network, not BiomedParse"
     mpp : microns per pixel it wants, or None when each prompt says
     tile_px : default edge of the read box
-    halo_px : context that makes a core independent of the tiling
+    halo_px : context that makes a core independent of the tiling; `UNKNOWN_HALO` where it was not measured
     align_px : tile and halo must be multiples of this
     split : how its masks become instances
     weights_sha256 : "" for engines without weights
     card_sha256 : over what a model's card says of how its weights are run; "" for engines without a card
     any_size : it takes pictures of every size whose sides are multiples of `align_px`, so that of a tile only what is
         analysed, and its context, need be recognised
+    fixed_tile : it takes tiles of `tile_px` only
     base_bytes : memory of a process before its first tile, measured on a CPU
     bytes_per_px : working memory of one worker per px of a tile, measured on a CPU
     """
@@ -83,6 +96,7 @@ class EngineInfo:
     weights_sha256: str = ""
     card_sha256: str = ""
     any_size: bool = False
+    fixed_tile: bool = False
     base_bytes: int = 300 << 20
     bytes_per_px: int = 100
 

@@ -182,8 +182,17 @@ def _excluded(area: Numbers) -> list[tuple[str, float, bool]]:
         ("outside the region of interest", area["outside_roi_mm2"], True),
         ("in regions drawn to be left out", area["drawn_out_mm2"], True),
         (unreadable, area["unreadable_mm2"], True),
+        *_spoilt(area),
         ("pen, ink or black: not counted as tissue", area["artefact_mm2"], False),
     ]
+
+
+def _spoilt(area: Numbers) -> list[tuple[str, float, bool]]:
+    """Artefacts: together what is left out, and each kind."""
+    out = [a for a in area["artefacts"] if a["left_out"]]
+    kinds = ", ".join(f"{a['name']} {significant(a['mm2'])}" for a in out if a["mm2"] > 0)
+    kept = [(f"{a['name']}: counted all the same", a["mm2"], False) for a in area["artefacts"] if not a["left_out"]]
+    return [(f"artefacts ({kinds})" if kinds else "artefacts", area["spoilt_mm2"], True)] * bool(out) + kept
 
 
 def _absent(slide: Numbers) -> list[tuple[str, float, bool]]:

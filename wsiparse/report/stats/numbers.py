@@ -63,8 +63,9 @@ def compute_report(
 
     Parameters
     ----------
-    area : tissue_mm2, outside_roi_mm2, drawn_out_mm2, unreadable_mm2, artefact_mm2, whole_slide, unreadable_tiles;
-        what is analysed and how many objects lie outside is added
+    area : tissue_mm2, outside_roi_mm2, drawn_out_mm2, unreadable_mm2, spoilt_mm2, artefact_mm2, artefacts,
+        whole_slide, whole_cells, drawn_tissue, unreadable_tiles; what is analysed and how many objects lie outside is
+        added
     quality : of the slide
     """
     objects, prompts = source.objects, source.prompts
