@@ -335,9 +335,9 @@ def _groups(
     known = _patients_known(values, metadata)
     image = {k: n for n, own in enumerate(twins) for k in own}
     counted: set[tuple[str, int]] = set()
-    out = excluded(values, metadata)
+    decided = excluded(values, metadata)
     for k, (slide, own) in enumerate(zip(slides, values, strict=True)):
-        if k in out:
+        if k in decided:
             continue
         group = own.get(metadata.group, "")
         # where no patient is known every slide stands for itself; where some are, one without may be of any of them
