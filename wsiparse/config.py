@@ -123,7 +123,7 @@ class RunConfig(_Strict):
     engine: str = Field(default="auto", min_length=1)
     device: str = "auto"
     precision: Precision = "auto"
-    runtime: str = Field(default="auto", pattern=r"^(auto|(openvino|torch)( \d+\.\d+)?)?$")
+    runtime: str = Field(default="auto", pattern=r"^(auto|(openvino|onnxruntime|torch)( \d+\.\d+)?)?$")
     weights: str | None = None
     mode: Mode = "solo"
     compiled: bool = False

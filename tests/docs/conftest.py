@@ -36,6 +36,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.raises(SystemExit) as stop:
         main(["run", str(place / "slides"), "-o", str(place / "results")])
     assert not stop.value.code
+    shutil.copytree(place / "results", place / "other_results")
+    (place / "truth").mkdir()
+    (place / "truth" / "slide.points.csv").write_text("x,y,class\n150,120,Tumor\n", encoding="ascii")
     return place
 
 

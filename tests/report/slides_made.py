@@ -15,9 +15,11 @@ from shapely.geometry.base import BaseGeometry
 from tests.report.patterns import irregular_tissue, tumour_truth, two_densities
 from wsiparse.coords import Frame
 from wsiparse.recognize.targets import TARGETS
-from wsiparse.report.slide import load, redo_slide_report, square_images
-from wsiparse.report.stats.numbers import spots_of
+from wsiparse.report.data import load
+from wsiparse.report.pictures import square_images
+from wsiparse.report.slide import redo_slide_report
 from wsiparse.report.stats.objects import KINDS
+from wsiparse.report.stats.squares import pictured_boxes
 from wsiparse.report.stats.summary import summarise
 from wsiparse.report.stats.tissue import Tissue
 from wsiparse.results.folder import REPORT_INPUTS, write_done
@@ -175,7 +177,7 @@ def write_slide(
         unreadable=tuple(unreadable),
     )
     loaded = load(reader, inputs)
-    boxes = [spot.box for spot in spots_of(loaded.source, loaded.settings)[3]]
+    boxes = pictured_boxes(loaded.source, loaded.settings)
     full = Image.fromarray(picture)
 
     def read(box: Box) -> NDArray[np.uint8]:

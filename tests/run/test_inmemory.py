@@ -156,7 +156,7 @@ def test_a_wrong_argument_is_a_value_error_that_names_it(given: dict[str, Any], 
     ("given", "said"),
     [
         ({"prompts": ["tumour"]}, r'use engine="biomedparse"; '),
-        ({"prompts": ["nuclei", "nuclei"]}, r"already asked for under another name\. Leave one out\.$"),
+        ({"prompts": ["nuclei", "nuclei"]}, r"'nuclei' is given twice\. Leave one out\.$"),
         ({"device": "cuda"}, r'Use device="cpu"\.$'),
         ({"image": "no_mpp.png", "mpp": None}, r"Pass your scanner's value with the argument mpp, "),
         ({"image": "nothing.png"}, "no such file"),

@@ -31,6 +31,7 @@ __all__ = [
     "engine_names",
     "engine_of",
     "listed",
+    "model_beside",
     "only_on_cpu",
 ]
 
@@ -47,7 +48,7 @@ _BUILT_IN: Final = (
 )
 
 #: What makes an engine of a model folder.
-_FOLDER: Final = EntryPoint("folder", "wsiparse.recognize.embedded.engine:folder_engine", GROUP)
+_FOLDER: Final = EntryPoint("folder", "wsiparse.recognize.exported.engine:folder_engine", GROUP)
 
 
 class Listed(NamedTuple):
@@ -91,6 +92,12 @@ def engine_of(name: str) -> DeclaredEngine:
     return _of_folder(card, card.stat().st_mtime_ns if card.is_file() else 0)
 
 
+def model_beside(name: str) -> Path | None:
+    """The model that a registered name hides: a folder of that name here, with a card; None where there is none."""
+    folder = Path(name).absolute()
+    return folder if (name == AUTO or name in _points()) and card_path(folder).is_file() else None
+
+
 def check_engine_name(name: str) -> None:
     """Refuse a name that is none, without loading anything.
 
@@ -100,6 +107,8 @@ def check_engine_name(name: str) -> None:
         If nothing is registered by that name, and no file or folder is called so.
     """
     if name != AUTO and name not in _points() and not Path(name).exists():
+        if Path(name).name != name:
+            raise ConfigError(f"engine '{name}': there is no such folder. Give that of a model, with its model.yaml.")
         names = (AUTO, *engine_names())
         near = difflib.get_close_matches(name, names, n=1)
         hint = f"did you mean '{near[0]}'? There are" if near else "choose one of"

@@ -55,7 +55,16 @@ from wsiparse.types import (
     RecognizerSpec,
 )
 
-__all__ = ["OVERVIEW_MPP", "Pass", "Prepared", "SlideOverview", "check_memory", "overlay_offset", "prepare"]
+__all__ = [
+    "OVERVIEW_MPP",
+    "Pass",
+    "Prepared",
+    "SlideOverview",
+    "analysis_area",
+    "check_memory",
+    "overlay_offset",
+    "prepare",
+]
 
 log = logging.getLogger("wsiparse")
 
@@ -66,7 +75,7 @@ OVERVIEW_MPP: Final = 8.0
 MAX_ENLARGEMENT: Final = 2.0
 
 #: Facts of an engine that change no result.
-_NO_RESULT: Final = ("any_size", "base_bytes", "bytes_per_px")
+_NO_RESULT: Final = ("any_size", "fixed_tile", "base_bytes", "bytes_per_px")
 
 #: Patches of tissue an engine may look at once per slide to learn its stain, and their edge in field px.
 SAMPLE_PATCHES: Final = 32
@@ -163,9 +172,19 @@ def overlay_offset(slide: Slide, config: RunConfig) -> tuple[int, int]:
     return (slide.bounds.x, slide.bounds.y) if config.coords == "qupath" else (0, 0)
 
 
-def _analysis_area(
+def analysis_area(
     slide: Slide, config: RunConfig, roi: Path | None, drawn: DrawnTissue | None, classes: RegionClasses
 ) -> tuple[AnalysisArea, SlideOverview]:
+    """Where objects of a slide are counted, and what was seen of it.
+
+    Parameters
+    ----------
+    slide : open, with a known mpp
+    config : run settings: coordinates of the files, whether everything counts as tissue, what is done with artefacts
+    roi : GeoJSON file of the regions to analyse, or None
+    drawn : tissue as the user drew it, or None for what is found
+    classes : of regions that are tumour and stroma
+    """
     offset = overlay_offset(slide, config)
     seen = survey(slide, OVERVIEW_MPP)
     picture, frame = seen.picture, seen.frame
@@ -264,7 +283,7 @@ def prepare(
     offset = overlay_offset(slide, config)
     classes = RegionClasses(config.tumour_classes, config.stroma_classes)
     drawn = None if tissue is None else read_tissue(tissue, slide.size, offset)
-    area, ground = _analysis_area(slide, config, roi, drawn, classes)
+    area, ground = analysis_area(slide, config, roi, drawn, classes)
     passes = tuple(_pass_of(slide, scale, area, config) for scale in engine.scales)
     settings: dict[str, Any] = {
         "passes": [
@@ -340,7 +359,7 @@ def _pass_of(slide: Slide, scale: Scale, area: AnalysisArea, config: RunConfig) 
     mpp = require_mpp(slide)
     info, spec = scale.info, scale.spec
     frame = frame_at(slide.size, mpp, info.mpp)
-    if config.tile_size is None and config.tile_um is None:
+    if config.tile_size is None and config.tile_um is None and not info.fixed_tile:
         info = replace(info, tile_px=min(info.tile_px, _tile_around(frame.size, info)))
     plan = plan_tiles(
         slide_name=slide.name,

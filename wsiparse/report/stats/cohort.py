@@ -14,6 +14,7 @@ from wsiparse.report.stats.methods import COHORT_METHODS
 from wsiparse.report.stats.patients import cleaned
 from wsiparse.report.stats.qc import SlideQuality, flag_slides
 from wsiparse.report.stats.rows import ALL_TISSUE
+from wsiparse.report.stats.studies import CountedSlide, scored, study_rows
 
 __all__ = ["CohortSlide", "SlideMetadata", "cohort_numbers", "joined_metadata", "same_images", "without_report"]
 
@@ -190,6 +191,7 @@ def cohort_numbers(
             "columns": list(metadata.columns),
             "patient_column": metadata.patient,
             "group_column": metadata.group,
+            "score_column": metadata.score,
             "unmatched_slides": [s.name for s, own in zip(slides, values, strict=True) if not own],
             "unmatched_rows": list(joined.unmatched_rows),
             "notices": [*joined.refused, *joined.notices],
@@ -200,6 +202,14 @@ def cohort_numbers(
         ],
         "without_report": without_report(slides),
         "groups": _groups(slides, values, metadata, twins),
+        "panel": [
+            {"slide": slide.name, **row, "slide_id": slide.folder}
+            for slide in slides
+            if slide.numbers is not None
+            # of a report that an older version made there is none
+            for row in slide.numbers["immune"].get("panel", ())
+        ],
+        "studies": _studies(slides, values, metadata, twins),
         "limits": _limits(slides),
         "methods": [dict(method) for method in COHORT_METHODS],
     }
@@ -322,6 +332,36 @@ def _ranking(rows: Sequence[Mapping[str, Any]], first: Sequence[str]) -> list[di
     return out
 
 
+def _counted(
+    slides: Sequence[CohortSlide],
+    values: Sequence[Mapping[str, str]],
+    metadata: Metadata | None,
+    twins: Sequence[Sequence[int]],
+) -> list[CountedSlide]:
+    """The slides that count in comparisons: with a patient and, where groups are named, a group; an image once.
+
+    Slides that the table excluded are not among them.
+    """
+    known = metadata is not None and _patients_known(values, metadata)
+    image = {k: n for n, own in enumerate(twins) for k in own}
+    counted: set[tuple[str, int]] = set()
+    decided = excluded(values, metadata)
+    out = []
+    for k, (slide, own) in enumerate(zip(slides, values, strict=True)):
+        grouped = metadata is not None and metadata.group is not None
+        group = own.get(metadata.group or "", "") if metadata is not None else ""
+        # where no patient is known every slide stands for itself; where some are, one without may be of any of them
+        patient = own.get(metadata.patient or "", "") if metadata is not None and known else slide.name
+        if slide.numbers is None or k in decided or not patient or (grouped and not group):
+            continue
+        if k in image:
+            if (patient, image[k]) in counted:
+                continue
+            counted.add((patient, image[k]))
+        out.append(CountedSlide(patient, group, slide.numbers["rows"]))
+    return out
+
+
 def _groups(
     slides: Sequence[CohortSlide],
     values: Sequence[Mapping[str, str]],
@@ -332,28 +372,39 @@ def _groups(
     if metadata is None or metadata.group is None:
         return []
     counts: dict[tuple[str, str], list[SlideCount]] = {}
-    known = _patients_known(values, metadata)
-    image = {k: n for n, own in enumerate(twins) for k in own}
-    counted: set[tuple[str, int]] = set()
-    decided = excluded(values, metadata)
-    for k, (slide, own) in enumerate(zip(slides, values, strict=True)):
-        if k in decided:
-            continue
-        group = own.get(metadata.group, "")
-        # where no patient is known every slide stands for itself; where some are, one without may be of any of them
-        patient = own.get(metadata.patient or "", "") if known else slide.name
-        if slide.numbers is None or not group or not patient:
-            continue
-        if k in image:
-            if (patient, image[k]) in counted:
-                continue
-            counted.add((patient, image[k]))
-        for row in slide.numbers["rows"]:
+    for slide in _counted(slides, values, metadata, twins):
+        for row in slide.rows:
             key = row["class"], row["compartment"]
-            counts.setdefault(key, []).append(SlideCount(patient, group, row["n"], row["compartment_mm2"]))
+            counts.setdefault(key, []).append(SlideCount(slide.patient, slide.group, row["n"], row["compartment_mm2"]))
     out = []
     for (name, compartment), found in counts.items():
         compared = asdict(compare_groups(found))
         patients = [asdict(p) | {"per_mm2": p.per_mm2} for p in pool_patients(found)[0]]
         out.append({"class": name, "compartment": compartment} | compared | {"patients": patients})
     return out
+
+
+def _studies(
+    slides: Sequence[CohortSlide],
+    values: Sequence[Mapping[str, str]],
+    metadata: Metadata | None,
+    twins: Sequence[Sequence[int]],
+) -> dict[str, Any]:
+    """How densities vary and what a study needs; the scored column against what was measured."""
+    known = metadata is not None and _patients_known(values, metadata)
+    counted = _counted(slides, values, metadata, twins)
+    score = None
+    if metadata is not None and metadata.score is not None:
+        measured = [k for k, slide in enumerate(slides) if slide.numbers is not None]
+        score = scored(
+            [slides[k].name for k in measured],
+            # of a report that an older version made there is none
+            [(slides[k].numbers or {})["immune"].get("panel", ()) for k in measured],
+            [values[k].get(metadata.score, "") for k in measured],
+            metadata.score,
+        )
+    return {
+        "unit": "patient" if known else "slide",
+        "rows": study_rows(counted, _immune_classes(slides)),
+        "score": score,
+    }

@@ -185,7 +185,9 @@ def _row(
     # whole pixels first, kind by kind: the same bits for any order of objects
     cells = chosen & objects.is_cell
     px = {"cell": int(objects.area_px[cells].sum()), "region": int(objects.area_px[chosen & ~cells].sum())}
-    area = sum(px[kind] * objects.um2_per_px[kind] for kind in KINDS)
+    area: float | None = sum(px[kind] * objects.um2_per_px[kind] for kind in KINDS)
+    if n and not objects.area_px[chosen].all():
+        area = None  # points of other programs have no area
     return {
         "n": n,
         "compartment_mm2": mm2,
@@ -193,9 +195,10 @@ def _row(
         "density_low": density.low if density else None,
         "density_high": density.high if density else None,
         "density_note": density.reason if density else "no tissue was analysed",
+        "density_error": density.error if density else None,
         "object_area_um2": area,
-        "mean_area_um2": area / n if n else None,
-        "area_percent": 100 * area * 1e-6 / mm2 if mm2 > 0 else None,
+        "mean_area_um2": area / n if n and area is not None else None,
+        "area_percent": 100 * area * 1e-6 / mm2 if mm2 > 0 and area is not None else None,
         "share_percent": _percent(share.estimate) if share else None,
         "share_low": _percent(share.low) if share else None,
         "share_high": _percent(share.high) if share else None,
