@@ -72,12 +72,12 @@ def test_without_prompts_every_class_is_asked_for_and_the_nuclei_of_none(model: 
     [
         ("inflammatory cells", "inflammatory cells", None),
         ("TILs", "inflammatory cells", "wherever they lie"),
-        ("epithelial cells", "epithelial cells", "normal and neoplastic epithelium are not told apart"),
-        ("epithelium", "epithelial cells", "normal and neoplastic epithelium are not told apart"),
-        ("上皮细胞", "epithelial cells", "normal and neoplastic epithelium are not told apart"),
+        ("epithelial cells", "epithelial cells", "normal and neoplastic epithelium are not distinguished"),
+        ("epithelium", "epithelial cells", "normal and neoplastic epithelium are not distinguished"),
+        ("上皮细胞", "epithelial cells", "normal and neoplastic epithelium are not distinguished"),
         ("tumour cells", "epithelial cells", "epithelium that is no tumour is counted too"),
-        ("cancer cells", "epithelial cells", "benign tumours are not told apart"),
-        ("neoplastic cells", "epithelial cells", "not told apart"),
+        ("cancer cells", "epithelial cells", "cells of benign tumours are counted too"),
+        ("neoplastic cells", "epithelial cells", "not distinguished"),
         ("肿瘤细胞", "epithelial cells", "epithelium that is no tumour is counted too"),
         ("fibroblasts", "connective tissue cells", "only a part"),
         ("结缔组织细胞", "connective tissue cells", "answered as 'connective tissue cells'"),
@@ -129,7 +129,7 @@ def test_reports_say_what_the_model_is_and_what_it_does_not_tell(model: Path) ->
     assert not told.classes_by_rule
     assert told.nucleus_probability
     text = " ".join(told.sentences)
-    assert "Normal and neoplastic epithelium are not told apart" in text
+    assert "Normal and neoplastic epithelium are not distinguished" in text
     assert "Licence of the model: CC0-1.0" in text
     only = limits_of(engine(model, "inflammatory cells").scales[0].spec)
     assert "neoplastic" not in " ".join(only.sentences)
