@@ -11,9 +11,9 @@ METHODS: Final[tuple[Mapping[str, str], ...]] = (
     {
         "title": "Tissue and densities",
         "text": (
-            "Tissue is separated from glass on the overview (about 8 um per px); pen, ink and black borders are kept "
-            "out. The analysed area is what tissue covers within the region of interest: in each cell of the overview, "
-            "the part that loses at least half as much light as the tissue just inside of the edge. It is without tiles "
+            "Tissue is found on the overview (about 8 um per px); pen, ink and black borders are kept out. "
+            "The analysed area is what tissue covers within the region of interest: in each cell of the overview, the "
+            "part that loses at least half as much light as the tissue just inside of the edge. It is without tiles "
             "that could not be read and without regions drawn as Ignore* or Artefact. An object counts where its "
             "centroid lies: in cells that tissue touches, and those around them. "
             "Density = n / area. Area per cent = summed area of the objects / area. Share = n / cells of all classes."
