@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
+from tests.imports.files import outlines, qupath
 from tests.train.painted import TINY, write_tiles
 from wsiparse.cli.main import COMMANDS
 
@@ -35,6 +36,9 @@ def test_every_command_has_help_whose_example_works(
     monkeypatch.chdir(tmp_path)
     if name in OF_RESULTS:
         assert wsiparse("run", "slides", "-o", "results").code == 0
+    if name == "import":
+        shutil.copy(demo_slide, tmp_path / "slide.svs")
+        qupath(tmp_path / "cells.geojson", outlines(6))
     if name == "train":
         write_tiles(tmp_path / "tiles" / "mine", 2)
         (tmp_path / "recipe.yaml").write_text(json.dumps({**TINY, "steps": 2}))
