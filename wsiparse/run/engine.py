@@ -11,6 +11,7 @@ from typing import Final
 from wsiparse.config import MAX_TILE_PX, PromptConfig, RunConfig, prompt_set
 from wsiparse.errors import ConfigError
 from wsiparse.recognize.base import Recognizer, check_prompts, load_recognizer, on_this_machine, scales_of
+from wsiparse.recognize.declared import DeclaredEngine
 from wsiparse.recognize.registry import AUTO, automatic_engine, engine_names, engine_of
 from wsiparse.recognize.vocabulary import trained_target
 from wsiparse.recognize.words import check_one_each
@@ -69,6 +70,7 @@ class Engine:
     ----------
     config : run settings
     resolve : replaces "auto" by a device; asks a worker where others recognise
+    given : instead of the engine that the settings name; it must be found by its name (`registry.given_engine`)
 
     Attributes
     ----------
@@ -84,11 +86,15 @@ class Engine:
     """
 
     def __init__(
-        self, config: RunConfig, *, resolve: Callable[[RecognizerSpec], RecognizerSpec] = on_this_machine
+        self,
+        config: RunConfig,
+        *,
+        resolve: Callable[[RecognizerSpec], RecognizerSpec] = on_this_machine,
+        given: DeclaredEngine | None = None,
     ) -> None:
-        given = config.weights or ""
-        engine = automatic_engine(given) if config.engine == AUTO else engine_of(config.engine)
-        weights = engine.find_weights(given)
+        named = config.weights or ""
+        engine = given or (automatic_engine(named) if config.engine == AUTO else engine_of(config.engine))
+        weights = engine.find_weights(named)
         check_one_each([prompt.text for prompt in config.prompts])
         asked, self.notices = engine.completed(config.prompts, strict=config.strict_prompts)
         if config.tumour_is_epithelium:

@@ -420,6 +420,7 @@ def analyse(
     slide: Slide,
     config: RunConfig,
     *,
+    engine: Engine | None = None,
     roi: Path | None = None,
     workers: int = 1,
     progress: Progress | None = None,
@@ -430,6 +431,7 @@ def analyse(
     ----------
     slide : open slide of known mpp
     config : run settings
+    engine : of the same settings; None to make it
     roi : GeoJSON file of the regions to analyse
     workers : threads; changes no result
     progress : where to tell how far it is
@@ -439,7 +441,7 @@ def analyse(
     Analysis with all objects
     """
     progress = progress or Quiet()
-    engine = Engine(config)
+    engine = engine or Engine(config)
     prepared = prepare(slide, config, engine, roi)
     lost: list[Unreadable] = []
     found: dict[PromptKind, list[ObjectTable]] = {"cell": [], "region": []}
