@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
+from tests.imports.files import outlines, qupath
 from tests.train.painted import TINY, write_tiles
 from wsiparse.cli.main import COMMANDS
 
@@ -40,6 +41,9 @@ def test_every_command_has_help_whose_example_works(
         (tmp_path / "truth" / "demo.points.csv").write_text("x,y,class\n300,250,Tumor\n")
     if name == "compare":
         shutil.copytree("results", "other_results")
+    if name == "import":
+        shutil.copy(demo_slide, tmp_path / "slide.svs")
+        qupath(tmp_path / "cells.geojson", outlines(6))
     if name == "train":
         write_tiles(tmp_path / "tiles" / "mine", 2)
         (tmp_path / "recipe.yaml").write_text(json.dumps({**TINY, "steps": 2}))
