@@ -24,6 +24,8 @@ NOT_RUN = {
     "wsiparse train tiles/mine -o my-model": "takes hours; tests/cli/test_train.py runs a short one",
     "wsiparse train TILES/consep TILES/brca_m2c TILES/nucls TILES/nucls_points TILES/tnbc TILES/nuinsseg "
     "TILES/dsb2018_colour -o embedded --recipe configs/train_embedded.yaml": "takes hours, and needs the tiles",
+    "wsiparse mcp results": "serves until its stdin ends; tests/mcp",
+    "wsiparse mcp results --slides slides --allow-run": "serves until its stdin ends; tests/mcp",
     "wsiparse view results/slides/NAME": "serves until Ctrl-C; tests/viewer",
     "wsiparse weights fetch --accept-licence": "needs a network; tests/recognize/biomedparse has a hub of its own",
     "wsiparse weights fetch": "needs a network and somebody at the terminal",
