@@ -55,7 +55,17 @@ ExportKind = Literal["cell", "region", "both"]
 
 #: What `wsiparse export` writes.
 ExportFormat = Literal[
-    "geojson", "centroids", "csv", "parquet", "geoparquet", "ome-zarr", "anndata", "spatialdata", "coco"
+    "geojson",
+    "centroids",
+    "csv",
+    "parquet",
+    "geoparquet",
+    "ome-zarr",
+    "anndata",
+    "spatialdata",
+    "coco",
+    "dicom-ann",
+    "dicom-seg",
 ]
 
 

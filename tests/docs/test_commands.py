@@ -49,6 +49,7 @@ OTHERS = {
     "scripts/evaluate_failures.py FOLDER": "needs annotated tiles; tests/recognize/test_evaluate_failures.py",
     "scripts/evaluate_split.py FOLDER": "needs annotated tiles; tests/objects/test_object_scripts.py",
     "scripts/draw_failures.py FOLDER/dsb2018_colour": "needs annotated tiles; tests/docs/test_accuracy.py",
+    "validate_iods": "downloads the standard's text",
     "pip install": "changes an environment",
     "mkdocs serve": "serves until Ctrl-C; tests/docs/test_site.py builds the site",
     "mkdir -m 700 key": "tests/docs/test_keys.py",
