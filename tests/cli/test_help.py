@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import re
 import shlex
@@ -17,7 +18,7 @@ from tests.train.painted import TINY, write_tiles
 from wsiparse.cli.main import COMMANDS
 
 #: Commands whose example is about a results folder that is there already.
-OF_RESULTS = {"status", "merge", "verify", "export", "report", "view", "evaluate", "compare"}
+OF_RESULTS = {"ask", "mcp", "status", "merge", "verify", "export", "report", "view", "evaluate", "compare"}
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -47,6 +48,9 @@ def test_every_command_has_help_whose_example_works(
     if name == "train":
         write_tiles(tmp_path / "tiles" / "mine", 2)
         (tmp_path / "recipe.yaml").write_text(json.dumps({**TINY, "steps": 2}))
+    if name == "mcp":
+        pytest.importorskip("mcp", reason="needs the package mcp: pip install 'wsiparse[mcp]'")
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO()))  # it serves until this ends
     ran = wsiparse(*shlex.split(example.group(1)))
     assert ran.code == 0, ran.err
 
