@@ -38,9 +38,7 @@ def slide_of_results(path: Path, reader: ObjectsReader, image: str | None = None
     slide = open_slide(path, reader=told if told in READERS else "auto", image=own)
     if slide.fingerprint != reader.slide["fingerprint"] or list(slide.size) != list(reader.slide["size"]):
         slide.close()
-        raise SlideError(
-            f"{path}: not the slide these results are of, or changed since. Tell where that slide is with --slide."
-        )
+        raise SlideError(f"{path}: not the slide these results are of, or changed since. Give that slide with --slide.")
     return slide
 
 
