@@ -58,8 +58,8 @@ def test_a_painted_slide_has_the_numbers_it_was_painted_with() -> None:
     # whole cells of the overview: 63 columns of 8 um on either side
     assert found["margin_inside"]["estimate"] == pytest.approx(len(left[left[:, 0] > 2000 - 504]) / (0.504 * 4))
     assert found["margin_outside"]["estimate"] == pytest.approx(len(right[right[:, 0] < 2000 + 504]) / (0.504 * 4))
-    # the densest tenth is stroma, with 625 per mm2; two halves of a grid are no chance, so that it comes out lower
-    assert 500 < found["hot_average"]["estimate"] < 630
+    # the densest tenth is stroma, with 625 per mm2; the more of a grid is in one half the fewer in the other: too low
+    assert 400 < found["hot_average"]["estimate"] < 630
     assert found["hot_times"]["estimate"] == pytest.approx(found["hot_average"]["estimate"] / (len(um) / 16))
     assert found["hot_times"]["low"] is None
     for key in ("stil_nuclei", "stil_cells", "itil"):

@@ -42,6 +42,11 @@ __all__ = ["command"]
     default=None,
     help="Smaller files: leave out corners within half a pixel of a straighter outline.",
 )
+@click.option(
+    "--slide",
+    type=click.Path(path_type=Path),
+    help="The slide, where it is DICOM (a file or folder of its series): what DICOM files refer to. For one slide.",
+)
 @click.option("--ngff", type=click.Choice(words(Ngff)), help="Version of OME-NGFF (default: 0.5).")
 def command(results: Path, formats: tuple[str, ...], out: Path | None, **given: Any) -> int:
     """Write the objects of RESULTS (a results folder, one slide's folder in it, or objects.zarr) for other programs.
@@ -56,6 +61,8 @@ def command(results: Path, formats: tuple[str, ...], out: Path | None, **given: 
     anndata      .h5ad for scanpy and squidpy
     spatialdata  shapes, points and tables, in pixels and microns
     coco         COCO instances
+    dicom-ann    Microscopy Bulk Simple Annotations
+    dicom-seg    Segmentation: class maps
 
     The slides are not needed. Files go to a folder exports/ in each slide's folder, where no file of the run lies, so
     that none is replaced. One slide that fails does not stop the others. Exit code: 0 done, 1 error, 2 wrong usage,
@@ -77,6 +84,8 @@ def command(results: Path, formats: tuple[str, ...], out: Path | None, **given: 
     found = find_objects(results)
     for folder in found.unfinished:
         click.echo(f"notice: {folder}: not finished, left out", err=True)
+    if "slide" in options and len(found.ready) > 1:
+        raise click.UsageError("--slide is one slide's; name the folder of one slide in RESULTS.")
     failed = len(found.damaged)
     for folder in found.damaged:
         click.echo(f"error: {folder}: {fault_of(folder)}.", err=True)
@@ -89,6 +98,8 @@ def command(results: Path, formats: tuple[str, ...], out: Path | None, **given: 
                 done = export(source, form, out, ExportOptions(**own))
                 count = f"{done.objects} objects" if done.objects is not None else "labels"
                 lost = f", {done.dropped} dropped (nothing valid left after rounding)" if done.dropped else ""
+                for note in done.notes:
+                    click.echo(f"{slide}: {form}: notice: {note}", err=True)
                 places = " ".join(str(path) for path in done.paths)
                 click.echo(f"{slide}: {form}: {count}{lost} -> {places}")
             return ""

@@ -55,6 +55,7 @@ class ExportOptions:
     coords : origin of the coordinates: the slide's bounds, as QuPath has it, or level 0; None for the format's own
     simplify : drop corners that lie within half a field px of a straighter outline
     ngff : version of OME-NGFF
+    slide : the slide itself, where it is DICOM: what DICOM files refer to
 
     Raises
     ------
@@ -66,6 +67,7 @@ class ExportOptions:
     coords: Coords | None = None
     simplify: bool = False
     ngff: Ngff = "0.5"
+    slide: Path | None = None
 
     def __post_init__(self) -> None:
         for name, value, allowed in (
@@ -86,11 +88,13 @@ class Exported:
     paths : files, or folders for OME-Zarr and SpatialData
     objects : objects written; None for OME-Zarr, which holds pixels
     dropped : objects of which nothing valid was left after rounding (simplified GeoJSON only)
+    notes : what to know of it, one line each
     """
 
     paths: tuple[Path, ...]
     objects: int | None
     dropped: int = 0
+    notes: tuple[str, ...] = ()
 
 
 class _Job:
@@ -220,6 +224,27 @@ def _coco(job: _Job) -> Exported:
     return Exported((path,), count)
 
 
+def _dicom_ann(job: _Job) -> Exported:
+    from wsiparse.export.dicom import write_annotations
+
+    path = job.folder / "annotations.dcm"
+    done = write_annotations(path, job.reader, job.frames(outlines=True, rows=1 << 13), job.options.slide)
+    return Exported((path,) if done.objects else (), done.objects, notes=done.notes)
+
+
+def _dicom_seg(job: _Job) -> Exported:
+    from wsiparse.export.dicom import write_segmentation
+
+    paths, objects, notes = [], 0, dict[str, None]()
+    for kind in job.asked_kinds():
+        path = job.folder / f"{_STEMS[kind]}.seg.dcm"
+        done = write_segmentation(path, job.reader, kind, job.options.slide)
+        paths += [path] if done.objects else []
+        objects += done.objects
+        notes |= dict.fromkeys(done.notes)
+    return Exported(tuple(paths), objects, notes=tuple(notes))
+
+
 @dataclass(frozen=True, slots=True)
 class Format:
     """A format that objects can be exported to.
@@ -282,6 +307,18 @@ FORMATS: Final[dict[str, Format]] = {
         needs=("spatialdata", "anndata", "geopandas", "pandas"),
     ),
     "coco": Format("objects.coco.json: COCO instances", _coco, _options("kind", "coords")),
+    "dicom-ann": Format(
+        "annotations.dcm: DICOM Microscopy Bulk Simple Annotations, an outline an object",
+        _dicom_ann,
+        _options("kind", "slide"),
+        needs=("highdicom", "pydicom"),
+    ),
+    "dicom-seg": Format(
+        "cells.seg.dcm and regions.seg.dcm: DICOM Segmentation, class maps",
+        _dicom_seg,
+        _options("kind", "slide"),
+        needs=("highdicom", "pydicom"),
+    ),
 }
 
 
@@ -360,7 +397,7 @@ def export(source: Path, name: str, out: Path | None = None, options: ExportOpti
     if name not in FORMATS:
         raise ValueError(f"format {name!r} is none of {', '.join(FORMATS)}")
     form, options = FORMATS[name], options or ExportOptions()
-    for option in ("kind", "coords", "simplify", "ngff"):
+    for option in ("kind", "coords", "simplify", "ngff", "slide"):
         if option not in form.options and getattr(options, option) != getattr(ExportOptions(), option):
             raise ValueError(f"the format {name} has no option {option}")
     if options.coords is None:

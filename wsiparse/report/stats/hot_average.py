@@ -4,7 +4,8 @@ The squares that have the most cells would have fewer were the cells placed once
 densest is chance, and their own count is too high for their tissue. So the cells are split at random into two halves:
 one says which squares are the densest, the other, times two, how dense they are. Of cells that take no notice of each
 other the two halves are independent, and the second is an honest count (thinning of a Poisson process: Kingman, Poisson
-Processes, 1993, ch. 5).
+Processes, 1993, ch. 5). Of cells that keep apart, as packed ones do, the halves are not: where one has more the other
+has fewer, and the number is a little low, the more so the fewer cells a square has.
 """
 
 from __future__ import annotations

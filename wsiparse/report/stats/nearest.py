@@ -104,7 +104,8 @@ def _edge_distance(points: Floats, tissue: Tissue) -> Floats:
         out = np.minimum(out, distance_to(points, polygon_border(tissue.ground)))
     width, height = tissue.slide_um
     x, y = points.T
-    return np.minimum.reduce([out, x, y, np.maximum(width - x, 0), np.maximum(height - y, 0)])
+    nearest: Floats = np.minimum.reduce([out, x, y, np.maximum(width - x, 0), np.maximum(height - y, 0)])
+    return nearest
 
 
 def _kaplan_meier(apart: Floats, edge: Floats, radii: Floats) -> Floats:
@@ -136,7 +137,9 @@ def by_distance(
     """
     row, column = tissue.cell_of(immune_um)
     of_cell = where[row, column]
-    bands, columns, parts = [], [], []
+    bands: list[tuple[float, float, int]] = []
+    columns: list[Marks] = []
+    parts: list[Tissue] = []
     cell_mm2 = tissue.cell_um[0] * tissue.cell_um[1] * 1e-6
     for start, end in pairwise(BANDS_UM):
         # a distance is never 0: the border runs between cells

@@ -14,7 +14,7 @@ tumour are wider than clusters of cells.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -29,11 +29,10 @@ from wsiparse.report.stats.marked import UNITS, Marks, area_blocks, marked_block
 from wsiparse.report.stats.rows import IntervalSettings, known
 from wsiparse.report.stats.tissue import Tissue
 
-__all__ = ["MARGIN_REACH_UM", "NOT_A_SCORE", "RIM_UM", "Infiltrated", "border_distance", "covered_um2", "panel_of"]
+__all__ = ["MARGIN_REACH_UM", "RIM_UM", "Infiltrated", "border_distance", "covered_um2", "panel_of"]
 
 Floats = NDArray[np.float64]
 
-NOT_A_SCORE: Final = "Research use, not a pathologist's score."
 #: Width of the rim of cytoplasm about a lymphocyte's nucleus, um: an assumption, for small lymphocytes have little.
 RIM_UM: Final = 1.0
 #: Centres further apart than this are not looked at for overlap, um: nuclei of up to 14 um and their rims.
@@ -269,7 +268,7 @@ def _hot(found: Infiltrated, settings: IntervalSettings) -> list[dict[str, Any]]
     density = _row(
         "hot_average", "Hot-spot average: immune cells in the densest tenth", "per mm2", formula, hot.interval
     )
-    whole = replace(hot.interval, estimate=hot.times, low=None, high=None, reason="")
-    times = _row("hot_times", "Hot-spot average over the density of all tissue", "times", "the above / density", whole)
-    note = hot.interval.reason if hot.times is None else "no interval is made for it"
+    name = "Hot-spot average over the density of all tissue"
+    times = _row("hot_times", name, "times", "the above / immune cells per area of all tissue", None)
+    note = hot.interval.reason if hot.times is None else "none is made for this number"
     return [density, times | {"estimate": known(hot.times), "note": note}]

@@ -158,7 +158,7 @@ def scored(
     measured = [{row["key"]: row["estimate"] for row in panel} for panel in panels]
     measures = []
     for key, called in _MEASURES:
-        pairs = [
+        pairs: list[dict[str, Any]] = [
             {"slide": name, "measured": float(own[key]), "scored": value}
             for name, own, value in zip(names, measured, read, strict=True)
             if value is not None and own.get(key) is not None
