@@ -13,7 +13,7 @@ from wsiparse.results.folder import done_record, report_inputs_in, summary_of
 from wsiparse.results.runlog import read_entries
 from wsiparse.results.whole import check_whole
 from wsiparse.slides import Slide, open_slide
-from wsiparse.slides.base import READERS
+from wsiparse.slides.declared import reader_names
 from wsiparse.store.read import ObjectsReader
 from wsiparse.types import SlideSummary
 
@@ -117,7 +117,7 @@ def _open(path: Path, reader: ObjectsReader, image: str | None) -> Slide:
     told = str(reader.slide.get("reader", "auto"))
     number = reader.slide.get("image")  # 0 is what files of one image have
     own = image if image is not None else str(number) if number is not None else None
-    slide = open_slide(path, reader=told if told in READERS else "auto", image=own)
+    slide = open_slide(path, reader=told if told in reader_names() else "auto", image=own)
     if slide.fingerprint != slide_fact(reader, "fingerprint") or list(slide.size) != list(slide_fact(reader, "size")):
         slide.close()
         raise SlideError(
