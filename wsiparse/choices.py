@@ -75,7 +75,17 @@ CoordinateUnit = Literal["px", "um"]
 
 #: What `wsiparse export` writes.
 ExportFormat = Literal[
-    "geojson", "centroids", "csv", "parquet", "geoparquet", "ome-zarr", "anndata", "spatialdata", "coco"
+    "geojson",
+    "centroids",
+    "csv",
+    "parquet",
+    "geoparquet",
+    "ome-zarr",
+    "anndata",
+    "spatialdata",
+    "coco",
+    "dicom-ann",
+    "dicom-seg",
 ]
 
 

@@ -266,6 +266,8 @@ BAD: dict[str, tuple[Callable[[Path], Path], str]] = {
         of('{"type":"FeatureCollection","wsiparse":{"slide":"beef"},"features":[]}'),
         "of another slide",
     ),
+    "cells of numbers": (of('{"cells": [1]}'), "cell 1 is a int where a cell should be"),
+    "stars of numbers": (of('{"coord": [1]}'), "cell 1 is an outline that is no pair of lists"),
     "COCO of many": (
         of(json.dumps({"images": [{"id": 1, "file_name": "x.png"}, {"id": 2, "file_name": "y.png"}]})),
         "has 2 images, and none is called demo",

@@ -126,6 +126,7 @@ def write_slide(
     roi: BaseGeometry | None = None,
     limits: EngineLimits | None = None,
     slide_facts: Mapping[str, object] | None = None,
+    found_artefacts: tuple[tuple[str, BaseGeometry, bool], ...] = (),
 ) -> Path:
     """A finished slide's folder; the centres of objects may move by half a px from where they were to be.
 
@@ -137,6 +138,7 @@ def write_slide(
     roi : level-0 px, as a run makes it of its region file
     limits : of the engine
     slide_facts : further facts of the slide
+    found_artefacts : kind, polygon in level-0 px, whether it was left out
     """
     digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:8]
     folder = results / "slides" / f"{''.join(c if c.isalnum() else '_' for c in name)[:60]}__{digest}"
@@ -169,6 +171,7 @@ def write_slide(
         artefacts=np.zeros_like(tissue.mask),
         whole_slide=False,
         roi=roi,
+        found_artefacts=found_artefacts,
         limits=limits or EngineLimits(),
         regions=tuple(regions),
         unreadable=tuple(unreadable),

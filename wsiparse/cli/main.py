@@ -26,6 +26,8 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "run": ("run", "Analyse slides: objects, counts, overlays."),
     "report": ("report", "Make the reports again; compare groups of patients."),
     "status": ("status", "Show which slides are done, running or failed."),
+    "ask": ("ask", "Answer a question about results, without a language model."),
+    "mcp": ("mcp", "Serve results to programs that speak MCP."),
     "merge": ("merge", "Join the results of the jobs of an array."),
     "plan": ("plan", "Estimate a run: tiles, mm2, disk, memory."),
     "info": ("info", "Describe slides: size, levels, mpp, tissue."),

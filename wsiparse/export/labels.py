@@ -49,7 +49,7 @@ from wsiparse.choices import Ngff
 from wsiparse.coords import Frame, is_free, raster_frame
 from wsiparse.export import ngff
 from wsiparse.export.raster import OutlineSweep, RunQueue, level_size
-from wsiparse.export.raster_kernels import paint_runs
+from wsiparse.export.raster_kernels import coarser_runs, paint_runs
 from wsiparse.machine import own_version
 from wsiparse.store.read import ObjectsReader
 from wsiparse.store.sort import KINDS
@@ -57,7 +57,7 @@ from wsiparse.store.tables import checked
 from wsiparse.store.zarrfolder import filled_folder
 from wsiparse.types import ObjectTable, PromptKind, PromptSet
 
-__all__ = ["write_labels"]
+__all__ = ["class_map", "write_labels"]
 
 #: Edge of a chunk, px.
 _CHUNK_PX: Final = 1024
@@ -124,6 +124,41 @@ def write_labels(path: Path, reader: ObjectsReader, *, version: Ngff = "0.5") ->
             shutil.copytree(folder / "labels" / _class_path(kinds[0]) / level, folder / level)
         xml = ngff.ome_xml(_class_name(kinds[0]), raster_frame(reader.frames[kinds[0]]))
         (folder / "OME" / "METADATA.ome.xml").write_text(xml, encoding="utf-8", newline="\n")
+
+
+def class_map(reader: ObjectsReader, kind: PromptKind, level: int) -> NDArray[np.uint8]:
+    """One level of the class map of a kind, in memory: the same pixels that `write_labels` writes.
+
+    Parameters
+    ----------
+    reader : the objects
+    kind : which of them
+    level : of the pyramid, 0 the field itself
+
+    Returns
+    -------
+    (h, w) uint8, class ids
+
+    Raises
+    ------
+    OutputError
+        If objects.zarr is damaged.
+    """
+    size, layers = reader.frames[kind].size, _layers(kind, reader.prompts)
+    width, height = level_size(size, level)
+    out = np.zeros((height, width), np.uint8)
+    class_of = np.zeros(reader.count(kind) + 1, np.uint8)
+    for _, runs in _bands(reader, kind, layers, class_of):
+        for found in reversed(runs):  # the smallest class id last, for it wins
+            rows = coarser_runs(found, level, *size)
+            if not len(rows):
+                continue
+            top, bottom = int(rows[:, 0].min()), int(rows[:, 0].max()) + 1
+            ids = np.zeros((bottom - top, width), np.int32)
+            paint_runs(ids, rows, top)
+            shown = class_of[ids]
+            np.copyto(out[top:bottom], shown, where=shown > 0)
+    return out
 
 
 def _value_bytes(reader: ObjectsReader, kind: PromptKind) -> int:

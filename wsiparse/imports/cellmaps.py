@@ -51,7 +51,13 @@ def call_types(classes: Classes, types: Any) -> None:
 
 
 def star_lists(stream: JsonStream, outlines: list[Any], scores: list[Any], classes: Classes) -> Iterator[Found]:
-    """Star-convex outlines, rows before columns (StarDist)."""
+    """Star-convex outlines, rows before columns (StarDist).
+
+    Raises
+    ------
+    ImportFileError
+        If one is no pair of lists.
+    """
     stars, number = Collector(stream.source), classes.number("", "cell")
     for k, outline in enumerate(outlines):
         try:

@@ -177,7 +177,7 @@ def mask_rings(mask: NDArray[np.bool_], origin: tuple[int, int]) -> list[list[An
 
 
 def run_counts(counts: Any) -> NDArray[np.int64]:
-    """Run lengths of a list, or of COCO's compressed text.
+    """Run lengths of a list, or of COCO's compressed text, (n,) int64.
 
     >>> run_counts("52203").tolist()
     [5, 2, 2, 2, 5]

@@ -143,7 +143,7 @@ def better_scale(
     Parameters
     ----------
     sample : (N, 2) float64, centres, level-0 px
-    in_tissue : which points lie in tissue
+    in_tissue : which points, (N, 2) float64, lie in tissue, (N,) bool
     target : the slide
     levels : level-0 px per px of the slide's levels
     """

@@ -109,7 +109,7 @@ class Gathered:
     counts : what was done to objects, see `wsiparse.imports.clean`
     left : what was left out of the files, and how many
     grids : for each class number, the downsamples of the grids its outlines follow; None for none
-    areas : for the number of each class that is annotated, areas of some of its objects, um^2
+    areas : for the number of each class that is annotated, areas of some of its objects, (n,) float64 each, um^2
     sample : (n, 2) float64, centres of some objects, level-0 px
     """
 

@@ -108,7 +108,13 @@ class JsonStream:
             return value
 
     def elements(self) -> Iterator[int]:
-        """Go through a list: each element must be taken (`value`, ...) before the next is asked for; their numbers."""
+        """Go through a list: each element must be taken (`value`, ...) before the next is asked for; their numbers.
+
+        Raises
+        ------
+        ImportFileError
+            If it is no list.
+        """
         self._take("[")
         number = 0
         if self.peek() != "]":
@@ -121,7 +127,13 @@ class JsonStream:
         self._take("]")
 
     def members(self) -> Iterator[str]:
-        """Go through an object: the value of each key must be taken before the next is asked for; the keys."""
+        """Go through an object: the value of each key must be taken before the next is asked for; the keys.
+
+        Raises
+        ------
+        ImportFileError
+            If it is no object.
+        """
         self._take("{")
         if self.peek() != "}":
             while True:
@@ -136,7 +148,13 @@ class JsonStream:
         self._take("}")
 
     def end(self) -> None:
-        """`ImportFileError` if anything follows."""
+        """See that nothing follows.
+
+        Raises
+        ------
+        ImportFileError
+            If anything does.
+        """
         if self.peek():
             raise self._wrong("more than one document in a file")
 

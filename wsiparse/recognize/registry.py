@@ -13,6 +13,9 @@ and need nothing else. A folder with a `model.yaml`, as `wsiparse train` writes 
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache, lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -30,6 +33,7 @@ __all__ = [
     "check_engine_name",
     "engine_names",
     "engine_of",
+    "given_engine",
     "listed",
     "model_beside",
     "only_on_cpu",
@@ -49,6 +53,20 @@ _BUILT_IN: Final = (
 
 #: What makes an engine of a model folder.
 _FOLDER: Final = EntryPoint("folder", "wsiparse.recognize.exported.engine:folder_engine", GROUP)
+
+
+#: The engine of a recognizer that the program handed in, while it is at work.
+_GIVEN: Final[ContextVar[DeclaredEngine | None]] = ContextVar("given engine", default=None)
+
+
+@contextmanager
+def given_engine(engine: DeclaredEngine) -> Iterator[None]:
+    """Have an engine found by its name in this context, and nowhere else."""
+    token = _GIVEN.set(engine)
+    try:
+        yield
+    finally:
+        _GIVEN.reset(token)
 
 
 class Listed(NamedTuple):
@@ -82,6 +100,9 @@ def engine_of(name: str) -> DeclaredEngine:
     WeightsError
         If the folder's card cannot be used.
     """
+    given = _GIVEN.get()
+    if given is not None and name == given.name:
+        return given
     if name == AUTO:
         return automatic_engine()
     point = _points().get(name)

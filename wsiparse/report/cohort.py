@@ -1,4 +1,4 @@
-"""The report of a whole results folder: summary.csv and report.html from the slides' report.json files."""
+"""The report of a whole results folder: summary.csv, cohort.json and report.html from the slides' report.json files."""
 
 from __future__ import annotations
 
@@ -23,13 +23,25 @@ from wsiparse.report.stats.rows import CsvSlide, rows_csv
 from wsiparse.report.stats.studies import studies_csv
 from wsiparse.report.xlsx import XLSX, write_workbook, xlsx_installed
 from wsiparse.results.find import find_results
-from wsiparse.results.folder import DONE, done_record, file_name, report_record, write_tables_record, write_text
+from wsiparse.results.folder import (
+    COHORT,
+    DONE,
+    METADATA,
+    done_record,
+    file_name,
+    hashed_record,
+    report_record,
+    write_cohort_record,
+    write_tables_record,
+    write_text,
+)
 from wsiparse.results.status import SlideStatus, slide_statuses
 from wsiparse.slides import SLIDE_EXTENSIONS
 
 __all__ = [
     "COHORT_PAGE",
     "SUMMARY",
+    "cohort_made_of",
     "cohort_slides",
     "joined_slides",
     "kept_lines",
@@ -37,6 +49,13 @@ __all__ = [
     "read_metadata",
     "write_cohort_report",
 ]
+
+#: What cohort.json has of the numbers of the cohort's page; the rows stand in summary.csv and the report.json files.
+_KEPT: Final = (
+    "format", "wsiparse", "engine", "settings", "slides", "metadata", "notices", "without_report", "groups",
+)  # fmt: skip
+#: What it has of each slide: nothing that changes while another one is analysed, or with the place of the folder.
+_OF_SLIDE: Final = ("name", "folder", "tissue_mm2", "analysed_mm2", "unreadable_mm2", "flags", "z", "metadata")
 
 SUMMARY: Final = "summary.csv"
 COHORT_PAGE: Final = "report.html"
@@ -104,7 +123,7 @@ def joined_slides(slides: Sequence[CohortSlide], metadata: Metadata) -> SlideMet
 def write_cohort_report(
     results: Path, metadata: Metadata | None = None, *, xlsx: bool = False
 ) -> dict[str, Any] | None:
-    """Write summary.csv, studies.csv and report.html over every slide of a results folder; None if none is done.
+    """Write summary.csv, studies.csv, cohort.json and report.html over every slide of a folder; None if none is done.
 
     Parameters
     ----------
@@ -145,9 +164,12 @@ def write_cohort_report(
     cohort["date"] = datetime.now(UTC).date().isoformat()
     write_text(results / STUDIES, studies_csv(cohort["studies"]["rows"]))
     write_text(results / COHORT_PAGE, cohort_page(cohort, {}))
-    names = [SUMMARY, STUDIES, COHORT_PAGE]
+    kept = {key: cohort[key] for key in _KEPT}
+    kept["slides"] = [{key: own[key] for key in _OF_SLIDE} for own in cohort["slides"]]
+    names = [SUMMARY, STUDIES, COHORT, COHORT_PAGE]
     if xlsx or (results / XLSX).exists():
         names += _workbook(results / XLSX, cohort)
+    write_cohort_record(results, kept | {"made_of": cohort_made_of(results, slides)})
     write_tables_record(results, names)
     return cohort
 
@@ -161,6 +183,13 @@ def _workbook(path: Path, cohort: dict[str, Any]) -> list[str]:
         path.unlink()
     cohort["notices"].append("summary.xlsx is gone, for the package xlsxwriter is not installed here any more")
     return []
+
+
+def cohort_made_of(results: Path, slides: Sequence[CohortSlide]) -> dict[str, str]:
+    """What the numbers over all slides are made of: SHA-256 of metadata.json and of the content of each report.json."""
+    table = hashed_record(results / METADATA)
+    of_slides = {slide.folder: str(slide.numbers["sha256"]) for slide in slides if slide.numbers is not None}
+    return of_slides | ({METADATA: table[1]} if table is not None else {})
 
 
 def lost_lines(cohort: Mapping[str, Any], told: Collection[str] = ()) -> list[str]:

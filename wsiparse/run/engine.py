@@ -70,6 +70,7 @@ class Engine:
     ----------
     config : run settings
     resolve : replaces "auto" by a device; asks a worker where others recognise
+    given : instead of the engine that the settings name; it must be found by its name (`registry.given_engine`)
 
     Attributes
     ----------
@@ -85,11 +86,15 @@ class Engine:
     """
 
     def __init__(
-        self, config: RunConfig, *, resolve: Callable[[RecognizerSpec], RecognizerSpec] = on_this_machine
+        self,
+        config: RunConfig,
+        *,
+        resolve: Callable[[RecognizerSpec], RecognizerSpec] = on_this_machine,
+        given: DeclaredEngine | None = None,
     ) -> None:
-        given = config.weights or ""
-        engine = automatic_engine(given) if config.engine == AUTO else engine_of(config.engine)
-        weights = engine.find_weights(given)
+        named = config.weights or ""
+        engine = given or (automatic_engine(named) if config.engine == AUTO else engine_of(config.engine))
+        weights = engine.find_weights(named)
         check_one_each([prompt.text for prompt in config.prompts])
         asked, self.notices = engine.completed(config.prompts, strict=config.strict_prompts)
         self.notices += _unused(engine, config)

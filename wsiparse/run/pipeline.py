@@ -115,6 +115,7 @@ def analyse(
     slide: Slide,
     config: RunConfig,
     *,
+    engine: Engine | None = None,
     roi: Path | None = None,
     tissue: Path | None = None,
     workers: int = 1,
@@ -126,6 +127,7 @@ def analyse(
     ----------
     slide : open slide of known mpp
     config : run settings
+    engine : of the same settings; None to make it
     roi : GeoJSON file of the regions to analyse
     tissue : GeoJSON file of the slide's tissue; None for what is found
     workers : threads; changes no result
@@ -136,7 +138,7 @@ def analyse(
     Analysis with all objects
     """
     progress = progress or Quiet()
-    engine = Engine(config)
+    engine = engine or Engine(config)
     prepared = prepare(slide, config, engine, roi, tissue)
     lost: list[Unreadable] = []
     found: dict[PromptKind, list[ObjectTable]] = {"cell": [], "region": []}

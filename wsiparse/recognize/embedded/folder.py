@@ -38,7 +38,7 @@ _BYTES_PER_PX: Final = 420
 #: Colour of nuclei of no class beside classes: grey, which no class has.
 _OTHER_COLOUR: Final = "#999999"
 
-_NOT_TOLD_APART: Final = "normal and neoplastic epithelium are not told apart"
+_NOT_TOLD_APART: Final = "normal and neoplastic epithelium are not distinguished"
 
 _EPITHELIAL: Final = "epithelial"
 
@@ -245,7 +245,7 @@ class FolderEngine(DeclaredEngine):
         learned = ", ".join(self.card.classes) or "none"
         sentences = [
             f"Kinds of cells are those that the model {self.title} learned ({learned}). A probability it gives is that "
-            "of a nucleus, not of the nucleus's class; how sure the class is, its shares tell."
+            "of a nucleus, not of the nucleus's class; how sure the class is, its shares say."
         ]
         if any(answer is not None and answer.note for answer in used):
             sentences.append(f"{_NOT_TOLD_APART.capitalize()}: epithelial cells are of both.")

@@ -62,7 +62,7 @@ def _where(numbers: Numbers) -> str:
         return f"Not known: {immune['reason'] or 'no tissue was analysed'}."
     text = f"{'; '.join(told)}."
     if found is None and numbers["compartments"]["reason"]:
-        text += f" Not told by compartment: {micro(numbers['compartments']['reason'])}."
+        text += f" Not given by compartment: {micro(numbers['compartments']['reason'])}."
     return text[:1].upper() + text[1:]
 
 

@@ -228,6 +228,7 @@ def _scores(slides: Sequence[Numbers]) -> Markup | None:
 def quality_table(cohort: Numbers, links: Mapping[str, str]) -> Table:
     """Slides with their state, areas, quality and metadata."""
     known = cohort["metadata"]["columns"] if cohort["metadata"] else []
+    kinds = list(dict.fromkeys(name for s in cohort["slides"] for name in s["artefacts_percent"]))
     rows = []
     for s in cohort["slides"]:
         q = s["quality"] or {}
@@ -243,6 +244,7 @@ def quality_table(cohort: Numbers, links: Mapping[str, str]) -> Table:
                 "tissue_mm2": s["tissue_mm2"],
                 "analysed_mm2": s["analysed_mm2"],
                 "unreadable_mm2": s["unreadable_mm2"],
+                **{f"{name}_percent": s["artefacts_percent"].get(name) for name in kinds},
                 "compartments": s["compartments_used"],
                 "laplacian_variance": q.get("laplacian_variance"),
                 "tenengrad": q.get("tenengrad"),
@@ -261,6 +263,7 @@ def quality_table(cohort: Numbers, links: Mapping[str, str]) -> Table:
         Column("Tissue", "tissue_mm2", "number", "mm²"),
         Column("Analysed", "analysed_mm2", "number", "mm²"),
         Column("Unreadable", "unreadable_mm2", "number", "mm²"),
+        *(Column(name.capitalize(), f"{name}_percent", "number", "%") for name in kinds),
         Column("Laplacian", "laplacian_variance", "number", "px⁻⁴"),
         Column("Tenengrad", "tenengrad", "number", "px⁻²"),
         *(Column(f"OD {c}", f"od_{c}", "number") for c in ("red", "green", "blue")),

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from wsiparse.names import some_of
+from wsiparse.report.stats.decisions import decision_lines, excluded, wrong_decisions
 from wsiparse.report.stats.groups import SlideCount, compare_groups, pool_patients
 from wsiparse.report.stats.joining import Metadata, Named, joined_rows
 from wsiparse.report.stats.methods import COHORT_METHODS
@@ -18,6 +19,9 @@ from wsiparse.report.stats.studies import CountedSlide, scored, study_rows
 __all__ = ["CohortSlide", "SlideMetadata", "cohort_numbers", "joined_metadata", "same_images", "without_report"]
 
 FORMAT: Final = 1
+
+#: Slides of which more is artefact stand out.
+MOST_SPOILT_PERCENT: Final = 25.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +91,10 @@ def joined_metadata(
     found = joined_rows(named, metadata, endings)
     names = [slide.name for slide in slides]
     used = cleaned(names, [row.values if row is not None else {} for row in found.rows], metadata)
-    notices = (*metadata.notices, *found.notices, *used.notices, *_left_out(slides, used.values, metadata))
-    return SlideMetadata(used.values, tuple(row.slide for row in found.unmatched), notices, found.refused)
+    decided = decision_lines(names, used.values, metadata)
+    notices = (*metadata.notices, *found.notices, *used.notices, *_left_out(slides, used.values, metadata), *decided)
+    refused = (*found.refused, *wrong_decisions(names, used.values, metadata))
+    return SlideMetadata(used.values, tuple(row.slide for row in found.unmatched), notices, refused)
 
 
 def _left_out(slides: Sequence[CohortSlide], values: Sequence[Mapping[str, str]], metadata: Metadata) -> list[str]:
@@ -154,6 +160,9 @@ def cohort_numbers(
         for k in own:
             flags[k][0].append(f"same image as {some_of([slides[j].name for j in own if j != k], 2)}")
     values = joined.values
+    out = excluded(values, metadata)
+    for k, why in out.items():
+        flags[k][0].insert(0, f"excluded: {why}" if why else "excluded")
     rows = [
         {"slide": slide.name, "folder": slide.folder, "href": slide.href}
         | row
@@ -172,7 +181,9 @@ def cohort_numbers(
         "classes": _classes(slides),
         "slides": [_slide(slide, values[i], flags[i]) for i, slide in enumerate(slides)],
         "rows": rows,
-        "ranking": _ranking(rows, _immune_classes(slides)),
+        "ranking": _ranking(
+            [row for row in rows if row["folder"] not in {slides[k].folder for k in out}], _immune_classes(slides)
+        ),
         "metadata": None
         if metadata is None
         else {
@@ -244,9 +255,23 @@ def _flags(slides: Sequence[CohortSlide]) -> list[tuple[list[str], dict[str, flo
         own["mean_od"] = tuple(own["mean_od"]) if own["mean_od"] is not None else None
         qualities.append(SlideQuality(**own))
     for i, flag in zip(measured, flag_slides(qualities), strict=True):
-        words = ["low tissue"] * flag.low_tissue + ["blurred"] * flag.blurred + [f"stain: {c}" for c in flag.stain]
+        spoilt = _spoilt(slides[i])
+        words = (
+            ["artefacts"] * (sum(spoilt.values()) > MOST_SPOILT_PERCENT)
+            + ["low tissue"] * flag.low_tissue
+            + ["blurred"] * flag.blurred
+            + [f"stain: {c}" for c in flag.stain]
+        )
         out[i] = (words, dict(flag.z))
     return out
+
+
+def _spoilt(slide: CohortSlide) -> dict[str, float]:
+    """Percent of the tissue that was to be analysed which is of each kind of artefact; {} where none was looked for."""
+    area = slide.numbers["area"] if slide.numbers is not None else {}
+    # results of an older version looked for none
+    asked_for = (area.get("analysed_mm2") or 0.0) + area.get("spoilt_mm2", 0.0)
+    return {a["name"]: 100 * a["mm2"] / asked_for for a in area.get("artefacts", ()) if asked_for > 0}
 
 
 def _slide(
@@ -264,6 +289,7 @@ def _slide(
         "tissue_mm2": area.get("tissue_mm2"),
         "analysed_mm2": area.get("analysed_mm2"),
         "unreadable_mm2": area.get("unreadable_mm2"),
+        "artefacts_percent": _spoilt(slide),
         "quality": dict(numbers["quality"]) if numbers is not None else None,
         "flags": flags[0],
         "z": flags[1],
@@ -312,17 +338,21 @@ def _counted(
     metadata: Metadata | None,
     twins: Sequence[Sequence[int]],
 ) -> list[CountedSlide]:
-    """The slides that count in comparisons: with a patient and, where groups are named, a group; an image once."""
+    """The slides that count in comparisons: with a patient and, where groups are named, a group; an image once.
+
+    Slides that the table excluded are not among them.
+    """
     known = metadata is not None and _patients_known(values, metadata)
     image = {k: n for n, own in enumerate(twins) for k in own}
     counted: set[tuple[str, int]] = set()
+    decided = excluded(values, metadata)
     out = []
     for k, (slide, own) in enumerate(zip(slides, values, strict=True)):
         grouped = metadata is not None and metadata.group is not None
         group = own.get(metadata.group or "", "") if metadata is not None else ""
         # where no patient is known every slide stands for itself; where some are, one without may be of any of them
         patient = own.get(metadata.patient or "", "") if metadata is not None and known else slide.name
-        if slide.numbers is None or not patient or (grouped and not group):
+        if slide.numbers is None or k in decided or not patient or (grouped and not group):
             continue
         if k in image:
             if (patient, image[k]) in counted:

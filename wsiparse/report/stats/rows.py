@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from wsiparse.choices import ArtefactKind, words
 from wsiparse.names import safe_cell
 from wsiparse.report.stats.bootstrap import (
     BLOCK_UM,
@@ -67,7 +68,8 @@ _CSV: Final[tuple[tuple[str, int | None], ...]] = (
     ("recognition_score", 4),
 )
 COLUMNS: Final = (
-    "slide", *(name for name, _ in _CSV), "analysed_mm2", "excluded_mm2", "unreadable_mm2", "engine", "slide_id",
+    "slide", *(name for name, _ in _CSV), "analysed_mm2", "excluded_mm2", "unreadable_mm2",
+    *(f"{kind}_mm2" for kind in words(ArtefactKind)), "engine", "slide_id",
 )  # fmt: skip
 #: Columns that only a table over several slides has, between the above and those of metadata.
 OVER_ALL: Final = ("path",)
@@ -262,6 +264,9 @@ def _csv(slides: Iterable[CsvSlide], header: Sequence[str], more: Callable[[CsvS
         numbers, area = slide.numbers, slide.numbers["area"]
         excluded = area["tissue_mm2"] - area["analysed_mm2"]
         facts = [f"{v:.6f}" for v in (area["analysed_mm2"], max(excluded, 0.0), area["unreadable_mm2"])]
+        # "" for a kind that was not looked for, and for results of an older version
+        spoilt = {a["kind"]: f"{a['mm2']:.6f}" for a in area.get("artefacts", ())}
+        facts += [spoilt.get(kind, "") for kind in words(ArtefactKind)]
         ends = [*facts, safe_cell(numbers["engine"]), safe_cell(slide.id), *more(slide)]
         for row in numbers["rows"]:
             writer.writerow([safe_cell(slide.name), *(_cell(row[n], d) for n, d in _CSV), *ends])
