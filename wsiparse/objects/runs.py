@@ -155,11 +155,11 @@ def runs_of(image: NDArray[np.integer]) -> tuple[Ints, Ints, Ints, Ints]:
 
     Parameters
     ----------
-    image : (H, W) of whole numbers of any dtype, uint8 to int64
+    image : (H, W) of an integer dtype
 
     Returns
     -------
-    row, first px, px after the last, value: (R,) int32 each
+    row, first px, px after the last, value : (R,) int32 each
     """
     n = int(kernels.count_runs(image)) if image.size else 0
     y, x0, x1, value = (np.empty(n, np.int32) for _ in range(4))
