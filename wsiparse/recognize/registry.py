@@ -32,6 +32,7 @@ __all__ = [
     "engine_of",
     "listed",
     "only_on_cpu",
+    "scale_engine",
 ]
 
 GROUP: Final = "wsiparse.engines"
@@ -141,6 +142,11 @@ def automatic_engine(weights: str = "") -> DeclaredEngine:
     """
     engines = [engine for engine in map(_loaded, _BUILT_IN) if engine.automatic]
     return next((e for e in engines if not e.missing(e.find_weights(weights))), engines[-1])
+
+
+def scale_engine() -> DeclaredEngine | None:
+    """The first engine of this package that can tell the pixel size from nuclei; None where none can."""
+    return next((engine for engine in map(_loaded, _BUILT_IN) if engine.tells_scale() and not engine.missing()), None)
 
 
 def only_on_cpu(name: str) -> bool:

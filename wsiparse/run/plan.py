@@ -52,7 +52,16 @@ from wsiparse.types import (
     RecognizerSpec,
 )
 
-__all__ = ["OVERVIEW_MPP", "Pass", "Prepared", "SlideOverview", "check_memory", "overlay_offset", "prepare"]
+__all__ = [
+    "OVERVIEW_MPP",
+    "Pass",
+    "Prepared",
+    "SlideOverview",
+    "check_memory",
+    "chosen_cells",
+    "overlay_offset",
+    "prepare",
+]
 
 log = logging.getLogger("wsiparse")
 
@@ -139,6 +148,11 @@ class Prepared:
     ground: SlideOverview
 
     @property
+    def spec(self) -> RecognizerSpec:
+        """The engine of the first pass, calibrated to the slide."""
+        return self.passes[0].scale.spec
+
+    @property
     def area_mm2(self) -> float:
         """The analysed area, mm^2."""
         return self.passes[0].plan.area_mm2
@@ -208,7 +222,7 @@ def _sample(slide: Slide, plan: TilePlan) -> NDArray[np.uint8]:
     cells = np.argwhere(plan.area.tissue)
     if len(cells) == 0:
         return np.zeros((0, SAMPLE_PX, SAMPLE_PX, 3), np.uint8)
-    chosen = cells[np.sort(np.argsort(_lots(cells), kind="stable")[:SAMPLE_PATCHES])]
+    chosen = chosen_cells(cells, SAMPLE_PATCHES)
     scale = np.asarray(plan.area.overview.downsample) / np.asarray(plan.frame.downsample)
     patches = []
     for x, y in np.floor((chosen[:, ::-1] + 0.5) * scale).astype(int):
@@ -217,6 +231,11 @@ def _sample(slide: Slide, plan: TilePlan) -> NDArray[np.uint8]:
         except TileReadError as err:
             log.warning("stain sample skipped: %s", err)
     return np.stack(patches) if patches else np.zeros((0, SAMPLE_PX, SAMPLE_PX, 3), np.uint8)
+
+
+def chosen_cells(cells: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    """Some of the cells, (N, 2) row and column, in their order: drawn by their place alone, so always the same."""
+    return cells[np.sort(np.argsort(_lots(cells), kind="stable")[:most])]
 
 
 def _lots(cells: NDArray[np.int64]) -> NDArray[np.uint64]:

@@ -27,6 +27,7 @@ class SlideRun:
     config : run settings
     workers : threads of this process
     progress : where to tell how far it is
+    scale_doubt : a line where nuclei do not look like the slide's pixel size, or ""
     """
 
     slide: Slide
@@ -37,6 +38,12 @@ class SlideRun:
     config: RunConfig
     workers: int
     progress: Progress
+    scale_doubt: str = ""
+
+    @property
+    def mpp_notices(self) -> tuple[str, ...]:
+        """What is doubtful about the slide's pixel size, by its metadata and its nuclei."""
+        return (*self.slide.mpp_notices, *((self.scale_doubt,) if self.scale_doubt else ()))
 
     def facts(self) -> dict[str, object]:
         """What results say about the slide."""
@@ -47,7 +54,7 @@ class SlideRun:
             "size": list(slide.size),
             "mpp": list(slide.mpp or ()),
             "mpp_source": slide.mpp_source,
-            "mpp_notices": list(slide.mpp_notices),
+            "mpp_notices": list(self.mpp_notices),
             "vendor": slide.vendor,
             "reader": slide.reader,
             "image": slide.image,
