@@ -9,19 +9,21 @@ import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from wsiparse.choices import Coords, Division, Mode, Ngff, Precision, Reader
+from wsiparse.choices import ArtefactKind, ArtefactUse, Coords, Division, Mode, Ngff, Precision, Reader, words
 from wsiparse.errors import ConfigError
+from wsiparse.plugins import READERS, plugin_names
 from wsiparse.types import Prompt, PromptKind, PromptSet
 
 __all__ = [
     "DEFAULT_PROMPTS",
     "MAX_TILE_PX",
     "OTHER_NUCLEI",
+    "ArtefactConfig",
     "PromptConfig",
     "RunConfig",
     "SlurmConfig",
@@ -34,6 +36,17 @@ PALETTE = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#c
 
 #: A tile of this edge takes some 200 GB of memory in a network.
 MAX_TILE_PX = 16384
+
+
+def _known_reader(name: str) -> str:
+    names = plugin_names(READERS, words(Reader))
+    if name not in names:
+        raise ValueError(f"Input should be {', '.join(map(repr, names[:-1]))} or {names[-1]!r}")
+    return name
+
+
+#: A reader of this package, or of another one.
+ReaderName = Annotated[str, AfterValidator(_known_reader)]
 
 
 class _Strict(BaseModel):
@@ -56,6 +69,19 @@ class PromptConfig(_Strict):
         if isinstance(given, str):
             return {"text": given}
         return asdict(given) if isinstance(given, Prompt) else given
+
+
+class ArtefactConfig(_Strict):
+    """What is done with each kind of artefact: left out, reported only, or not looked for.
+
+    Parameters
+    ----------
+    out_of_focus : parts where fine detail is lost
+    ink : pen and ink of any colour
+    """
+
+    out_of_focus: ArtefactUse = "exclude"
+    ink: ArtefactUse = "exclude"
 
 
 class SlurmConfig(_Strict):
@@ -109,7 +135,7 @@ class RunConfig(_Strict):
     engine: str = Field(default="auto", min_length=1)
     device: str = "auto"
     precision: Precision = "auto"
-    runtime: str = Field(default="auto", pattern=r"^(auto|(openvino|torch)( \d+\.\d+)?)?$")
+    runtime: str = Field(default="auto", pattern=r"^(auto|(openvino|onnxruntime|torch)( \d+\.\d+)?)?$")
     weights: str | None = None
     mode: Mode = "solo"
     compiled: bool = False
@@ -125,7 +151,9 @@ class RunConfig(_Strict):
     scheduler: str = "auto"
     slurm: SlurmConfig = SlurmConfig()
     whole_slide: bool = False
-    reader: Reader = "auto"
+    artefacts: ArtefactConfig = ArtefactConfig()
+    keep_artefacts: bool = False
+    reader: ReaderName = "auto"
     image: str | None = None
     coords: Coords = "qupath"
     compartments: Division | None = None
@@ -148,6 +176,13 @@ class RunConfig(_Strict):
             value = getattr(self, name)
             if value != facts.default:
                 yield name, [p.text for p in self.prompts] if name == "prompts" else value
+
+    @property
+    def artefact_use(self) -> dict[ArtefactKind, ArtefactUse]:
+        """What is done with each kind: nothing is left out where artefacts are kept, or everything is analysed."""
+        kept = self.keep_artefacts or self.whole_slide
+        use: dict[ArtefactKind, ArtefactUse] = {"out_of_focus": self.artefacts.out_of_focus, "ink": self.artefacts.ink}
+        return {kind: "report" if kept and asked == "exclude" else asked for kind, asked in use.items()}
 
     def updated(self, values: dict[str, Any]) -> RunConfig:
         """A copy in which every value that is not None replaces the file's; checked again.
@@ -172,7 +207,7 @@ DEFAULT_PROMPTS = (
 
 
 def _known_keys(location: tuple[int | str, ...]) -> list[str]:
-    homes: dict[str, type[BaseModel]] = {"prompts": PromptConfig, "slurm": SlurmConfig}
+    homes: dict[str, type[BaseModel]] = {"prompts": PromptConfig, "slurm": SlurmConfig, "artefacts": ArtefactConfig}
     model = next((homes[str(part)] for part in location[:-1] if part in homes), RunConfig)
     return sorted(model.model_fields)
 

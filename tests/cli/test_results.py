@@ -22,6 +22,7 @@ COMMANDS = {
     "status": (),
     "merge": (),
     "view": ("--export", "page"),
+    "ask": ("which", "slides"),
 }
 
 
@@ -93,6 +94,7 @@ def test_one_slides_folder_is_that_slide(
         "status": "1 slides: 1 done",
         "merge": "now 1 done",
         "view": "b: ",
+        "ask": "1 slide(s)",
     }
     assert expected[command] in said.out
 

@@ -24,6 +24,8 @@ NOT_RUN = {
     "wsiparse train tiles/mine -o my-model": "takes hours; tests/cli/test_train.py runs a short one",
     "wsiparse train TILES/consep TILES/brca_m2c TILES/nucls TILES/nucls_points TILES/tnbc TILES/nuinsseg "
     "TILES/dsb2018_colour -o embedded --recipe configs/train_embedded.yaml": "takes hours, and needs the tiles",
+    "wsiparse mcp results": "serves until its stdin ends; tests/mcp",
+    "wsiparse mcp results --slides slides --allow-run": "serves until its stdin ends; tests/mcp",
     "wsiparse view results/slides/NAME": "serves until Ctrl-C; tests/viewer",
     "wsiparse weights fetch --accept-licence": "needs a network; tests/recognize/biomedparse has a hub of its own",
     "wsiparse weights fetch": "needs a network and somebody at the terminal",
@@ -47,6 +49,7 @@ OTHERS = {
     "scripts/evaluate_failures.py FOLDER": "needs annotated tiles; tests/recognize/test_evaluate_failures.py",
     "scripts/evaluate_split.py FOLDER": "needs annotated tiles; tests/objects/test_object_scripts.py",
     "scripts/draw_failures.py FOLDER/dsb2018_colour": "needs annotated tiles; tests/docs/test_accuracy.py",
+    "validate_iods": "downloads the standard's text",
     "pip install": "changes an environment",
     "mkdocs serve": "serves until Ctrl-C; tests/docs/test_site.py builds the site",
     "mkdir -m 700 key": "tests/docs/test_keys.py",

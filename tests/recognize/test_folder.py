@@ -72,12 +72,12 @@ def test_without_prompts_every_class_is_asked_for_and_the_nuclei_of_none(model: 
     [
         ("inflammatory cells", "inflammatory cells", None),
         ("TILs", "inflammatory cells", "wherever they lie"),
-        ("epithelial cells", "epithelial cells", "normal and neoplastic epithelium are not told apart"),
-        ("epithelium", "epithelial cells", "normal and neoplastic epithelium are not told apart"),
-        ("上皮细胞", "epithelial cells", "normal and neoplastic epithelium are not told apart"),
+        ("epithelial cells", "epithelial cells", "normal and neoplastic epithelium are not distinguished"),
+        ("epithelium", "epithelial cells", "normal and neoplastic epithelium are not distinguished"),
+        ("上皮细胞", "epithelial cells", "normal and neoplastic epithelium are not distinguished"),
         ("tumour cells", "epithelial cells", "epithelium that is no tumour is counted too"),
-        ("cancer cells", "epithelial cells", "benign tumours are not told apart"),
-        ("neoplastic cells", "epithelial cells", "not told apart"),
+        ("cancer cells", "epithelial cells", "cells of benign tumours are counted too"),
+        ("neoplastic cells", "epithelial cells", "not distinguished"),
         ("肿瘤细胞", "epithelial cells", "epithelium that is no tumour is counted too"),
         ("fibroblasts", "connective tissue cells", "only a part"),
         ("结缔组织细胞", "connective tissue cells", "answered as 'connective tissue cells'"),
@@ -105,7 +105,7 @@ def test_a_class_has_one_colour_and_a_given_one_wins(model: Path) -> None:
 def test_what_is_not_answered_is_refused(model: Path) -> None:
     with pytest.raises(PromptError, match="'nuclei', 'inflammatory cells', 'epithelial cells' and 'connective"):
         engine(model, "glands")
-    with pytest.raises(PromptError, match="already asked for"):
+    with pytest.raises(PromptError, match="ask for the same"):
         engine(model, "tumour cells", "epithelial cells")
     with pytest.raises(PromptError, match="nearest prompt is 'epithelial cells', but"):
         engine(model, "tumour cells", strict_prompts=True)
@@ -129,7 +129,7 @@ def test_reports_say_what_the_model_is_and_what_it_does_not_tell(model: Path) ->
     assert not told.classes_by_rule
     assert told.nucleus_probability
     text = " ".join(told.sentences)
-    assert "Normal and neoplastic epithelium are not told apart" in text
+    assert "Normal and neoplastic epithelium are not distinguished" in text
     assert "Licence of the model: CC0-1.0" in text
     only = limits_of(engine(model, "inflammatory cells").scales[0].spec)
     assert "neoplastic" not in " ".join(only.sentences)
@@ -233,12 +233,18 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "odd mpp": ({"input": {"mpp": -1, "halo_px": 80}}, "input.mpp: Input should be greater"),
     "halo too wide": ({"input": {"mpp": 0.5, "tile_px": 128, "halo_px": 64}}, "leaves nothing inside a halo"),
     "halo not aligned": ({"input": {"mpp": 0.5, "halo_px": 70}}, "must be multiples of 16"),
-    "cropping": ({"input": {"mpp": 0.5, "halo_px": 80, "output_px": 80}}, "cropping networks are not run"),
+    "cropping": (
+        {"input": {"mpp": 0.5, "tile_px": 320, "halo_px": 80, "output_px": 160}},
+        "cropping networks of this family are not run",
+    ),
     "other numbers": (
-        {"input": {"mpp": 0.5, "halo_px": 80, "normalise": {"kind": "mean-std", "mean": [0, 0, 0]}}},
+        {"input": {"mpp": 0.5, "halo_px": 80, "normalise": {"kind": "mean-std", "mean": [0, 0, 0], "std": [1, 1, 1]}}},
         "this family takes mean and std of 127.5",
     ),
-    "other kind": ({"output": {"kind": "hover"}}, "output.kind: Input should be 'nuclei'"),
+    "other kind": (
+        {"output": {"kind": "hover", "foreground": 0, "horizontal": 1, "vertical": 2}, "prompts": []},
+        "of kind nuclei",
+    ),
     "odd cut": ({"output": {"cut": 1.5}}, "output.cut: Input should be less than 1"),
     "odd classes": ({"output": {"classes": {4: "a"}}}, "numbered 3, 4"),
     "class without colour": (
@@ -251,7 +257,15 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         "prompts.0.colour: String should match",
     ),
     "weights elsewhere": ({"weights": {"file": "../w.safetensors", "sha256": "0" * 64}}, "do not lie beside the card"),
-    "weights of another kind": ({"weights": {"file": "w.onnx", "sha256": "0" * 64}}, ".onnx is not run"),
+    "weights of another kind": (
+        {
+            "weights": {"file": "w.h5", "sha256": "0" * 64},
+            "input": {"mpp": 0.5, "halo_px": 80, "normalise": {"kind": "scale", "divide": 255}},
+            "output": {"foreground": 0},
+            "prompts": [],
+        },
+        ".h5 is not run",
+    ),
     "wrong hash": ({"weights": {"file": "weights.safetensors", "sha256": "0" * 64}}, "is not the card's"),
     "missing weights": ({"weights": {"file": "gone.safetensors", "sha256": "0" * 64}}, "cannot be read"),
 }

@@ -1,4 +1,4 @@
-"""Packages that only some formats need, loaded when such a format is asked for."""
+"""Packages that only some formats and commands need, loaded when these are asked for."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ __all__ = ["optional"]
 _EXTRAS: Final = {
     "anndata": "anndata",
     "geopandas": "geo",
+    "highdicom": "dicom",
+    "mcp": "mcp",
     "pandas": "geo",
     "pyarrow": "parquet",
+    "pydicom": "dicom",
     "spatialdata": "spatialdata",
 }
 

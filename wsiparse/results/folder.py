@@ -24,6 +24,7 @@ from wsiparse.types import ClassCount, SlideSummary
 
 __all__ = [
     "CHUNK_TILES",
+    "COHORT",
     "DONE",
     "JOB_FILE",
     "METADATA",
@@ -36,6 +37,7 @@ __all__ = [
     "file_facts",
     "file_name",
     "full_name",
+    "hashed_record",
     "is_made_of",
     "made_of",
     "own_hash",
@@ -44,6 +46,7 @@ __all__ = [
     "report_record",
     "slide_folder",
     "summary_of",
+    "write_cohort_record",
     "write_done",
     "write_report_record",
     "write_tables_record",
@@ -72,6 +75,9 @@ REPORT_FILES: Final = ("counts.csv", "density.png", "report.html")
 
 #: In a results folder: what the files over all slides must be.
 TABLES: Final = "tables.json"
+
+#: In a results folder: the numbers over all slides (groups compared, slides that stand out), named by tables.json.
+COHORT: Final = "cohort.json"
 
 #: In a results folder: the table that `wsiparse report --metadata` joined last.
 METADATA: Final = "metadata.json"
@@ -183,6 +189,24 @@ def write_report_record(folder: Path, numbers: dict[str, Any]) -> None:
     record = numbers | {"files": {name: file_facts(folder / name) for name in REPORT_FILES}}
     record["sha256"] = own_hash(record)
     write_text(folder / REPORT, json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_cohort_record(results: Path, numbers: dict[str, Any]) -> None:
+    """Write cohort.json: the numbers over all slides and a hash of itself."""
+    record = numbers | {"sha256": own_hash(numbers)}
+    write_text(results / COHORT, json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def hashed_record(path: Path) -> tuple[dict[str, Any], str] | None:
+    """A record that holds a hash of itself, and the SHA-256 of its file; None when it is absent or damaged."""
+    try:
+        raw = path.read_bytes()
+        record = json.loads(raw)
+    except (OSError, ValueError, RecursionError):
+        return None
+    if not isinstance(record, dict) or record.get("sha256") != own_hash(record):
+        return None
+    return record, hashlib.sha256(raw).hexdigest()
 
 
 def write_tables_record(results: Path, names: Sequence[str]) -> None:

@@ -106,6 +106,7 @@ class ReportInputs:
     region_notes : what was said when it was read, a line each
     tumour_classes, stroma_classes : of regions, as the run was told
     tumour_is_epithelium : as the run was told
+    found_artefacts : (kind, polygons in level-0 px, whether they were left out) of each kind that was looked for
     cover : (h, w) uint8, how much of each cell of `tissue` is covered, of 255; None for all of them whole
     drawn_tissue : the tissue as its user drew it, (multi)polygon in level-0 px, or None; `roi` lies in it
     tissue_file : name and sha256 of the file it is of, or None
@@ -130,6 +131,7 @@ class ReportInputs:
     tumour_classes: tuple[str, ...] = ()
     stroma_classes: tuple[str, ...] = ()
     tumour_is_epithelium: bool = False
+    found_artefacts: tuple[tuple[str, BaseGeometry, bool], ...] = ()
     cover: NDArray[np.uint8] | None = None
     drawn_tissue: BaseGeometry | None = None
     tissue_file: tuple[str, str] | None = None
@@ -200,6 +202,7 @@ def write_report_inputs(folder: Path, inputs: ReportInputs, overview: bytes, spo
     """
     shapes = [shape for _, shape in inputs.regions]
     shapes += [shape for shape in (inputs.roi, inputs.drawn_tissue) if shape is not None]
+    shapes += [shape for _, shape, _ in inputs.found_artefacts]
     long = sum(int(shapely.get_num_coordinates(shape)) for shape in shapes) > _MOST_WRITTEN_OUT
     facts = {
         "format": FORMAT,
@@ -209,6 +212,10 @@ def write_report_inputs(folder: Path, inputs: ReportInputs, overview: bytes, spo
         "whole_slide": inputs.whole_slide,
         "roi": _written(inputs.roi, long) if inputs.roi is not None else None,
         "regions": [{"class": name, "geometry": _written(shape, long)} for name, shape in inputs.regions],
+        "artefacts": [
+            {"kind": kind, "left_out": out, "geometry": _written(shape, long)}
+            for kind, shape, out in inputs.found_artefacts
+        ],
         "drawn_tissue": _written(inputs.drawn_tissue, long) if inputs.drawn_tissue is not None else None,
         "unreadable": [list(box) for box in inputs.unreadable],
         "compartments": inputs.compartments,
@@ -325,6 +332,10 @@ def read_report_inputs(folder: Path) -> ReportInputs:
             whole_slide=bool(facts["whole_slide"]),
             roi=_read(roi) if roi is not None else None,
             regions=_drawn(facts),
+            # results of an older version looked for none
+            found_artefacts=tuple(
+                (str(a["kind"]), _read(a["geometry"]), bool(a["left_out"])) for a in facts.get("artefacts", ())
+            ),
             unreadable=tuple((float(a), float(b), float(c), float(d)) for a, b, c, d in facts["unreadable"]),
             compartments=facts["compartments"],
             squares=tuple(PicturedSquare(Box(**square["box"]), str(square["file"])) for square in facts["squares"]),

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from shapely.geometry.base import BaseGeometry
 
 from wsiparse.config import RunConfig
 from wsiparse.coords import SNAP, Frame, frame_at
@@ -25,6 +26,7 @@ from wsiparse.recognize.base import (
 )
 from wsiparse.recognize.registry import engine_of
 from wsiparse.results.report_inputs import png_bytes
+from wsiparse.run.artefacts import Artefact, artefacts_of, without_artefacts
 from wsiparse.run.drawn_tissue import DrawnTissue, read_tissue
 from wsiparse.run.engine import Engine, Scale
 from wsiparse.slides import Slide, require_mpp, survey
@@ -35,6 +37,7 @@ from wsiparse.tiling import (
     RegionClasses,
     TilePlan,
     TileSize,
+    background_colour,
     covered_mm2,
     find_tissue,
     microns_told,
@@ -57,6 +60,7 @@ __all__ = [
     "Pass",
     "Prepared",
     "SlideOverview",
+    "analysis_area",
     "check_memory",
     "chosen_cells",
     "overlay_offset",
@@ -65,9 +69,6 @@ __all__ = [
 
 log = logging.getLogger("wsiparse")
 
-#: Where overlays and region files have their origin, level-0 px.
-Offset = tuple[int, int]
-
 #: Scale at which tissue is told from glass, um per px (dark nuclei are smaller than a pixel there).
 OVERVIEW_MPP: Final = 8.0
 
@@ -75,7 +76,7 @@ OVERVIEW_MPP: Final = 8.0
 MAX_ENLARGEMENT: Final = 2.0
 
 #: Facts of an engine that change no result.
-_NO_RESULT: Final = ("any_size", "base_bytes", "bytes_per_px")
+_NO_RESULT: Final = ("any_size", "fixed_tile", "base_bytes", "bytes_per_px")
 
 #: Patches of tissue an engine may look at once per slide to learn its stain, and their edge in field px.
 SAMPLE_PATCHES: Final = 32
@@ -103,7 +104,9 @@ class SlideOverview:
     Parameters
     ----------
     overview : the picture that tissue was found on, a PNG: a gigapixel slide's takes tens of megabytes otherwise
-    artefacts : (h, w) bool, pen, ink and black that were kept out of the tissue
+    foreign : (h, w) bool, pen, ink and black that were kept out of the tissue
+    artefacts : what was found on the tissue at a finer scale, a row a kind
+    roi : region of interest in the tissue that was drawn, level-0 px, with artefacts, or None
     regions : of the region of interest, level-0 px, with their classes; those left out included
     region_file : name and sha256 of the file they are of, or None
     notes : what was left aside of it, a line each
@@ -112,7 +115,9 @@ class SlideOverview:
     """
 
     overview: bytes
-    artefacts: NDArray[np.bool_]
+    foreign: NDArray[np.bool_]
+    artefacts: tuple[Artefact, ...]
+    roi: BaseGeometry | None
     regions: tuple[Region, ...]
     region_file: tuple[str, str] | None = None
     notes: tuple[str, ...] = ()
@@ -173,9 +178,20 @@ def overlay_offset(slide: Slide, config: RunConfig) -> tuple[int, int]:
     return (slide.bounds.x, slide.bounds.y) if config.coords == "qupath" else (0, 0)
 
 
-def _analysis_area(
-    slide: Slide, roi: Path | None, drawn: DrawnTissue | None, *, whole: bool, classes: RegionClasses, offset: Offset
+def analysis_area(
+    slide: Slide, config: RunConfig, roi: Path | None, drawn: DrawnTissue | None, classes: RegionClasses
 ) -> tuple[AnalysisArea, SlideOverview]:
+    """Where objects of a slide are counted, and what was seen of it.
+
+    Parameters
+    ----------
+    slide : open, with a known mpp
+    config : run settings: coordinates of the files, whether everything counts as tissue, what is done with artefacts
+    roi : GeoJSON file of the regions to analyse, or None
+    drawn : tissue as the user drew it, or None for what is found
+    classes : of regions that are tumour and stroma
+    """
+    offset = overlay_offset(slide, config)
     seen = survey(slide, OVERVIEW_MPP)
     picture, frame = seen.picture, seen.frame
     told_units = partial(microns_told, overview=frame, slide_size=slide.size, mpp=require_mpp(slide), offset=offset)
@@ -188,23 +204,26 @@ def _analysis_area(
         notes = (*found.notes, *off)
         with roi.expanduser().open("rb") as data:
             file = roi.name, hashlib.file_digest(data, "sha256").hexdigest()
-    if drawn is not None:
-        area = AnalysisArea(slide.size, frame, drawn.cells(frame), drawn.within(geometry))
-        artefacts = np.zeros(picture.shape[:2], np.bool_)
-        tissue = find_tissue(picture, frame.mean_mpp).mask
+    looked = find_tissue(picture, frame.mean_mpp)
+    tissue, foreign = looked.mask, looked.artefacts
+    cells = None if drawn is None else drawn.cells(frame)
+    reach = geometry if drawn is None else drawn.within(geometry)
+    # ink is looked for on tissue that only its user sees, too; focus is judged where there is stain
+    places = foreign if cells is None else foreign | cells
+    artefacts = artefacts_of(slide, config, frame, (tissue, places), background_colour(picture)[0])
+    region = without_artefacts(reach, artefacts, slide.size)
+    if drawn is not None and cells is not None:
+        area, foreign = AnalysisArea(slide.size, frame, cells, region), np.zeros_like(foreign)
         drawn = replace(drawn, notes=(*drawn.notes, *told_units(drawn.shape, tissue)))
-    elif whole:
-        area, artefacts = whole_slide_area(slide.size, frame, geometry), np.zeros(picture.shape[:2], np.bool_)
-        tissue = find_tissue(picture, frame.mean_mpp).mask if geometry is not None else area.tissue
+    elif config.whole_slide:
+        area, foreign = whole_slide_area(slide.size, frame, region), np.zeros_like(foreign)
     else:
-        looked = find_tissue(picture, frame.mean_mpp)
-        tissue, artefacts = looked.mask, looked.artefacts
         # what cannot be seen may be tissue: its tiles are read, and those that are unreadable are told
         cover = np.where(seen.lost, np.uint8(WHOLE), looked.shares)
-        area = AnalysisArea(slide.size, frame, cover > 0, geometry, cover=cover)
+        area = AnalysisArea(slide.size, frame, cover > 0, region, cover=cover)
     if geometry is not None:
         notes += told_units(geometry, tissue)
-    return area, SlideOverview(png_bytes(picture), artefacts, regions, file, notes, taken, drawn)
+    return area, SlideOverview(png_bytes(picture), foreign, artefacts, reach, regions, file, notes, taken, drawn)
 
 
 def _tile_around(canvas: tuple[int, int], info: EngineInfo) -> int:
@@ -275,7 +294,7 @@ def prepare(
     offset = overlay_offset(slide, config)
     classes = RegionClasses(config.tumour_classes, config.stroma_classes)
     drawn = None if tissue is None else read_tissue(tissue, slide.size, offset)
-    area, ground = _analysis_area(slide, roi, drawn, whole=config.whole_slide, classes=classes, offset=offset)
+    area, ground = analysis_area(slide, config, roi, drawn, classes)
     passes = tuple(_pass_of(slide, scale, area, config) for scale in engine.scales)
     settings: dict[str, Any] = {
         "passes": [
@@ -293,6 +312,7 @@ def prepare(
         "labels": config.ngff if config.labels else None,
         "compartments": config.compartments,
         "regions": [(region.class_name, region.geometry.wkb_hex) for region in ground.regions],
+        "artefacts": [(a.kind, a.left_out, hashlib.sha256(a.geometry.wkb).hexdigest()) for a in ground.artefacts],
     }
     if config.tumour_classes or config.stroma_classes:
         settings["classes"] = [config.tumour_classes, config.stroma_classes]
@@ -350,7 +370,7 @@ def _pass_of(slide: Slide, scale: Scale, area: AnalysisArea, config: RunConfig) 
     mpp = require_mpp(slide)
     info, spec = scale.info, scale.spec
     frame = frame_at(slide.size, mpp, info.mpp)
-    if config.tile_size is None and config.tile_um is None:
+    if config.tile_size is None and config.tile_um is None and not info.fixed_tile:
         info = replace(info, tile_px=min(info.tile_px, _tile_around(frame.size, info)))
     plan = plan_tiles(
         slide_name=slide.name,

@@ -48,7 +48,7 @@ def _places(shares: NDArray[np.uint8], overview: Frame) -> Centres:
     if not len(cells):
         cells = np.argwhere(shares > 0)
     chosen = chosen_cells(cells, _PLACES)
-    return (chosen[:, ::-1] + 0.5) * np.asarray(overview.downsample)
+    return np.asarray((chosen[:, ::-1] + 0.5) * np.asarray(overview.downsample), np.float64)
 
 
 def _look(slide: Slide, centres: Centres, net_mpp: float, edge_px: int) -> ScalePatches:

@@ -65,6 +65,7 @@ def settings_of(prepared: Prepared, slide: Slide, config: RunConfig) -> dict[str
         "min recognition": config.min_recognition,
         "regions": f"{len(regions)} ({_short(repr(regions).encode())})" if regions else None,
         "whole slide": config.whole_slide,
+        "artefacts": dict(config.artefact_use),
         "image": slide.image,
         "slide mpp": [round(value, 6) for value in plan.slide_mpp],
         "reader": slide.reader,

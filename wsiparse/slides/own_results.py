@@ -26,7 +26,7 @@ _IN_SLIDE_FOLDER: Final = (
     "cells.geojson.gz", "regions.geojson.gz", "centroids.geojson.gz",
     "region_centroids.geojson.gz", "cells.part001.geojson.gz",
     "objects.csv", "objects.parquet", "objects.geo.parquet", "objects.h5ad", "objects.coco.json",
-    "objects.spatialdata.zarr",
+    "objects.spatialdata.zarr", "annotations.dcm", "cells.seg.dcm", "regions.seg.dcm",
 )  # fmt: skip
 #: Files of facts in a folder of a report's inputs, of this version and of older ones, without ".json".
 _REPORT_INPUTS: Final = ("report_inputs", "basis")

@@ -4,7 +4,7 @@ from wsiparse.tiling.area import AnalysisArea, whole_slide_area
 from wsiparse.tiling.cover import WHOLE, covered_mm2
 from wsiparse.tiling.geometry import cells_met, polygonal
 from wsiparse.tiling.grid import FIELD_BYTES_PER_PX, Estimate, TilePlan, TileSize, estimate, plan_tiles
-from wsiparse.tiling.region_classes import RegionClasses, is_left_out
+from wsiparse.tiling.region_classes import RegionClasses, artefact_class, is_left_out
 from wsiparse.tiling.region_units import microns_told
 from wsiparse.tiling.roi import (
     Region,
@@ -28,6 +28,7 @@ __all__ = [
     "Regions",
     "TilePlan",
     "TileSize",
+    "artefact_class",
     "background_colour",
     "cells_met",
     "covered_mm2",

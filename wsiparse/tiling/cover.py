@@ -18,8 +18,8 @@ from collections.abc import Iterable
 from typing import Final
 
 import numpy as np
-import shapely
 from numpy.typing import NDArray
+from shapely.geometry.base import BaseGeometry
 
 from wsiparse.coords import Frame
 from wsiparse.tiling.masks import dilate, erode, in_strips, strips
@@ -166,7 +166,7 @@ def covered_mm2(
     slide_size: tuple[int, int],
     slide_mpp: tuple[float, float],
     *,
-    region: shapely.Geometry | Edges | None = None,
+    region: BaseGeometry | Edges | None = None,
     excluded: Iterable[Mask] = (),
 ) -> float:
     """Exact area that tissue covers on a slide, mm^2.

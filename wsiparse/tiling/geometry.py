@@ -33,7 +33,7 @@ def polygonal(geometry: BaseGeometry) -> BaseGeometry:
 
 def cells_met(geometry: BaseGeometry, overview: Frame) -> NDArray[np.bool_]:
     """Cells of an overview in which a polygonal geometry, level-0 px, covers some area; (h, w) bool."""
-    xs, ys = (np.arange(n + 1) * f for n, f in zip(overview.size, overview.downsample, strict=True))
+    xs, ys = (np.arange(n + 1, dtype=np.float64) * f for n, f in zip(overview.size, overview.downsample, strict=True))
     met = np.zeros((overview.size[1], overview.size[0]), np.bool_)
     for strip in strips(met.shape):
         met[strip.rows] = coverage(geometry, xs, ys[strip.rows.start : strip.rows.stop + 1]) > 0

@@ -245,6 +245,10 @@ class Tissue:
         """The part of this tissue in some cells, (h, w) bool."""
         return replace(self, region=self.pieces, mask=self.mask & cells)
 
+    def without(self, shape_um: BaseGeometry) -> Tissue:
+        """This tissue outside of a polygon, um."""
+        return self.cut_to(laid_out([parts_of([shape_um])], self.ground)[1].rest)
+
     def cut_to(self, pieces: Pieces) -> Tissue:
         """This tissue in polygons that lie in its region, um."""
         return replace(self, region=pieces)
