@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -167,6 +167,6 @@ def _objects(found: Analysis) -> set[tuple[int, ...]]:
     """First pixel, area and class of each object."""
     out: set[tuple[int, ...]] = set()
     for table in (found.cells, found.regions):
-        columns: list[NDArray[np.int64]] = [table.first_px[:, 0], table.first_px[:, 1], table.area_px, table.class_id]
+        columns: list[NDArray[Any]] = [table.first_px[:, 0], table.first_px[:, 1], table.area_px, table.class_id]
         out |= set(zip(*(column.tolist() for column in columns), strict=True))
     return out
