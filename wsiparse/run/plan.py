@@ -131,7 +131,7 @@ class SlideOverview:
     @property
     def told(self) -> tuple[str, ...]:
         """What is said of artefacts and regions while the slide is analysed."""
-        told = (self.spoilt,) if self.spoilt else ()
+        told: tuple[str, ...] = (self.spoilt,) if self.spoilt else ()
         told += () if self.tissue is None else tuple(f"{self.tissue.file[0]}: {line}" for line in self.tissue.notes)
         if self.region_file is None:
             return told
