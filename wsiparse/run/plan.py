@@ -63,6 +63,7 @@ __all__ = [
     "SlideOverview",
     "analysis_area",
     "check_memory",
+    "chosen_cells",
     "overlay_offset",
     "prepare",
 ]
@@ -81,8 +82,8 @@ _NO_RESULT: Final = ("any_size", "fixed_tile", "base_bytes", "bytes_per_px")
 #: Patches of tissue an engine may look at once per slide to learn its stain, and their edge in field px.
 SAMPLE_PATCHES: Final = 32
 SAMPLE_PX: Final = 256
-#: Cells drawn for them at a time.
-_DRAWN_AT_ONCE: Final = 512
+#: Cells drawn for them first where there are artefacts: most lie in none.
+_DRAWN_CELLS: Final = 16 * SAMPLE_PATCHES
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +157,11 @@ class Prepared:
     title: str
     digest: str
     ground: SlideOverview
+
+    @property
+    def spec(self) -> RecognizerSpec:
+        """The engine of the first pass, calibrated to the slide."""
+        return self.passes[0].scale.spec
 
     @property
     def area_mm2(self) -> float:
@@ -244,18 +250,13 @@ def _sample(slide: Slide, plan: TilePlan, spoilt: BaseGeometry | None) -> NDArra
     less at the tissue's edge, as a paler stain leaves it, or an artefact, moves no patch.
     """
     cells = np.argwhere(plan.area.tissue)
-    cells = cells[np.argsort(_lots(cells), kind="stable")]
-    chosen = cells[:0]
-    for start in range(0, len(cells), _DRAWN_AT_ONCE):
-        some = cells[start : start + _DRAWN_AT_ONCE]
-        if spoilt is not None:
-            middles = (some[:, ::-1] + 0.5) * np.asarray(plan.area.overview.downsample)
-            some = some[~shapely.contains_xy(spoilt, middles)]
-        chosen = np.concatenate([chosen, some])[:SAMPLE_PATCHES]
-        if len(chosen) == SAMPLE_PATCHES:
-            break
-    # in raster order, for readers that like it
-    chosen = chosen[np.lexsort((chosen[:, 1], chosen[:, 0]))]
+    if spoilt is not None:
+        cells = chosen_cells(cells, _DRAWN_CELLS)
+        middles = (cells[:, ::-1] + 0.5) * np.asarray(plan.area.overview.downsample)
+        cells = cells[~shapely.contains_xy(spoilt, middles)]
+    if len(cells) == 0:
+        return np.zeros((0, SAMPLE_PX, SAMPLE_PX, 3), np.uint8)
+    chosen = chosen_cells(cells, SAMPLE_PATCHES)
     scale = np.asarray(plan.area.overview.downsample) / np.asarray(plan.frame.downsample)
     patches = []
     for x, y in np.floor((chosen[:, ::-1] + 0.5) * scale).astype(int):
@@ -264,6 +265,11 @@ def _sample(slide: Slide, plan: TilePlan, spoilt: BaseGeometry | None) -> NDArra
         except TileReadError as err:
             log.warning("stain sample skipped: %s", err)
     return np.stack(patches) if patches else np.zeros((0, SAMPLE_PX, SAMPLE_PX, 3), np.uint8)
+
+
+def chosen_cells(cells: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    """Some of the cells, (N, 2) row and column, in their order: drawn by their place alone, so always the same."""
+    return cells[np.sort(np.argsort(_lots(cells), kind="stable")[:most])]
 
 
 def _lots(cells: NDArray[np.int64]) -> NDArray[np.uint64]:
