@@ -17,9 +17,9 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
+from wsiparse.report.data import load
 from wsiparse.report.pages.maps import RAMP, MapBackground, density_map, top_of
 from wsiparse.report.pages.picture import bar_length_um
-from wsiparse.report.slide import load
 from wsiparse.report.stats.numbers import compute_report
 from wsiparse.results.folder import report_inputs_in
 from wsiparse.results.report_inputs import read_report_inputs

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from wsiparse.config import RunConfig, load_config
     from wsiparse.errors import WsiparseError
-    from wsiparse.export.objectframe import ObjectFrame, read_objects
+    from wsiparse.export.objectframe import ObjectFrame
+    from wsiparse.export.reading import read_objects
     from wsiparse.run.inmemory import analyse, recognise
     from wsiparse.run.pipeline import Analysis
     from wsiparse.slides import find_slides, open_slide
@@ -50,7 +51,7 @@ _HOMES = {
     "find_slides": "slides",
     "load_config": "config",
     "open_slide": "slides",
-    "read_objects": "export.objectframe",
+    "read_objects": "export.reading",
     "recognise": "run.inmemory",
 }
 

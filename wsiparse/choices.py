@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Any, Literal, get_args
 
 __all__ = [
+    "ArtefactKind",
+    "ArtefactUse",
+    "CoordinateUnit",
     "Coords",
     "Device",
     "Division",
@@ -12,6 +15,8 @@ __all__ = [
     "ExportKind",
     "Mode",
     "Ngff",
+    "ObjectKind",
+    "Outline",
     "Precision",
     "Reader",
     "Runtime",
@@ -27,7 +32,7 @@ Reader = Literal["auto", "direct", "tiffslide", "openslide", "image", "zarr"]
 Precision = Literal["auto", "float32", "bf16", "fp16"]
 
 #: Library that computes a network on the processor.
-Runtime = Literal["auto", "openvino", "torch"]
+Runtime = Literal["auto", "openvino", "onnxruntime", "torch"]
 
 #: BiomedParse: each prompt alone, or all in one pass.
 Mode = Literal["solo", "joint"]
@@ -37,6 +42,12 @@ Coords = Literal["qupath", "level0"]
 
 #: How a report divides tissue: by the cells found, by the classes of regions, or not at all.
 Division = Literal["auto", "roi", "none"]
+
+#: What spoils parts of a slide.
+ArtefactKind = Literal["out_of_focus", "ink"]
+
+#: What is done with the parts it spoils: left out of the analysed area, reported only, or not looked for.
+ArtefactUse = Literal["exclude", "report", "off"]
 
 #: Version of OME-NGFF.
 Ngff = Literal["0.5", "0.4"]
@@ -52,6 +63,15 @@ ShardBy = Literal["slides", "tiles"]
 
 #: Which objects are exported.
 ExportKind = Literal["cell", "region", "both"]
+
+#: What objects of another program are: as its file says, or all of one kind.
+ObjectKind = Literal["auto", "cell", "region"]
+
+#: Which outline of a cell is imported where it has two.
+Outline = Literal["cell", "nucleus"]
+
+#: Unit of another program's coordinates.
+CoordinateUnit = Literal["px", "um"]
 
 #: What `wsiparse export` writes.
 ExportFormat = Literal[

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from wsiparse.choices import Coords, Division, Mode, Ngff, Precision, Reader
+from wsiparse.choices import ArtefactKind, ArtefactUse, Coords, Division, Mode, Ngff, Precision, Reader
 from wsiparse.errors import ConfigError
 from wsiparse.types import Prompt, PromptKind, PromptSet
 
@@ -22,6 +22,7 @@ __all__ = [
     "DEFAULT_PROMPTS",
     "MAX_TILE_PX",
     "OTHER_NUCLEI",
+    "ArtefactConfig",
     "PromptConfig",
     "RunConfig",
     "SlurmConfig",
@@ -56,6 +57,19 @@ class PromptConfig(_Strict):
         if isinstance(given, str):
             return {"text": given}
         return asdict(given) if isinstance(given, Prompt) else given
+
+
+class ArtefactConfig(_Strict):
+    """What is done with each kind of artefact: left out, reported only, or not looked for.
+
+    Parameters
+    ----------
+    out_of_focus : parts where fine detail is lost
+    ink : pen and ink of any colour
+    """
+
+    out_of_focus: ArtefactUse = "exclude"
+    ink: ArtefactUse = "exclude"
 
 
 class SlurmConfig(_Strict):
@@ -109,7 +123,7 @@ class RunConfig(_Strict):
     engine: str = Field(default="auto", min_length=1)
     device: str = "auto"
     precision: Precision = "auto"
-    runtime: str = Field(default="auto", pattern=r"^(auto|(openvino|torch)( \d+\.\d+)?)?$")
+    runtime: str = Field(default="auto", pattern=r"^(auto|(openvino|onnxruntime|torch)( \d+\.\d+)?)?$")
     weights: str | None = None
     mode: Mode = "solo"
     compiled: bool = False
@@ -125,6 +139,8 @@ class RunConfig(_Strict):
     scheduler: str = "auto"
     slurm: SlurmConfig = SlurmConfig()
     whole_slide: bool = False
+    artefacts: ArtefactConfig = ArtefactConfig()
+    keep_artefacts: bool = False
     reader: Reader = "auto"
     image: str | None = None
     coords: Coords = "qupath"
@@ -149,6 +165,13 @@ class RunConfig(_Strict):
             if value != facts.default:
                 yield name, [p.text for p in self.prompts] if name == "prompts" else value
 
+    @property
+    def artefact_use(self) -> dict[ArtefactKind, ArtefactUse]:
+        """What is done with each kind: nothing is left out where artefacts are kept, or everything is analysed."""
+        kept = self.keep_artefacts or self.whole_slide
+        use: dict[ArtefactKind, ArtefactUse] = {"out_of_focus": self.artefacts.out_of_focus, "ink": self.artefacts.ink}
+        return {kind: "report" if kept and asked == "exclude" else asked for kind, asked in use.items()}
+
     def updated(self, values: dict[str, Any]) -> RunConfig:
         """A copy in which every value that is not None replaces the file's; checked again.
 
@@ -172,7 +195,7 @@ DEFAULT_PROMPTS = (
 
 
 def _known_keys(location: tuple[int | str, ...]) -> list[str]:
-    homes: dict[str, type[BaseModel]] = {"prompts": PromptConfig, "slurm": SlurmConfig}
+    homes: dict[str, type[BaseModel]] = {"prompts": PromptConfig, "slurm": SlurmConfig, "artefacts": ArtefactConfig}
     model = next((homes[str(part)] for part in location[:-1] if part in homes), RunConfig)
     return sorted(model.model_fields)
 

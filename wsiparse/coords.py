@@ -5,6 +5,8 @@ Frames
 level-0     pixels of the slide's finest level, corner origin: pixel (x, y) covers [x, x+1] x [y, y+1].
 frame       a regular pixel grid laid over level-0 from the same corner; pixel (i, j) covers
             [i*fx, (i+1)*fx] x [j*fy, (j+1)*fy] level-0 px. The network's field and the tissue overview are frames.
+free        hundredths of a level-0 px, as fine as QuPath rounds: the frame of outlines that follow no pixels, such as
+            those of other programs. No network sees such a frame (`is_free`).
 micron      level-0 times the slide's mpp.
 QuPath      level-0 minus the slide's bounds origin (QuPath crops to ``openslide.bounds-*`` by default).
 
@@ -22,11 +24,29 @@ from numpy.typing import NDArray
 
 from wsiparse.errors import PlanError
 
-__all__ = ["SNAP", "Frame", "frame_at", "to_level0", "to_qupath", "to_um", "um2_per_px", "um_to_px"]
+__all__ = [
+    "SNAP",
+    "Frame",
+    "frame_at",
+    "free_frame",
+    "is_free",
+    "raster_frame",
+    "to_level0",
+    "to_qupath",
+    "to_um",
+    "um2_per_px",
+    "um_to_px",
+]
 
 #: A downsample this close (relative) to a whole number, or to one over a whole number, is taken as it: 40x scanners
 #: differ by a few per cent (0.2425-0.2527 um/px), and whole factors keep pixels and polygons exact.
 SNAP: Final = 0.05
+
+#: Level-0 px per px of a free frame.
+_FREE: Final = 0.01
+
+#: Scale at which outlines of a free frame are drawn as pixels, um per px: that of the engines.
+_RASTER_MPP: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +119,38 @@ def frame_at(slide_size: tuple[int, int], slide_mpp: tuple[float, float], target
     # 1e-9: 2220 / (0.5 / 0.25) must not lose a column to rounding of the quotient
     size = (max(1, math.floor(slide_size[0] / fx + 1e-9)), max(1, math.floor(slide_size[1] / fy + 1e-9)))
     return Frame(size=size, downsample=(fx, fy), mpp=(slide_mpp[0] * fx, slide_mpp[1] * fy))
+
+
+def free_frame(slide_size: tuple[int, int], slide_mpp: tuple[float, float]) -> Frame:
+    """The frame of outlines that follow no pixels: hundredths of a level-0 px.
+
+    Parameters
+    ----------
+    slide_size : (width, height), level-0 px
+    slide_mpp : (x, y), um per level-0 px
+    """
+    size, mpp = (
+        (round(slide_size[0] / _FREE), round(slide_size[1] / _FREE)),
+        (slide_mpp[0] * _FREE, slide_mpp[1] * _FREE),
+    )
+    return Frame(size, (_FREE, _FREE), mpp)
+
+
+def is_free(frame: Frame) -> bool:
+    """Whether outlines of a frame follow no pixels; slides are never enlarged so far for a network."""
+    return max(frame.downsample) <= _FREE
+
+
+def raster_frame(frame: Frame) -> Frame:
+    """The frame in which objects are drawn as pixels: their own, or for a free one that of 0.5 um per px.
+
+    A slide of coarser pixels keeps those.
+    """
+    if not is_free(frame):
+        return frame
+    (width, height), (fx, fy), (mx, my) = frame.size, frame.downsample, frame.mpp
+    mpp = (mx / fx, my / fy)
+    return frame_at((round(width * fx), round(height * fy)), mpp, max(_RASTER_MPP, *mpp))
 
 
 def to_level0(points: NDArray[np.generic], frame: Frame) -> NDArray[np.float64]:

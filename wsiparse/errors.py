@@ -11,6 +11,7 @@
         │   └── TileReadError           one region of an otherwise good slide cannot be read
         ├── PlanError            tile size, overlap or target mpp that cannot be planned
         ├── RoiError             a region-of-interest file that cannot be used
+        ├── ImportFileError      a file of another program's objects that cannot be used
         ├── ConfigError          a config file, key or value that is wrong
         ├── PromptError          a prompt the chosen engine does not answer
         ├── WeightsError         network weights missing, damaged or of another model
@@ -26,6 +27,7 @@ from __future__ import annotations
 __all__ = [
     "ConfigError",
     "FieldError",
+    "ImportFileError",
     "MissingMppError",
     "OutputError",
     "PlanError",
@@ -84,6 +86,10 @@ class PlanError(WsiparseError):
 
 class RoiError(WsiparseError):
     """A region-of-interest file that cannot be read, is not valid, or misses the slide."""
+
+
+class ImportFileError(WsiparseError):
+    """A file of objects of another program that cannot be read, holds none, or is of another slide or frame."""
 
 
 class ConfigError(WsiparseError):

@@ -33,7 +33,7 @@ from wsiparse.report.stats.bootstrap import (
     share_interval,
 )
 from wsiparse.report.stats.borders import distance_to, mask_border
-from wsiparse.report.stats.compartments import auto_compartments
+from wsiparse.report.stats.cell_compartments import auto_compartments
 from wsiparse.report.stats.density import density_grid
 from wsiparse.report.stats.hotspots import hot_spots
 from wsiparse.report.stats.tissue import Tissue

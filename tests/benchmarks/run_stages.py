@@ -25,11 +25,11 @@ import numpy as np
 
 #: Stage -> functions, as module:name or module:class.name.
 STAGES = {
-    "reading": ("wsiparse.run.pipeline:_read_tiles",),
+    "reading": ("wsiparse.run.tiles:_read_tiles",),
     "network": ("wsiparse.recognize.embedded.classes:batch_maps",),
     "recognizer, after the network": ("wsiparse.recognize.embedded.classes:ClassRecognizer.__call__",),
     "field": (
-        "wsiparse.run.pipeline:_field_of",
+        "wsiparse.run.tiles:_field_of",
         "wsiparse.field.store:PartWriter.add",
         "wsiparse.field.store:PartWriter.write",
         "wsiparse.field.store:Field.read",

@@ -34,11 +34,11 @@ def one(path: Path, how: str, repeat: int) -> None:
     if repeat > 1:
         picture = np.tile(picture, (repeat, repeat, 1))
     began = time.process_time()
-    masks = {"strips": find_tissue, "whole": whole_picture.find_tissue}[how](picture, frame.mean_mpp)
+    found = {"strips": find_tissue, "whole": whole_picture.find_tissue}[how](picture, frame.mean_mpp)
     seconds = time.process_time() - began
-    digest = hashlib.sha256(b"".join(np.packbits(mask).tobytes() for mask in masks)).hexdigest()
+    digest = hashlib.sha256(found.shares.tobytes() + np.packbits(found.artefacts).tobytes()).hexdigest()
     used = (peak_rss_bytes() or 0) - before
-    print(json.dumps({"px": masks[0].size, "cpu_s": seconds, "mb": used / 1e6, "digest": digest}))
+    print(json.dumps({"px": found.shares.size, "cpu_s": seconds, "mb": used / 1e6, "digest": digest}))
 
 
 def main() -> None:

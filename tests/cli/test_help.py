@@ -13,11 +13,12 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
+from tests.imports.files import outlines, qupath
 from tests.train.painted import TINY, write_tiles
 from wsiparse.cli.main import COMMANDS
 
 #: Commands whose example is about a results folder that is there already.
-OF_RESULTS = {"ask", "mcp", "status", "merge", "verify", "export", "report", "view"}
+OF_RESULTS = {"ask", "mcp", "status", "merge", "verify", "export", "report", "view", "evaluate", "compare"}
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -36,6 +37,14 @@ def test_every_command_has_help_whose_example_works(
     monkeypatch.chdir(tmp_path)
     if name in OF_RESULTS:
         assert wsiparse("run", "slides", "-o", "results").code == 0
+    if name == "evaluate":
+        (tmp_path / "truth").mkdir()
+        (tmp_path / "truth" / "demo.points.csv").write_text("x,y,class\n300,250,Tumor\n")
+    if name == "compare":
+        shutil.copytree("results", "other_results")
+    if name == "import":
+        shutil.copy(demo_slide, tmp_path / "slide.svs")
+        qupath(tmp_path / "cells.geojson", outlines(6))
     if name == "train":
         write_tiles(tmp_path / "tiles" / "mine", 2)
         (tmp_path / "recipe.yaml").write_text(json.dumps({**TINY, "steps": 2}))

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
+from tests.imports.files import outlines, qupath
 from wsiparse.cli.main import main
 from wsiparse.slides.synthetic import paint_he, write_svs
 
@@ -32,10 +33,14 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for path in (place / "regions.geojson", place / "annotations" / "slide.geojson"):
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps({"type": "FeatureCollection", "features": [region]}), encoding="ascii")
+    qupath(place / "cells.geojson", outlines(6))
     shutil.copytree(ROOT / "configs", place / "configs")
     with pytest.raises(SystemExit) as stop:
         main(["run", str(place / "slides"), "-o", str(place / "results")])
     assert not stop.value.code
+    shutil.copytree(place / "results", place / "other_results")
+    (place / "truth").mkdir()
+    (place / "truth" / "slide.points.csv").write_text("x,y,class\n150,120,Tumor\n", encoding="ascii")
     return place
 
 

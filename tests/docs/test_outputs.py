@@ -12,7 +12,8 @@ import zarr
 
 from tests.conftest import ROOT
 from wsiparse.choices import ExportFormat, words
-from wsiparse.export.objectframe import column_name, read_objects
+from wsiparse.export.objectframe import column_name
+from wsiparse.export.reading import read_objects
 from wsiparse.report.stats.rows import COLUMNS
 from wsiparse.store.measure import measure
 from wsiparse.types import ObjectTable, Prompt, PromptSet
@@ -38,10 +39,10 @@ def test_every_file_of_a_results_folder_is_named(place: Path, results: Callable[
     there = {path.name for path in results().iterdir()}
     assert there <= named
     elsewhere = {"slides/<stem>__<8 digits>", "summary.csv", "run-<utc>-<id>.json", "status.csv", "metadata.json"}
-    elsewhere |= {"tables.json", "cohort.json"}
+    elsewhere |= {"tables.json", "cohort.json", "studies.csv", "summary.xlsx"}
     assert named - there == elsewhere | {"regions.geojson.gz", "exports"}
     top = {path.name for path in (place / "results").iterdir()}
-    assert top - {"slides"} == {"summary.csv", "cohort.json", "report.html", "tables.json"} | {
+    assert top - {"slides"} == {"summary.csv", "studies.csv", "cohort.json", "report.html", "tables.json"} | {
         name for name in top if name.startswith("run-")
     }
 

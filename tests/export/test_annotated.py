@@ -10,7 +10,8 @@ from tests.export.results import objects_at
 from tests.store.tables import PROMPTS
 from tests.test_atomic import names_in
 from wsiparse.export.annotated import write_anndata, write_spatialdata
-from wsiparse.export.objectframe import joined, object_frames
+from wsiparse.export.graph import cell_graph
+from wsiparse.export.reading import joined, object_frames
 
 BOTH = ("cell", "region")
 
@@ -30,6 +31,17 @@ def test_anndata_has_an_observation_an_object_with_its_numbers_place_and_class(t
     assert np.array_equal(found.obsm["spatial_um"], frame.centroid * 0.25)
     assert list(found.uns["class_colors"]) == [prompt.colour for prompt in PROMPTS]
     assert found.obs["class"].cat.categories.tolist() == [prompt.class_name for prompt in PROMPTS]
+    neighbours = found.obsp["spatial_connectivities"].tocoo()
+    cells = np.flatnonzero(np.asarray(found.obs["kind"]) == "cell")
+    edges = cells[cell_graph(found.obsm["spatial_um"][cells])]
+    assert {tuple(sorted(pair)) for pair in zip(neighbours.row.tolist(), neighbours.col.tolist(), strict=True)} == set(
+        map(tuple, edges.tolist())
+    )
+    assert (found.obsp["spatial_connectivities"] != found.obsp["spatial_connectivities"].T).nnz == 0
+    apart = found.obsp["spatial_distances"].tocoo()
+    um = found.obsm["spatial_um"]
+    assert apart.data == pytest.approx(np.hypot(*(um[apart.row] - um[apart.col]).T))
+    assert found.uns["spatial_neighbors"]["connectivities_key"] == "spatial_connectivities"
     facts = found.uns["wsiparse"]
     assert (facts["engine"], facts["slide"], list(facts["mpp"])) == (reader.engine, "0f1e", [0.25, 0.25])
 

@@ -18,7 +18,8 @@ from tests.test_atomic import files_up_to, names_in
 from wsiparse.coords import Frame
 from wsiparse.errors import OutputError
 from wsiparse.export.coco import run_lengths, write_coco
-from wsiparse.export.objectframe import ObjectFrame, joined, object_frames
+from wsiparse.export.objectframe import ObjectFrame
+from wsiparse.export.reading import joined, object_frames
 from wsiparse.store.read import ObjectsReader
 from wsiparse.types import ObjectTable
 

@@ -23,7 +23,8 @@ from wsiparse.errors import OutputError
 from wsiparse.export.coco import write_coco
 from wsiparse.export.columnar import half_up, write_csv, write_parquet
 from wsiparse.export.geojson import OverlayFacts, write_geojson
-from wsiparse.export.objectframe import ObjectFrame, column_name, joined, object_frames
+from wsiparse.export.objectframe import ObjectFrame, column_name
+from wsiparse.export.reading import joined, object_frames
 from wsiparse.names import safe_cell
 from wsiparse.store.read import ObjectsReader
 from wsiparse.types import Prompt, PromptSet, RecognitionGrid

@@ -16,7 +16,7 @@ from tests.test_atomic import names_in
 from wsiparse.atomic import sha256_tree
 from wsiparse.errors import OutputError
 from wsiparse.export.formats import FORMATS, ExportOptions, export, export_folder, find_objects
-from wsiparse.export.objectframe import read_objects
+from wsiparse.export.reading import read_objects
 from wsiparse.results.folder import done_record
 from wsiparse.types import Prompt, PromptSet
 

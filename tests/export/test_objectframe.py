@@ -14,7 +14,8 @@ from tests.reference import writing as reference
 from tests.store.tables import FRAME, PROMPTS, masks, table_of
 from wsiparse.coords import Frame, um2_per_px
 from wsiparse.errors import OutputError
-from wsiparse.export.objectframe import ObjectFrame, column_name, id_texts, joined, object_frames, read_objects
+from wsiparse.export.objectframe import ObjectFrame, column_name, id_texts
+from wsiparse.export.reading import joined, object_frames, read_objects
 from wsiparse.store.measure import measure
 from wsiparse.store.tables import raster_sorted
 from wsiparse.types import ObjectTable

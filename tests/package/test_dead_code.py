@@ -29,15 +29,16 @@ USED_ELSEWHERE = {
     # what the registry finds by name
     "recognize/biomedparse/engine.py": {"ENGINE"},
     "recognize/classical.py": {"ENGINE"},
-    "recognize/embedded/engine.py": {"embedded_engine", "folder_engine"},
+    "recognize/embedded/engine.py": {"embedded_engine"},
+    "recognize/exported/engine.py": {"folder_engine"},
     "recognize/card.py": None,
+    "measure/intervals.py": {"mean_low", "mean_high"},  # of evaluation.json
     "recognize/embedded/compact.py": {"flop_per_px"},  # for docs/training.md and tests
     "report/stats/groups.py": None,
     "types.py": {"ragged"},  # for users, docs/python-api.md
     "report/stats/threshold.py": {"lowered_known"},  # a field of report.json
     "tiling/roi.py": {"skipped"},  # for users of the regions of a file
     "tiling/grid.py": {"tile_mpx"},  # for users of a plan
-    "objects/trace.py": {"trace_labels"},  # only tests call it: the tracer on label images
     "slides/zarrguard.py": {"max_length"},  # of a Protocol
     "cli/compiled.py": {"on_start", "on_end"},  # Numba's events
     "results/one_slide.py": {"handleError"},  # logging's

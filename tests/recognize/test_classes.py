@@ -48,7 +48,7 @@ def images(count: int = 2, height: int = 64, width: int = 96) -> NDArray[np.uint
 def test_prompts_that_are_not_answered_are_refused_with_those_that_are(network: CompactNetwork) -> None:
     with pytest.raises(PromptError, match="answers only 'nuclei', 'inflammatory cells', 'epithelial cells' and"):
         recognizer(network, "mitoses")
-    with pytest.raises(PromptError, match="asked for under another name"):
+    with pytest.raises(PromptError, match="ask for the same, 'epithelial cells'"):
         recognizer(network, "epithelium", "epithelial cells")
 
 

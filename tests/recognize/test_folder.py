@@ -233,12 +233,18 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "odd mpp": ({"input": {"mpp": -1, "halo_px": 80}}, "input.mpp: Input should be greater"),
     "halo too wide": ({"input": {"mpp": 0.5, "tile_px": 128, "halo_px": 64}}, "leaves nothing inside a halo"),
     "halo not aligned": ({"input": {"mpp": 0.5, "halo_px": 70}}, "must be multiples of 16"),
-    "cropping": ({"input": {"mpp": 0.5, "halo_px": 80, "output_px": 80}}, "cropping networks are not run"),
+    "cropping": (
+        {"input": {"mpp": 0.5, "tile_px": 320, "halo_px": 80, "output_px": 160}},
+        "cropping networks of this family are not run",
+    ),
     "other numbers": (
-        {"input": {"mpp": 0.5, "halo_px": 80, "normalise": {"kind": "mean-std", "mean": [0, 0, 0]}}},
+        {"input": {"mpp": 0.5, "halo_px": 80, "normalise": {"kind": "mean-std", "mean": [0, 0, 0], "std": [1, 1, 1]}}},
         "this family takes mean and std of 127.5",
     ),
-    "other kind": ({"output": {"kind": "hover"}}, "output.kind: Input should be 'nuclei'"),
+    "other kind": (
+        {"output": {"kind": "hover", "foreground": 0, "horizontal": 1, "vertical": 2}, "prompts": []},
+        "of kind nuclei",
+    ),
     "odd cut": ({"output": {"cut": 1.5}}, "output.cut: Input should be less than 1"),
     "odd classes": ({"output": {"classes": {4: "a"}}}, "numbered 3, 4"),
     "class without colour": (
@@ -251,7 +257,15 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         "prompts.0.colour: String should match",
     ),
     "weights elsewhere": ({"weights": {"file": "../w.safetensors", "sha256": "0" * 64}}, "do not lie beside the card"),
-    "weights of another kind": ({"weights": {"file": "w.onnx", "sha256": "0" * 64}}, ".onnx is not run"),
+    "weights of another kind": (
+        {
+            "weights": {"file": "w.h5", "sha256": "0" * 64},
+            "input": {"mpp": 0.5, "halo_px": 80, "normalise": {"kind": "scale", "divide": 255}},
+            "output": {"foreground": 0},
+            "prompts": [],
+        },
+        ".h5 is not run",
+    ),
     "wrong hash": ({"weights": {"file": "weights.safetensors", "sha256": "0" * 64}}, "is not the card's"),
     "missing weights": ({"weights": {"file": "gone.safetensors", "sha256": "0" * 64}}, "cannot be read"),
 }

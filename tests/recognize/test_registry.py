@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.recognize.models import write_model
 from wsiparse.errors import ConfigError
@@ -129,7 +131,7 @@ def test_auto_is_the_first_that_is_ready(tmp_path: Path, monkeypatch: pytest.Mon
     [
         ("embeded", "did you mean 'embedded'"),
         ("cellpose", "choose one of auto, biomedparse, embedded, classical, or the folder of a model"),
-        ("no/such/folder", "is unknown"),
+        ("no/such/folder", "there is no such folder"),
     ],
 )
 def test_unknown_engines_are_told_with_those_there_are(name: str, message: str) -> None:
@@ -186,3 +188,42 @@ def test_a_folder_that_holds_no_usable_model_is_exit_code_1(wsiparse: Callable[.
     assert said.code == 1
     assert "[missing: " in said.out
     assert wsiparse("engines", bad, "--json").code == 1
+    (tmp_path / "a.png").write_bytes(b"no model")
+    named = [bad, tmp_path / "none", tmp_path / "a.png", good]
+    said = wsiparse("engines", *named)
+    assert said.code == 1, "the first that cannot be used does not end the list"
+    lines = [line for line in said.out.splitlines() if line.endswith("]")][3:]
+    assert [line.rpartition("  [")[2].partition(":")[0].rstrip("]") for line in lines] == ["missing"] * 3 + ["ready"]
+    assert "there is no such folder" in lines[1]
+    assert "a.png: a file, not the folder of a model" in lines[2]
+
+
+@pytest.mark.parametrize("damage", ["cut", "tensor", "classes"])
+def test_weights_that_do_not_load_are_not_ready_whatever_their_hash_says(
+    wsiparse: Callable[..., Any], tmp_path: Path, damage: str
+) -> None:
+    folder = write_model(tmp_path / "model")
+    weights, card = folder / "weights.safetensors", folder / "model.yaml"
+    content = weights.read_bytes()
+    if damage == "cut":
+        weights.write_bytes(content[:-100])
+    elif damage == "tensor":
+        assert b"head" in content
+        weights.write_bytes(content[:8] + content[8:].replace(b"head", b"haed"))
+    facts = yaml.safe_load(card.read_text(encoding="utf-8"))
+    if damage == "classes":
+        lost = facts["output"]["classes"].popitem()[1]
+        facts["prompts"] = [p for p in facts["prompts"] if p["class"] != lost]
+    facts["weights"]["sha256"] = hashlib.sha256(weights.read_bytes()).hexdigest()
+    card.write_text(yaml.safe_dump(facts), encoding="utf-8")
+    said = wsiparse("engines", folder)
+    assert said.code == 1
+    assert "[missing: " in said.out.rpartition("\n\n")[0].rpartition("\n\n")[2]
+
+
+def test_a_model_called_as_an_engine_is_listed_where_its_folder_is_given(
+    wsiparse: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_model(tmp_path / "classical", title="a model of the laboratory")
+    assert wsiparse("engines", "classical").out.count("title    a model of the laboratory") == 1

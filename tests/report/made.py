@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from wsiparse.report.pages.picture import Picture
+from wsiparse.report.stats.studies import CountedSlide, study_rows
 
 __all__ = ["cohort", "numbers", "pictures", "thumbnails"]
 
@@ -158,6 +159,8 @@ def _immune(random: np.random.Generator, rows: list[dict[str, Any]], spots: int)
                 "above": int((distances > 300).sum()),
             },
         },
+        "panel": _panel(tumour, stroma),
+        "structures": _structures(),
         "mixing": [
             {
                 "first": "Inflammatory",
@@ -206,6 +209,50 @@ def _immune(random: np.random.Generator, rows: list[dict[str, Any]], spots: int)
     }
 
 
+def _structures() -> dict[str, Any]:
+    radius = [5.0, 10.0, 20.0, 40.0, 100.0]
+    bands = [(-200.0, -100.0), (-100.0, 0.0), (0.0, 100.0), (100.0, 200.0)]
+    listed = [
+        {"rank": k, "x_um": 900.0 * k, "y_um": 700.0, "mm2": 0.12 / k, "n": 1200 // k, "per_mm2": 10000.0,
+         "apart_um": 31.0 * k, "candidate": "yes" if k < 3 else "no", "picture": f"aggregate/{k}" if k < 3 else None}
+        for k in range(1, 6)
+    ]  # fmt: skip
+    return {
+        "aggregates": {
+            "n": 5, "n_candidates": 2, "per_mm2": 0.29, "area_mm2": 0.27, "listed": listed,
+            "rule": {"smooth_um": 25.0, "least_per_mm2": 5000.0, "least_mm2": 0.01, "least_cells": 50,
+                     "candidate_mm2": 0.05},
+        },
+        "nearest": {
+            "radius_um": radius, "share": [0.01, 0.1, 0.4, 0.7, 0.95], "poisson": [0.02, 0.08, 0.3, 0.75, 0.99],
+            "n": 900, "censored": 12, "reason": "",
+        },
+        "by_distance": [
+            {"from_um": a, "to_um": b, "n": 90, "mm2": 1.0, "per_mm2": 300.0 + b, "low": 250.0 + b if b < 200 else None,
+             "high": 350.0 + b if b < 200 else None, "note": "" if b < 200 else "too little tissue"}
+            for a, b in bands
+        ],
+        "fields": [
+            {"field_um": 250.0, "on_slide": 300, "per_mm2": 400.0, "of_ten": 0.14, "within": 0.2, "needed": 22,
+             "mm2": 1.3, "reason": ""},
+            {"field_um": 1000.0, "on_slide": 9, "per_mm2": None, "of_ten": None, "within": 0.2, "needed": None,
+             "mm2": None, "reason": "9 fields at least half full of tissue, 20 are needed"},
+        ],
+    }  # fmt: skip
+
+
+def _panel(tumour: dict[str, Any], stroma: dict[str, Any]) -> list[dict[str, Any]]:
+    percent = stroma["area_percent"]
+    row = {"low": None, "high": None, "note": "", "formula": "100 x area of nuclei / area of stroma"}
+    return [
+        {**row, "key": "stil_nuclei", "name": "Stroma occupied by immune cells, nuclei", "unit": "%",
+         "estimate": percent, "low": percent * 0.8, "high": percent * 1.2},
+        {**row, "key": "itil", "name": "Immune cells in tumour (iTIL)", "unit": "per mm2",
+         "estimate": tumour["density_per_mm2"], "note": "too little tissue"},
+        {**row, "key": "ratio", "name": "Tumour-stroma ratio", "unit": "%", "estimate": None, "note": "none known"},
+    ]  # fmt: skip
+
+
 def _nothing_immune(reason: str, classes: list[str] | None = None) -> dict[str, Any]:
     return {
         "classes": classes or [],
@@ -215,6 +262,8 @@ def _nothing_immune(reason: str, classes: list[str] | None = None) -> dict[str, 
             "to": "nearest tumour cell", "inside": None, "n": 0, "reason": reason, "mean_um": None, "quantiles": [],
             "within": [], "histogram": None,
         },
+        "panel": [],
+        "structures": None,
         "mixing": [],
         "hot_spots": {
             "class": "", "grid_um": 250.0, "rate": 0.05, "n_tested": 0, "n_hot": 0, "n_islands": 0, "n_slivers": 0,
@@ -284,7 +333,12 @@ def numbers(
         "area": {
             "tissue_mm2": total + 1.91 if total else 0.0, "analysed_mm2": total,
             "outside_roi_mm2": 1.2 if total else 0.0, "drawn_out_mm2": 0.66 if total else 0.0,
-            "unreadable_mm2": 0.05 if total else 0.0, "artefact_mm2": 0.42, "whole_slide": False,
+            "unreadable_mm2": 0.05 if total else 0.0, "artefact_mm2": 0.42,
+            "spoilt_mm2": 0.31 if total else 0.0,
+            "artefacts": [
+                {"kind": "out_of_focus", "name": "out of focus", "mm2": 0.31 if total else 0.0, "left_out": True},
+                {"kind": "ink", "name": "ink", "mm2": 0.02, "left_out": False},
+            ], "whole_slide": False, "whole_cells": False, "drawn_tissue": None,
             "unreadable_tiles": 3 if total else 0, "objects_outside": 17 if total else 0,
         },
         "region_notes": [],
@@ -355,7 +409,8 @@ def _slide(random: np.random.Generator, k: int, state: str) -> dict[str, Any]:
         "href": f"slide-{k:03d}/report.html" if done else None, "state": state,
         "detail": "" if state == "done" else "3 tiles could not be read" if done else "not a slide file",
         "tissue_mm2": 12.0 + k % 7 if done else None, "analysed_mm2": 11.0 + k % 7 if done else None,
-        "unreadable_mm2": 0.0 if done else None, "quality": quality if done else None,
+        "unreadable_mm2": 0.0 if done else None, "artefacts_percent": {"out of focus": 1.5, "ink": 0.0} if done else {},
+        "quality": quality if done else None,
         "flags": ["stain: blue"] if z["od_blue"] == 5.2 else [], "z": z,
         "metadata": {"patient": f"P{k // 2:03d}", "arm": group, "age": str(40 + k % 40)},
         "compartments_used": "auto" if done else "none",
@@ -446,8 +501,22 @@ def cohort(
         ]
         if grouped
         else [],
+        "panel": [
+            {"slide": s["name"], **row, "slide_id": s["folder"]}
+            for s in done
+            for row in _panel({"density_per_mm2": 300.0}, {"area_percent": 4.2})
+        ],
+        "studies": {"unit": "patient", "rows": _studies(random, rows), "score": None},
         "methods": METHODS,
     }  # fmt: skip
+
+
+def _studies(random: np.random.Generator, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """How densities vary, two slides a patient."""
+    of: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        of.setdefault(row["slide"], []).append(row | {"density_error": float(random.uniform(0.05, 0.1)) * row["n"]})
+    return study_rows([CountedSlide(f"P{k // 2:03d}", "", own) for k, own in enumerate(of.values())])
 
 
 def thumbnails(made: dict[str, Any]) -> dict[str, Picture]:

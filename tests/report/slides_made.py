@@ -15,9 +15,11 @@ from shapely.geometry.base import BaseGeometry
 from tests.report.patterns import irregular_tissue, tumour_truth, two_densities
 from wsiparse.coords import Frame
 from wsiparse.recognize.targets import TARGETS
-from wsiparse.report.slide import load, redo_slide_report, square_images
-from wsiparse.report.stats.numbers import spots_of
+from wsiparse.report.data import load
+from wsiparse.report.pictures import square_images
+from wsiparse.report.slide import redo_slide_report
 from wsiparse.report.stats.objects import KINDS
+from wsiparse.report.stats.squares import pictured_boxes
 from wsiparse.report.stats.summary import summarise
 from wsiparse.report.stats.tissue import Tissue
 from wsiparse.results.folder import REPORT_INPUTS, write_done
@@ -124,6 +126,7 @@ def write_slide(
     roi: BaseGeometry | None = None,
     limits: EngineLimits | None = None,
     slide_facts: Mapping[str, object] | None = None,
+    found_artefacts: tuple[tuple[str, BaseGeometry, bool], ...] = (),
 ) -> Path:
     """A finished slide's folder; the centres of objects may move by half a px from where they were to be.
 
@@ -135,6 +138,7 @@ def write_slide(
     roi : level-0 px, as a run makes it of its region file
     limits : of the engine
     slide_facts : further facts of the slide
+    found_artefacts : kind, polygon in level-0 px, whether it was left out
     """
     digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:8]
     folder = results / "slides" / f"{''.join(c if c.isalnum() else '_' for c in name)[:60]}__{digest}"
@@ -167,12 +171,13 @@ def write_slide(
         artefacts=np.zeros_like(tissue.mask),
         whole_slide=False,
         roi=roi,
+        found_artefacts=found_artefacts,
         limits=limits or EngineLimits(),
         regions=tuple(regions),
         unreadable=tuple(unreadable),
     )
     loaded = load(reader, inputs)
-    boxes = [spot.box for spot in spots_of(loaded.source, loaded.settings)[3]]
+    boxes = pictured_boxes(loaded.source, loaded.settings)
     full = Image.fromarray(picture)
 
     def read(box: Box) -> NDArray[np.uint8]:

@@ -12,19 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsiparse.report.pages.charts import (
-    Bar,
-    Bins,
-    Curve,
-    Strip,
-    ZRow,
-    bars,
-    cumulative,
-    curves,
-    histogram,
-    strips,
-    z_scores,
-)
+from wsiparse.report.pages.charts import Bar, Bins, bars, histogram
+from wsiparse.report.pages.curves import Curve, Strip, ZRow, cumulative, curves, strips, z_scores
 
 positive = st.floats(0, 1e6).filter(lambda v: v == 0 or v > 1e-3)
 

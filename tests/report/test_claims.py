@@ -15,7 +15,7 @@ from tests.report.slides_made import MPP, PROMPTS, Content, tumour_slide, write_
 from tests.report.test_slide_report import page_of, square
 from wsiparse.recognize.base import limits_of
 from wsiparse.report.cohort import write_cohort_report
-from wsiparse.report.pages.limits import TISSUE_BIAS, limits
+from wsiparse.report.pages.limits import TISSUE_BIAS, TISSUE_RULE, limits
 from wsiparse.report.slide import redo_slide_report
 from wsiparse.store.read import ObjectsReader
 from wsiparse.types import EngineLimits, Prompt, PromptSet, RecognizerSpec
@@ -166,12 +166,15 @@ def test_the_page_leads_to_its_tables_its_picture_and_all_slides(drawn: Path) ->
         assert name in addresses
 
 
-AREA = {"unreadable_tiles": 0, "unreadable_mm2": 0.0, "analysed_mm2": 2.0, "whole_slide": False}
+AREA = {"unreadable_tiles": 0, "unreadable_mm2": 0.0, "analysed_mm2": 2.0, "whole_slide": False, "whole_cells": False}
+AREA["drawn_tissue"] = None
 
 
 def test_limits_tell_unread_tiles_empty_slides_and_the_tissue_s_edge() -> None:
     plain = limits(AREA, {}, EngineLimits())
-    assert plain == {"warnings": [], "sentences": [TISSUE_BIAS]}
+    assert plain == {"warnings": [], "sentences": [TISSUE_RULE]}
+    assert limits(AREA | {"whole_cells": True}, {}, EngineLimits())["sentences"] == [TISSUE_BIAS]
+    assert "drawn in t.geojson" in limits(AREA | {"drawn_tissue": "t.geojson"}, {}, EngineLimits())["sentences"][0]
     assert limits(AREA | {"whole_slide": True}, {}, EngineLimits())["sentences"] == []
     [lost] = limits(AREA | {"unreadable_tiles": 2, "unreadable_mm2": 0.31}, {}, EngineLimits())["warnings"]
     assert "2 tiles of the slide could not be read: 0.310 mm²" in lost

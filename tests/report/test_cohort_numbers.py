@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import pandas
 import pytest
+import shapely
 from scipy import stats
 
-from tests.report.slides_made import Content, write_slide
+from tests.report.slides_made import MPP, Content, write_slide
 from tests.report.test_slide_report import Page, square
 from wsiparse.errors import ConfigError, OutputError, SlideNotFoundError, UnsupportedSlideError
 from wsiparse.report.cohort import read_metadata, write_cohort_report
@@ -285,3 +286,41 @@ def test_the_table_of_a_run_is_metadata_too(tmp_path: Path) -> None:
     got = read_metadata(tmp_path / "m.csv")
     assert got.columns == ("patient",)
     assert [(row.slide, row.values) for row in got.rows] == [("a.svs", {"patient": "P1"})]
+
+
+def test_a_slide_that_is_excluded_is_in_no_ranking_and_no_comparison_and_is_told(results: Path, tmp_path: Path) -> None:
+    path = tmp_path / "slides.csv"
+    lines = ["slide,patient,group,Decision,reason"]
+    lines += [f"slide {k:02d}.svs,P{k},{'ab'[k % 2]},{'Exclude' if k == 3 else 'include'},torn" for k in range(12)]
+    path.write_text("\n".join(lines) + "\n")
+    cohort = write_cohort_report(results, read_metadata(path))
+    assert cohort is not None
+    [ranked] = [r for r in cohort["ranking"] if r["class"] == "Inflammatory"]
+    assert [e["slide"] for e in ranked["entries"]] == [f"slide {k:02d}" for k in range(11, -1, -1) if k != 3]
+    [found] = [g for g in cohort["groups"] if g["class"] == "Inflammatory"]
+    assert {p["patient"] for p in found["patients"]} == {f"P{k}" for k in range(12) if k != 3}
+    assert [slide["flags"] for slide in cohort["slides"]] == [["excluded: torn"] if k == 3 else [] for k in range(12)]
+    assert any("1 slide(s) excluded" in line and "slide 03 (torn)" in line for line in cohort["metadata"]["notices"])
+    frame = pandas.read_csv(results / "summary.csv", keep_default_na=False)
+    assert set(frame["Decision"][frame["slide"] == "slide 03"]) == {"Exclude"}
+
+
+def test_a_decision_that_is_no_known_word_stops_the_report(results: Path, tmp_path: Path) -> None:
+    path = tmp_path / "slides.csv"
+    path.write_text("slide,decision\nslide 03.svs,maybe\n")
+    with pytest.raises(ConfigError, match=r"decision about slide 03 is 'maybe'. Write include or exclude"):
+        write_cohort_report(results, read_metadata(path))
+
+
+def test_the_table_of_quality_has_the_share_of_each_kind_of_artefact(tmp_path: Path) -> None:
+    left = shapely.box(0, 0, 400 / MPP, 1000 / MPP)
+    spoilt = (("out_of_focus", left, True), ("ink", shapely.MultiPolygon(), False))
+    write_slide(tmp_path, "a", Content(square(), {1: np.full((30, 2), 500.0)}), found_artefacts=spoilt)
+    cohort = write_cohort_report(tmp_path)
+    assert cohort is not None
+    [slide] = cohort["slides"]
+    assert slide["artefacts_percent"] == {"out of focus": pytest.approx(40.0), "ink": 0.0}
+    assert "artefacts" in slide["flags"]
+    frame = pandas.read_csv(tmp_path / "summary.csv", keep_default_na=False)
+    assert frame["out_of_focus_mm2"].tolist() == pytest.approx([0.4] * len(frame))
+    assert frame["analysed_mm2"].tolist() == pytest.approx([0.6] * len(frame))

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from tests.report.patterns import irregular_tissue, tumour_truth, two_densities
 from wsiparse.report.stats.borders import distance_to, mask_border, polygon_border
-from wsiparse.report.stats.compartments import Compartments, auto_compartments, region_compartments
+from wsiparse.report.stats.cell_compartments import auto_compartments
+from wsiparse.report.stats.compartments import Compartments, region_compartments
 from wsiparse.report.stats.tissue import Tissue
 
 TISSUE = irregular_tissue(3.6, 3.6, 7)

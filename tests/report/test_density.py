@@ -70,8 +70,13 @@ def scenes(draw: st.DrawFn) -> tuple[tuple[int, int], Frame, np.ndarray, BaseGeo
 @given(scenes())
 def test_tissue_area_is_that_of_the_analysed_area(scene: tuple) -> None:
     size, frame, mask, roi = scene
-    want = AnalysisArea(size, frame, mask, roi).area_mm2(MPP)
-    assert analysed_tissue(size, frame, mask, roi=roi).area_mm2 == pytest.approx(want, rel=1e-9, abs=1e-15)
+    cover = np.random.default_rng(mask.size).integers(1, 256, mask.shape).astype(np.uint8)
+    for part in (None, cover):
+        want = AnalysisArea(size, frame, mask, roi, cover=part).area_mm2(MPP)
+        got = analysed_tissue(size, frame, mask, roi=roi, cover=part)
+        assert got.area_mm2 == pytest.approx(want, rel=1e-9, abs=1e-15)
+        assert got.area_um2().sum() * 1e-6 == pytest.approx(want, rel=1e-9, abs=1e-15)
+        assert (got.cells == analysed_tissue(size, frame, mask, roi=roi).cells).all()
 
 
 @given(scenes())

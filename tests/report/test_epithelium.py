@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from tests.report.slides_made import PROMPTS, tumour_slide, write_slide
+from wsiparse.report.data import called_in_report, cells_of
 from wsiparse.report.pages.limits import EPITHELIUM_IS_TUMOUR
-from wsiparse.report.slide import called_in_report, cells_of, redo_slide_report
+from wsiparse.report.slide import redo_slide_report
 from wsiparse.report.stats.compartments import inside_words
 from wsiparse.types import Prompt, PromptSet
 

@@ -18,7 +18,8 @@ from scipy import spatial, stats
 
 from tests.report.slides_made import MPP, PROMPTS, Content, tumour_slide, write_slide
 from wsiparse.export.formats import ExportOptions, export
-from wsiparse.report.slide import read_regions_file, redo_slide_report
+from wsiparse.report.data import read_regions_file
+from wsiparse.report.slide import redo_slide_report
 from wsiparse.report.stats.tissue import Tissue
 from wsiparse.results.report_inputs import read_report_inputs
 

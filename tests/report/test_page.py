@@ -186,7 +186,7 @@ def test_the_page_asks_for_nothing_and_runs_its_own_script_only() -> None:
 def test_the_rows_in_the_page_are_the_rows_given() -> None:
     numbers = made.numbers()
     page = slide_page(numbers, {})
-    (text,) = re.findall(r'<script type="application/json">(.*?)</script>', page, re.S)
+    text, *_ = re.findall(r'<script type="application/json">(.*?)</script>', page, re.S)
     values = json.loads(text)["values"]
     for name in ("n", "density_per_mm2", "density_low", "share_high", "object_area_um2"):
         assert values[name] == [r[name] for r in numbers["rows"]]

@@ -19,7 +19,8 @@ import shapely
 from tests.report.slides_made import MPP, PROMPTS, Content, tumour_slide, write_slide
 from wsiparse.errors import OutputError
 from wsiparse.report.cohort import write_cohort_report
-from wsiparse.report.slide import read_regions_file, redo_slide_report, roles_of
+from wsiparse.report.data import read_regions_file, roles_of
+from wsiparse.report.slide import redo_slide_report
 from wsiparse.report.stats.tissue import Tissue
 from wsiparse.results.folder import report_record
 from wsiparse.types import Prompt, PromptSet

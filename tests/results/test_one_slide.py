@@ -46,8 +46,8 @@ def states(results: Path) -> dict[str, str]:
 # where a fault of the program may show: before tiles, in a reading thread, in a recognising one, in making objects
 PLACES = {
     "prepare": "wsiparse.run.slide.prepare",
-    "read": "wsiparse.run.pipeline._pixels",
-    "field": "wsiparse.run.pipeline.core_field",
+    "read": "wsiparse.run.tiles._pixels",
+    "field": "wsiparse.run.tiles.core_field",
     "objects": "wsiparse.run.objects.objects_of",
     "publish": "wsiparse.run.slide.publish_staged",
 }

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,7 @@ def inputs(seed: int = 0, shape: tuple[int, int] = (20, 30)) -> ReportInputs:
         unreadable=((0.0, 1.5, 100.25, 200.0),),
         compartments="none" if seed % 2 else None,
         squares=(PicturedSquare(Box(10, 20, 30, 40), "spots/1.jpg"),),
+        cover=np.where(tissue, random.integers(1, 256, shape), 0).astype(np.uint8),
     )
 
 
@@ -67,7 +69,7 @@ def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, seed:
     given_, folder = inputs(seed, (h, w)), tmp_path_factory.mktemp("report_inputs") / "report_inputs"
     write_report_inputs(folder, given_, png_bytes(given_.picture), {"spots/1.jpg": b"picture"})
     got = read_report_inputs(folder)
-    for name in ("picture", "tissue", "artefacts"):
+    for name in ("picture", "tissue", "artefacts", "cover"):
         assert np.array_equal(getattr(got, name), getattr(given_, name))
     for name in ("slide", "offset", "overview", "whole_slide", "unreadable", "compartments", "squares"):
         assert getattr(got, name) == getattr(given_, name)
@@ -77,7 +79,20 @@ def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, seed:
     assert (folder / "spots" / "1.jpg").read_bytes() == b"picture"
 
 
-@pytest.mark.parametrize("name", ["report_inputs.json", "overview.png", "tissue.png"])
+def test_results_that_an_earlier_version_made_count_whole_cells(tmp_path: Path) -> None:
+    folder = tmp_path / "report_inputs"
+    write_report_inputs(folder, replace(inputs(), cover=None), png_bytes(inputs().picture), {})
+    assert not (folder / "cover.png").exists()
+    facts = json.loads((folder / "report_inputs.json").read_text())
+    assert facts.pop("cover") is False
+    assert facts["format"] == 2
+    (folder / "report_inputs.json").write_text(json.dumps(facts | {"format": 1}))
+    got = read_report_inputs(folder)
+    assert got.cover is None
+    assert np.array_equal(got.tissue, inputs().tissue)
+
+
+@pytest.mark.parametrize("name", ["report_inputs.json", "overview.png", "tissue.png", "cover.png"])
 @pytest.mark.parametrize("data", [None, b"", b"{}", b"\x89PNG\r\n\x1a\n but no more"])
 def test_damage_is_one_line(name: str, data: bytes | None, tmp_path: Path) -> None:
     folder = tmp_path / "report_inputs"

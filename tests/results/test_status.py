@@ -13,6 +13,7 @@ import pytest
 from wsiparse.config import RunConfig
 from wsiparse.results.runlog import RunLog, read_entries
 from wsiparse.results.status import slide_statuses, tally, write_status
+from wsiparse.results.verify import verify
 
 CLASSICAL = ("--engine", "classical", "--whole-slide", "--tile-size", "128", "--overlap", "64")
 
@@ -135,8 +136,16 @@ def test_results_of_another_version_and_damaged_ones_are_not_called_stopped(
     (slide / "DONE.json").write_text(json.dumps(record), encoding="utf-8")
     (status,) = slide_statuses(results)
     assert status.state == ("other version" if change == "version" else "damaged")
-    assert "Run the slide again with --overwrite" in status.detail
+    again = ("run", folder / "slides" / "a.svs", "-o", results, *CLASSICAL)
+    if change == "damage":
+        [finding] = [one for one in next(iter(verify([slide]))).findings if one.path.name == "DONE.json"]
+        for text in (status.detail, finding.text):
+            assert "Run the slide again" in text
+            assert "--overwrite" not in text
+        assert wsiparse(*again).code == 0
+        assert [one.state for one in slide_statuses(results)] == ["done"]
     if change == "version":
+        assert "Run the slide again with --overwrite" in status.detail
         assert "results of another version of wsiparse (0.0.9, format 2; this is " in status.detail
     told = wsiparse("status", results)
     assert told.code == 3

@@ -16,10 +16,10 @@ from wsiparse.field.store import PartReader
 from wsiparse.parallel.progress import Quiet
 from wsiparse.parallel.threads import Waits
 from wsiparse.recognize.base import Recognizer
-from wsiparse.run import chunks, pipeline
+from wsiparse.run import chunks, tiles
 from wsiparse.run.engine import Engine
-from wsiparse.run.pipeline import TileWork
 from wsiparse.run.plan import Pass, prepare
+from wsiparse.run.tiles import TileWork
 from wsiparse.slides import Slide, open_slide
 from wsiparse.types import Tile
 
@@ -140,7 +140,7 @@ def test_an_error_or_a_signal_keeps_what_was_done_of_a_chunk(
     error: type[BaseException], work_and_slide: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     count = 0
-    real = pipeline.core_field
+    real = tiles.core_field
 
     def torn(*args: Any, **more: Any) -> Any:
         nonlocal count
@@ -149,7 +149,7 @@ def test_an_error_or_a_signal_keeps_what_was_done_of_a_chunk(
             raise error
         return real(*args, **more)
 
-    monkeypatch.setattr(pipeline, "core_field", torn)
+    monkeypatch.setattr(tiles, "core_field", torn)
     with pytest.raises(error):
         fill(work_and_slide, tmp_path / "f", workers=1)
     monkeypatch.undo()
@@ -195,13 +195,13 @@ def test_nothing_is_put_aside_of_a_chunk_with_an_unreadable_tile(
     work_and_slide: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its neighbours were read without their context: when the slide is mended they must be read again."""
-    real = pipeline._pixels
+    real = tiles._pixels
 
     def torn(slide: Slide, tile: Tile, frame: Frame) -> Any:
         if tile.index == 3:
             raise TileReadError("torn")
         return real(slide, tile, frame)
 
-    monkeypatch.setattr(pipeline, "_pixels", torn)
+    monkeypatch.setattr(tiles, "_pixels", torn)
     fill(work_and_slide, tmp_path / "f", stop_after=10)
     assert not list(tmp_path.glob("f/some-*"))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from PIL import Image
 import wsiparse
 from wsiparse.slides import MemorySlide
 from wsiparse.slides.synthetic import paint_he, write_svs
+from wsiparse.types import EngineInfo, PromptSet, Recognition, SplitSettings
 
 MPP = 0.5
 
@@ -156,7 +158,7 @@ def test_a_wrong_argument_is_a_value_error_that_names_it(given: dict[str, Any], 
     ("given", "said"),
     [
         ({"prompts": ["tumour"]}, r'use engine="biomedparse"; '),
-        ({"prompts": ["nuclei", "nuclei"]}, r"already asked for under another name\. Leave one out\.$"),
+        ({"prompts": ["nuclei", "nuclei"]}, r"'nuclei' is given twice\. Leave one out\.$"),
         ({"device": "cuda"}, r'Use device="cpu"\.$'),
         ({"image": "no_mpp.png", "mpp": None}, r"Pass your scanner's value with the argument mpp, "),
         ({"image": "nothing.png"}, "no such file"),
@@ -186,3 +188,84 @@ def test_what_is_shown_of_an_object_is_one_short_line(image: NDArray[np.uint8]) 
         assert len(repr(thing)) < 120
         assert "\n" not in repr(thing)
     assert repr(got) == f"Analysis({len(got.cells)} cells, 0 regions on 0.0205 mm2; classical, not BiomedParse)"
+
+
+class Darkness:
+    """A recognizer of a notebook: a pixel's probability is its darkness in red."""
+
+    info = EngineInfo("darkness", "darkness, a try", 0.5, 512, 32, 1, SplitSettings(min_area_um2=6))
+
+    def __init__(self, prompts: PromptSet | None = None) -> None:
+        self.prompts = prompts
+
+    def __call__(self, images: np.ndarray) -> Recognition:
+        dark = 1 - images[..., 0].astype(np.float32) / 255
+        return Recognition(np.repeat(dark[:, None], len(self.prompts or ()), axis=1))
+
+    def with_prompts(self, prompts: PromptSet) -> Darkness:
+        return type(self)(prompts)
+
+    def limit_threads(self) -> None: ...
+
+
+def test_a_recognizer_of_ones_own_is_used_and_named(tmp_path: Path) -> None:
+    image = paint_he(256, 200, seed=1).image
+    found = wsiparse.recognise(image, 0.5, ["dark spots"], recognizer=Darkness())
+    assert len(found.cells) > 5
+    assert found.prepared.title == found.objects().facts["engine"] == "darkness, a try"
+    assert found.prepared.prompts[0].text == "dark spots"
+    Image.fromarray(image).save(tmp_path / "a.png")
+    before = sorted(tmp_path.iterdir())
+    same = wsiparse.recognise(tmp_path / "a.png", 0.5, ["dark spots"], recognizer=Darkness(), workers=2)
+    assert np.array_equal(same.cells.coords, found.cells.coords)
+    assert sorted(tmp_path.iterdir()) == before
+    with pytest.raises(ValueError, match=r"engine: .*'given:darkness' is unknown"):  # nothing of it is left behind
+        wsiparse.recognise(image, 0.5, engine="given:darkness")
+
+
+def test_two_recognizers_never_have_one_digest_unless_their_weights_are_declared_the_same() -> None:
+    image = paint_he(200, 200, seed=1).image
+
+    class Named(Darkness):
+        info = replace(Darkness.info, weights_sha256="ab" * 32)
+
+    def digest(recognizer: Darkness) -> str:
+        return wsiparse.recognise(image, 0.5, recognizer=recognizer).prepared.digest
+
+    assert digest(Darkness()) != digest(Darkness())
+    assert digest(Named()) == digest(Named())
+
+
+class _WrongShape(Darkness):
+    def __call__(self, images: np.ndarray) -> Recognition:
+        return Recognition(np.zeros((1, 1, 8, 8), np.float32))
+
+
+class _NotNumbers(Darkness):
+    def __call__(self, images: np.ndarray) -> Recognition:
+        return Recognition(np.full((len(images), 1, *images.shape[1:3]), np.nan, np.float32))
+
+
+class _NoRecognition(Darkness):
+    def __call__(self, images: np.ndarray) -> Any:
+        return images
+
+
+class _NoInfo(Darkness):
+    info = None  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize(
+    ("recognizer", "given", "message"),
+    [
+        (_WrongShape(), {}, "probabilities of shape .* are needed, got"),
+        (_NotNumbers(), {}, "must lie between 0 and 1"),
+        (_NoRecognition(), {}, "a Recognition is needed, got ndarray"),
+        (_NoInfo(), {}, "an EngineInfo is needed"),
+        (object(), {}, "an EngineInfo is needed"),
+        (Darkness(), {"engine": "classical"}, "instead of an engine, and the engine 'classical' is named too"),
+    ],
+)
+def test_a_wrong_recognizer_is_a_value_error_that_says_so(recognizer: Any, given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=f"recognizer: .*{message}"):
+        wsiparse.recognise(paint_he(96, 96, seed=1).image, 0.5, recognizer=recognizer, **given)

@@ -16,7 +16,8 @@ from wsiparse.config import RunConfig
 from wsiparse.field.tiles import FieldTile, whole_core
 from wsiparse.recognize.embedded.classes import ClassRecognizer
 from wsiparse.recognize.embedded.folder import FolderEngine
-from wsiparse.run.pipeline import analyse, part_of_tile
+from wsiparse.run.pipeline import analyse
+from wsiparse.run.tiles import part_of_tile
 from wsiparse.slides import MemorySlide
 from wsiparse.slides.synthetic import paint_he
 from wsiparse.types import Box, EngineInfo, ObjectTable, Recognition, RecognizerSpec, TileGrid

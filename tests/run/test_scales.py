@@ -24,7 +24,7 @@ from wsiparse.recognize.declared import DeclaredEngine
 from wsiparse.recognize.stain import od_bytes
 from wsiparse.report.stats.summary import summarise
 from wsiparse.run import engine as engine_module
-from wsiparse.run import pipeline
+from wsiparse.run import tiles
 from wsiparse.run.engine import Engine
 from wsiparse.run.pipeline import analyse
 from wsiparse.run.slide import Job, RunSetup, run_slide
@@ -98,7 +98,7 @@ def two_scales(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine_module, "check_prompts", lambda spec: None)
     monkeypatch.setattr(DeclaredEngine, "completed", lambda self, asked, *, strict=False: (tuple(asked), ()))
     monkeypatch.setattr(engine_module, "scales_of", scales)
-    monkeypatch.setattr(pipeline, "recognition_grid", recognition_scores)
+    monkeypatch.setattr(tiles, "recognition_grid", recognition_scores)
     monkeypatch.setattr(engine_module, "load_recognizer", lambda spec: Judged(spec.prompts))
 
 

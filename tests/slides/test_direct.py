@@ -267,7 +267,7 @@ def test_boxes_row_by_row_decode_every_tile_once(
 def test_an_overview_decodes_every_tile_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_jpeg_tiff(tmp_path / "a.svs", textured(1024, 1504), tile=(48, 48), steps=(1,))
     decodes = Decodes(monkeypatch)
-    with open_slide(path) as slide, mock.patch("wsiparse.slides.base._PIECE_PX", 20):
+    with open_slide(path) as slide, mock.patch("wsiparse.slides.overviews._PIECE_PX", 20):
         overview(slide, 3.1)
     assert decodes.count == 32 * 22
 

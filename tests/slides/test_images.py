@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
 from tests.fixtures_slides import RGB, halved, textured
 from tests.slides.zarrs import write_attributes, write_ome_zarr
@@ -126,6 +127,17 @@ def test_a_pixel_size_of_the_macro_is_not_the_slides(tmp_path: Path) -> None:
     path = write_ome(tmp_path / "a.ome.tif", [("macro", MACRO, 16.0), ("HE", PICTURE, None)])
     with open_slide(path) as slide:
         assert slide.mpp is None
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg", "bmp"])
+def test_a_picture_has_one_image_only(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"a.{ending}"
+    Image.fromarray(PICTURE).save(path)
+    with open_slide(path, image="0") as slide:
+        assert slide.image == 0
+    with pytest.raises(UnsupportedSlideError, match=r"it has one image only, none called '3'. Choose one") as caught:
+        open_slide(path, image="3")
+    assert "onvert" not in str(caught.value)
 
 
 def test_a_file_of_one_image_has_no_other(tmp_path: Path) -> None:

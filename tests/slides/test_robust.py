@@ -62,8 +62,8 @@ def test_what_cannot_be_seen_of_a_slide_is_told_however_soon_one_gives_up(
         for k in (0, 37):  # 10 tiles of 64 px in a row
             file.seek(starts[k])
             file.write(b"\0" * 40)
-    monkeypatch.setattr("wsiparse.slides.base._MOST_FAILURES", patience)
-    monkeypatch.setattr("wsiparse.slides.base._PIECE_PX", 320)
+    monkeypatch.setattr("wsiparse.slides.overviews._MOST_FAILURES", patience)
+    monkeypatch.setattr("wsiparse.slides.overviews._PIECE_PX", 320)
     with open_slide(path) as slide:
         seen = survey(slide, 0.5)
     assert seen.picture.shape[:2] == seen.lost.shape == (640, 640)

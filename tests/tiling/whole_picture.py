@@ -1,4 +1,4 @@
-"""Tissue and foreign masks made at once, on the whole picture: what `find_tissue` must say in strips."""
+"""Stained and foreign cells made at once, on the whole picture: what `find_tissue` must find in strips."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from wsiparse.tiling import tissue as rules
-from wsiparse.tiling.tissue import otsu_threshold
+from wsiparse.tiling.cover import tissue_cover
+from wsiparse.tiling.tissue import FoundTissue, otsu_threshold
 
 Mask = NDArray[np.bool_]
 
 
-def find_tissue(overview: NDArray[np.uint8], mpp: float) -> tuple[Mask, Mask]:
+def find_tissue(overview: NDArray[np.uint8], mpp: float) -> FoundTissue:
     speck, piece = (min(area / mpp**2, 0.1 * overview[:, :, 0].size) for area in rules._DROPPED_UM2)
     background, glass = background_colour(overview)
     light = [smooth(overview[:, :, k].astype(np.float32), rules._SMOOTH_UM / mpp) for k in range(3)]
@@ -23,14 +24,14 @@ def find_tissue(overview: NDArray[np.uint8], mpp: float) -> tuple[Mask, Mask]:
     noise = spread(density[:, glass & ~foreign])
     densest = density.max(axis=0)
     if foreign.all():
-        return np.zeros(foreign.shape, np.bool_), foreign
+        return FoundTissue(np.zeros(foreign.shape, np.uint8), foreign)
     least = max(rules._LEAST_OD, rules._NOISE_SIGMAS * noise)
     threshold = min(max(otsu_threshold(densest[~foreign]) / 2, least), max(rules._MOST_OD, least))
     sure = (densest > threshold) & ~foreign
-    tissue = connected((densest > max(threshold / 2, least)) & ~foreign, drop_small(sure, speck))
-    tissue = closed(tissue, rules._CLOSE_UM / mpp)
-    tissue = fill_holes(tissue, rules._LARGEST_HOLE_UM2 / mpp**2) & ~foreign
-    return drop_small(tissue, piece), foreign
+    stained = connected((densest > max(threshold / 2, least)) & ~foreign, drop_small(sure, speck))
+    pieces = closed(stained, rules._CLOSE_UM / mpp)
+    pieces = fill_holes(pieces, rules._LARGEST_HOLE_UM2 / mpp**2) & ~foreign
+    return FoundTissue(tissue_cover(overview, mpp, background, stained & drop_small(pieces, piece), foreign), foreign)
 
 
 def smooth(channel: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:

@@ -44,7 +44,7 @@ def command(context: click.Context, results_dir: Path, size: int, seed: int) -> 
     Example: wsiparse demo -o demo --size 1024
     """
     from wsiparse.doctor.demo import DEMO_ENGINE, MATCH_RADIUS_UM, PAINTED, compare, paint_slide
-    from wsiparse.export.objectframe import read_objects
+    from wsiparse.export.reading import read_objects
     from wsiparse.results.folder import slide_folder
     from wsiparse.run.batch import check_results_folder
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from wsiparse.errors import WsiparseError
+
 if TYPE_CHECKING:
     from wsiparse.recognize.declared import DeclaredEngine
 
@@ -19,23 +21,41 @@ __all__ = ["command"]
 def command(folders: tuple[str, ...], as_json: bool) -> int:
     """List the engines that --engine takes: what each answers, its scale, its licence, and whether it is ready.
 
-    Engines are those of this package, those that other installed packages register, and the model FOLDERS given.
+    Engines are those of this package, those that other installed packages register, and the model FOLDERS given,
+    each of which is loaded.
     Exit code: 0 done, 1 a folder holds no usable model, 2 wrong usage.
 
     Example: wsiparse engines
     """
-    from wsiparse.recognize.registry import engine_of, listed
+    from wsiparse.recognize.registry import listed
 
     rows: list[dict[str, Any]] = []
     for one in listed():
         rows.append(_facts(one.engine) if one.engine is not None else {"name": one.name, "missing": one.fault})
-    rows += [_facts(engine_of(folder)) | {"folder": folder} for folder in folders]
+    rows += [_of_folder(folder) | {"folder": folder} for folder in folders]
     if as_json:
         click.echo(json.dumps(rows, indent=1, ensure_ascii=False))
     else:
         for row in rows:
             click.echo(_text(row))
     return int(any(row["missing"] for row in rows if "folder" in row))
+
+
+def _of_folder(folder: str) -> dict[str, Any]:
+    """The facts of a model, which is loaded; why not, where it cannot be."""
+    from wsiparse.recognize.registry import engine_of, model_beside
+
+    try:
+        engine = engine_of(str(model_beside(folder) or folder))
+        facts = _facts(engine)
+    except WsiparseError as error:
+        return {"name": folder, "missing": str(error)}
+    try:
+        if not facts["missing"]:
+            engine.load(engine.spec())
+    except WsiparseError as error:
+        facts["missing"] = str(error)
+    return facts
 
 
 def _facts(engine: DeclaredEngine) -> dict[str, Any]:

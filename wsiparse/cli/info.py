@@ -66,14 +66,14 @@ def _facts(
 ) -> dict[str, Any]:
     from wsiparse.run.plan import OVERVIEW_MPP
     from wsiparse.slides import missing_mm2, open_slide, survey
-    from wsiparse.tiling import AnalysisArea, tissue_mask
+    from wsiparse.tiling import covered_mm2, find_tissue
 
     with open_slide(path, slide_mpp=slide_mpp, override_mpp=override_mpp, reader=reader, image=image) as slide:
         tissue_mm2 = share = None
         if slide.mpp is not None:
             seen = survey(slide, OVERVIEW_MPP)
-            area = AnalysisArea(slide.size, seen.frame, tissue_mask(seen.picture, seen.frame.mean_mpp))
-            tissue_mm2 = area.area_mm2(slide.mpp)
+            found = find_tissue(seen.picture, seen.frame.mean_mpp)
+            tissue_mm2 = covered_mm2(found.shares, seen.frame, slide.size, slide.mpp)
             share = tissue_mm2 / (slide.size[0] * slide.mpp[0] * slide.size[1] * slide.mpp[1] * 1e-6)
         box = slide.bounds
         return {

@@ -114,7 +114,18 @@ def analysis_options(function: F) -> F:
                 help="Analyse only these regions: a GeoJSON file, for several slides a folder with <slide>.geojson "
                 "for each.",
             ),
+            click.option(
+                "--tissue",
+                type=click.Path(path_type=Path),
+                help="Your own tissue instead of what is found: a GeoJSON file of polygons, or a folder, as for --roi.",
+            ),
             click.option("--whole-slide", is_flag=True, default=None, help="Analyse everything, not only tissue."),
+            click.option(
+                "--keep-artefacts",
+                is_flag=True,
+                default=None,
+                help="Count also where the slide is out of focus or under ink: such parts are reported, not left out.",
+            ),
             click.option(
                 "--device",
                 metavar="|".join(words(Device)),

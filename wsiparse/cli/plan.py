@@ -50,11 +50,12 @@ def command(
 
     Example: wsiparse plan slides/ --mpp 0.5
     """
-    from wsiparse.results.region_files import match_regions, named
+    from wsiparse.results.region_files import match_regions, match_tissue, named
     from wsiparse.run.engine import Engine
     from wsiparse.slides import find_listed
     from wsiparse.slides.slide_cache import SlideCache
 
+    tissue: Path | None = values.pop("tissue")
     config = config_from(config_file, prompts, values)
     engine = Engine(config)
     for notice in engine.notices:
@@ -62,6 +63,7 @@ def command(
     listed = find_listed(slides, recursive=recursive, extensions=ext or None, say=say_notice)
     own = [one.roi for one in listed]
     regions = match_regions(roi, [named(one.slide) for one in listed], own=own) if roi is not None else None
+    tissues = match_tissue(tissue, [named(one.slide) for one in listed], whole=config.whole_slide)
     facts: list[dict[str, Any]] = []
     planned: list[Path | str] = []
     failed = 0
@@ -69,7 +71,8 @@ def command(
         for k, one in enumerate(listed):
             try:
                 with cache.slide(k) as source:
-                    fact = _facts(one, source, config, engine, regions.files[k] if regions is not None else one.roi)
+                    files = regions.files[k] if regions is not None else one.roi, tissues.files[k]
+                    fact = _facts(one, source, config, engine, files)
             except WsiparseError as err:
                 failed += 1
                 click.echo(f"error: {err}", err=True)
@@ -78,7 +81,8 @@ def command(
             planned.append(one.slide)
             if not as_json:
                 click.echo(_text(fact))
-    for line in regions.told("all of it would be analysed") if regions is not None else ():
+    told = regions.told("all of it would be analysed") if regions is not None else []
+    for line in (*told, *tissues.told("its tissue is found")):
         click.echo(f"notice: {line}", err=True)
     if as_json:
         click.echo(json.dumps(facts, indent=1, ensure_ascii=False))
@@ -136,7 +140,9 @@ def _sharing(slides: list[Path | str], tiles: list[int], shards: int) -> str:
     )
 
 
-def _facts(one: SheetSlide, source: Path, config: RunConfig, engine: Engine, roi: Path | None) -> dict[str, Any]:
+def _facts(
+    one: SheetSlide, source: Path, config: RunConfig, engine: Engine, files: tuple[Path | None, Path | None]
+) -> dict[str, Any]:
     from wsiparse.machine import available_cores
     from wsiparse.recognize.base import operations_per_tile
     from wsiparse.run.plan import prepare
@@ -154,7 +160,7 @@ def _facts(one: SheetSlide, source: Path, config: RunConfig, engine: Engine, roi
             click.echo(f"note: {one.shown}: {note}", err=True)
         for notice in slide.mpp_notices:
             click.echo(f"notice: {one.shown}: {notice}", err=True)
-        prepared = prepare(slide, config, engine, roi)
+        prepared = prepare(slide, config, engine, *files)
         held = 3 * slide.size[0] * slide.size[1] if slide.reader == "image" else 0
     costs = [
         estimate(

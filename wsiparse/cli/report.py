@@ -36,10 +36,12 @@ class _Asked:
     tumour_is_epithelium: bool | None
     patient: str | None
     group: str | None
+    score: str | None
     seed: int
     num_workers: int | None
     cohort_only: bool
     pdf: bool
+    xlsx: bool
 
 
 @click.command("report")
@@ -67,6 +69,12 @@ class _Asked:
 @click.option("--patient", metavar="COLUMN", help="Column of --metadata with the patient (default: patient).")
 @click.option("--group", metavar="COLUMN", help="Column of --metadata with the groups to compare (default: group).")
 @click.option(
+    "--score",
+    metavar="COLUMN",
+    help="Column of --metadata with a percentage of stroma that somebody scored, such as a pathologist's sTIL score "
+    "(default: sTIL, TILs): the page over all slides holds it against what was measured.",
+)
+@click.option(
     "--seed",
     type=click.IntRange(min=0),
     default=0,
@@ -77,6 +85,11 @@ class _Asked:
     "-n", "--num-workers", type=click.IntRange(1, 4096), help="Slides at a time (default: as many as there are cores)."
 )
 @click.option("--cohort-only", is_flag=True, help="Make only summary.csv and the page over all slides.")
+@click.option(
+    "--xlsx",
+    is_flag=True,
+    help="Write summary.xlsx too, all tables over the slides in one workbook; needs wsiparse[xlsx].",
+)
 @click.option("--pdf", is_flag=True, help="Write every page as PDF too; needs Chromium.")
 def command(results: Path, **given: Any) -> int:
     """Make the reports of RESULTS anew: per slide counts.csv, density.png, report.html and report.json; over all
@@ -102,6 +115,7 @@ def command(results: Path, **given: Any) -> int:
     )
     from wsiparse.report.pdf import find_browser, print_pdf
     from wsiparse.report.redo import redo_reports
+    from wsiparse.report.xlsx import check_xlsx
     from wsiparse.results.find import find_results
     from wsiparse.results.folder import file_name
     from wsiparse.results.region_files import Matched, Named, match_regions
@@ -110,15 +124,18 @@ def command(results: Path, **given: Any) -> int:
 
     asked = _Asked(**given)
     metadata, roi, cohort_only = asked.metadata, asked.roi, asked.cohort_only
-    if (asked.patient or asked.group) and metadata is None:
-        raise click.UsageError("--patient and --group name columns of --metadata; give that too.")
+    if (asked.patient or asked.group or asked.score) and metadata is None:
+        raise click.UsageError("--patient, --group and --score name columns of --metadata; give that too.")
     where = find_results(results)
-    if where.root is None and (metadata is not None or cohort_only):
+    if where.root is None and (metadata is not None or cohort_only or asked.xlsx):
         raise click.UsageError(
-            f"--metadata and --cohort-only are about a whole results folder; {results} lies in none."
+            f"--metadata, --cohort-only and --xlsx are about a whole results folder; {results} lies in none."
         )
-    table = read_metadata(metadata, patient=asked.patient, group=asked.group) if metadata is not None else None
+    columns = {"patient": asked.patient, "group": asked.group, "score": asked.score}
+    table = read_metadata(metadata, **columns) if metadata is not None else None
     browser = find_browser() if asked.pdf else None
+    if asked.xlsx:
+        check_xlsx()
     everything = cohort_slides(where.root or results)
     if table is not None:
         # a table that cannot be joined is refused before anything is made anew
@@ -155,7 +172,7 @@ def command(results: Path, **given: Any) -> int:
                 stage.advance()
     for line in regions.told("the run's own count") if roi is not None else ():
         click.echo(f"notice: {line}", err=True)
-    cohort = write_cohort_report(where.root, table) if where.root is not None else None
+    cohort = write_cohort_report(where.root, table, xlsx=asked.xlsx) if where.root is not None else None
     if cohort is not None:
         for line in lost_lines(cohort, said) if not where.one else ():
             click.echo(f"notice: {line}", err=True)

@@ -18,7 +18,9 @@ from wsiparse.cli.options import analysis_options, class_options, config_from, s
 from wsiparse.errors import ConfigError
 
 if TYPE_CHECKING:
+    from wsiparse.config import RunConfig
     from wsiparse.results.region_files import Matched
+    from wsiparse.run.engine import Engine
     from wsiparse.run.shards import Shard
     from wsiparse.run.slide import Job, Outcome
     from wsiparse.slides import SheetSlide
@@ -36,6 +38,7 @@ class _Asked:
     config_file: Path | None
     prompts: tuple[str, ...]
     roi: Path | None
+    tissue: Path | None
     shard: str | None
     shard_by: str
     stage_dir: Path | None
@@ -111,35 +114,82 @@ def command(slides: tuple[str, ...], **given: Any) -> int:
 
     Example: wsiparse run slides/ -o results --prompt "inflammatory cells" --prompt nuclei
     """
-    from wsiparse.cli.compiled import telling_compilation
-    from wsiparse.cli.progress import TerminalProgress
-    from wsiparse.cli.signals import stopping
-    from wsiparse.parallel.dask import DaskExecutor, open_executor
     from wsiparse.recognize.registry import only_on_cpu
     from wsiparse.results.folder import slide_folder
-    from wsiparse.run.batch import check_results_folder, run_slides
-    from wsiparse.run.engine import Engine
-    from wsiparse.run.slide import Job, Outcome, RunSetup
-    from wsiparse.run.worker import Workplace
-    from wsiparse.slides import find_listed
+    from wsiparse.run.batch import check_results_folder
+    from wsiparse.run.slide import Outcome
 
     asked = _Asked(**{name: given.pop(name) for name in _Asked.__slots__})
     config = config_from(asked.config_file, asked.prompts, given)
     # an engine of the CPU has no use for a GPU, and PyTorch takes seconds to be asked
     scheduler, gpus = _scheduler(config.scheduler, "cpu" if only_on_cpu(config.engine) else config.device)
-    elsewhere = scheduler not in ("serial", "threads", "local")  # another machine's devices count
-    engine = Engine(config, resolve=lambda spec: spec) if elsewhere else Engine(config)
-    for notice in engine.notices:  # and a wrong prompt is told before any slide is opened or worker started
-        click.echo(f"notice: {notice}", err=True)
+    engine = _engine(config, scheduler)
     share = _shard(asked.shard)
     if share is not None and asked.overwrite and asked.shard_by == "tiles":
         raise ConfigError(
             "--overwrite with --shard-by tiles: jobs would remove each other's parts. Remove the results."
         )
+    jobs, notices = _jobs(slides, asked, whole=config.whole_slide)
+    offered = len(jobs)
+    if share is not None and asked.shard_by == "slides":
+        jobs = _own_slides(jobs, share)
+    check_results_folder(asked.results_dir)
+    if not jobs:
+        return _nothing_to_do(share, offered, retry=asked.retry_failed)
+    tally = _Tally(_names(jobs))
+    if all(job.fault for job in jobs):  # nothing to begin anything for
+        for job in jobs:
+            tally.tell(Outcome(job.path, slide_folder(asked.results_dir, job.path), "failed", error=job.fault))
+        return tally.code
+    _run(jobs, asked, config, engine, _Workers(scheduler, gpus, share), tally)
+    if len(jobs) > 1:
+        click.echo(tally.sum(asked.results_dir, merge_later=share is not None))
+    for line in notices:
+        click.echo(f"notice: {line}", err=True)
+    return tally.code
+
+
+@dataclass(frozen=True, slots=True)
+class _Workers:
+    """Who does the work: the scheduler, the GPUs it gives a process each, and the share of an array's job."""
+
+    scheduler: str
+    gpus: Sequence[str]
+    share: Shard | None
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether tiles are recognised on other machines, whose devices count."""
+        return _elsewhere(self.scheduler)
+
+
+def _elsewhere(scheduler: str) -> bool:
+    return scheduler not in ("serial", "threads", "local")
+
+
+def _engine(config: RunConfig, scheduler: str) -> Engine:
+    """The engine, with its notices said: a wrong prompt is refused before any slide is opened or worker started."""
+    from wsiparse.run.engine import Engine
+
+    engine = Engine(config, resolve=lambda spec: spec) if _elsewhere(scheduler) else Engine(config)
+    for notice in engine.notices:
+        click.echo(f"notice: {notice}", err=True)
+    return engine
+
+
+def _jobs(slides: Sequence[str], asked: _Asked, *, whole: bool) -> tuple[list[Job], tuple[str, ...]]:
+    """The slides to analyse, each with its files of regions and tissue, and what is said of those files at the end.
+
+    Only the slides that failed, where it is asked for.
+    """
+    from wsiparse.run.slide import Job
+    from wsiparse.slides import find_listed
+
     listed = find_listed(
         slides, recursive=asked.recursive, extensions=asked.ext or None, say=say_notice, keep_absent=True
     )
     regions = _regions(listed, asked.roi)
+    tissues = _tissue(listed, asked.tissue, whole=whole)
     lacking = (f"no file of regions for it in {asked.roi}: all of it is analysed",) if asked.roi is not None else ()
     jobs = [
         Job(
@@ -150,67 +200,67 @@ def command(slides: tuple[str, ...], **given: Any) -> int:
             image=one.image,
             notes=lacking if file is None else (),
             fault=one.fault,
+            tissue=tissue,
         )
-        for one, file in zip(listed, regions.files, strict=True)
+        for one, file, tissue in zip(listed, regions.files, tissues.files, strict=True)
     ]
-    if asked.retry_failed:
-        jobs = _failed(jobs, asked.results_dir)
-    offered = len(jobs)
-    if share is not None and asked.shard_by == "slides":
-        jobs = _own_slides(jobs, share)
-    check_results_folder(asked.results_dir)
-    if not jobs and asked.retry_failed:
-        click.echo(
-            "nothing to do: no slide failed in an earlier run"
-            + (f", or none is left for shard {share}" if offered else "")
-        )
-        return 0
-    if not jobs:
+    notices = (*regions.told("all of it was analysed"), *tissues.told("its tissue was found"))
+    return (_failed(jobs, asked.results_dir) if asked.retry_failed else jobs), notices
+
+
+def _nothing_to_do(share: Shard | None, offered: int, *, retry: bool) -> int:
+    """Say why there is no slide to analyse; the exit code."""
+    if not retry:
         click.echo(f"error: {_empty(share, offered)}", err=True)
         return 3
-    tally = _Tally(_names(jobs))
-    if all(job.fault for job in jobs):  # nothing to begin anything for
-        for job in jobs:
-            tally.tell(Outcome(job.path, slide_folder(asked.results_dir, job.path), "failed", error=job.fault))
-        return tally.code
+    none_left = f", or none is left for shard {share}" if offered else ""
+    click.echo(f"nothing to do: no slide failed in an earlier run{none_left}")
+    return 0
+
+
+def _run(jobs: list[Job], asked: _Asked, config: RunConfig, engine: Engine, who: _Workers, tally: _Tally) -> None:
+    """Analyse the slides, with a line for each as it ends."""
+    from wsiparse.cli.compiled import telling_compilation
+    from wsiparse.cli.progress import TerminalProgress
+    from wsiparse.cli.signals import stopping
+    from wsiparse.parallel.dask import DaskExecutor, open_executor
+    from wsiparse.run.batch import run_slides
+    from wsiparse.run.engine import Engine
+    from wsiparse.run.slide import RunSetup
+    from wsiparse.run.worker import Workplace
+
     progress = TerminalProgress()
     with (
         stopping(),
         telling_compilation(progress.say),
         open_executor(
-            scheduler,
+            who.scheduler,
             config.num_workers,
             Workplace,
-            gpus=gpus,
+            gpus=who.gpus,
             slurm=config.slurm.model_dump(),
             say=lambda text: click.echo(text, err=True),
         ) as executor,
         ExitStack() as stack,
     ):
-        if elsewhere and isinstance(executor, DaskExecutor):
+        if who.elsewhere and isinstance(executor, DaskExecutor):
             from wsiparse.recognize.base import on_this_machine
 
-            worker = executor
-            engine = Engine(config, resolve=lambda spec: worker.ask(on_this_machine, spec))
+            engine = Engine(config, resolve=lambda spec: executor.ask(on_this_machine, spec))
         everything = stack.enter_context(progress.stage("slides", len(jobs), "slides")) if len(jobs) > 1 else None
-        own = share if asked.shard_by == "tiles" else None
+        own = who.share if asked.shard_by == "tiles" else None
         setup = RunSetup(asked.results_dir, config, engine, executor, progress, overwrite=asked.overwrite, shard=own)
         for outcome in run_slides(
             jobs,
             setup,
             fail_fast=asked.fail_fast,
-            merge_later=share is not None,
+            merge_later=who.share is not None,
             stage_dir=asked.stage_dir,
             say=say_notice,
         ):
             tally.tell(outcome)
             if everything is not None:
                 everything.advance()
-    if len(jobs) > 1:
-        click.echo(tally.sum(asked.results_dir, merge_later=share is not None))
-    for line in regions.told("all of it was analysed"):
-        click.echo(f"notice: {line}", err=True)
-    return tally.code
 
 
 def _regions(listed: Sequence[SheetSlide], roi: Path | None) -> Matched:
@@ -221,6 +271,13 @@ def _regions(listed: Sequence[SheetSlide], roi: Path | None) -> Matched:
     if roi is None:
         return Matched(tuple(own))
     return match_regions(roi, [named(one.slide) for one in listed], own=own)
+
+
+def _tissue(listed: Sequence[SheetSlide], tissue: Path | None, *, whole: bool) -> Matched:
+    """The file of drawn tissue of each slide."""
+    from wsiparse.results.region_files import match_tissue, named
+
+    return match_tissue(tissue, [named(one.slide) for one in listed], whole=whole)
 
 
 def _say(text: str, stream: TextIO) -> None:

@@ -4,7 +4,9 @@ AnnData (``.h5ad``): one observation an object, named by its id. ``X`` and ``var
 class, kind, area, detection probability and slide_id; ``obsm["spatial"]`` is the centroid in level-0 px, which is
 where squidpy looks for full-resolution pixels, and ``obsm["spatial_um"]`` the same in microns; ``uns["class_colors"]``
 are the colours of the categories of ``obs["class"]``, as scanpy names them; ``uns["wsiparse"]`` says where it comes
-from.
+from. Cells that are neighbours (`wsiparse.export.graph`) are in ``obsp["spatial_connectivities"]`` (1) and
+``obsp["spatial_distances"]`` (um), named in ``uns["spatial_neighbors"]`` as squidpy names what its own
+``spatial_neighbors`` finds.
 
 SpatialData (a ``.zarr`` folder): ``shapes`` are polygons and ``points`` centroids, one element a kind, and a table of
 the same layout annotates the shapes. The coordinate system "global" is level-0 px, which other readers of whole slides
@@ -21,10 +23,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from scipy import sparse
 
 from wsiparse.atomic import publish, publish_folder
 from wsiparse.export.extras import optional
-from wsiparse.export.objectframe import ObjectFrame, joined
+from wsiparse.export.graph import LONGEST_UM, cell_graph
+from wsiparse.export.objectframe import ObjectFrame
+from wsiparse.export.reading import joined
 from wsiparse.types import PromptKind
 
 __all__ = ["write_anndata", "write_spatialdata"]
@@ -43,16 +48,35 @@ def _observations(frame: ObjectFrame) -> Any:
 
 def _anndata_of(frame: ObjectFrame, what: str) -> Any:
     anndata, pandas = optional("anndata", what), optional("pandas", what)
+    neighbours, named = _neighbours(frame)
     return anndata.AnnData(
         X=frame.values,
         obs=_observations(frame),
         var=pandas.DataFrame(index=list(frame.measured)),
         obsm={"spatial": frame.centroid, "spatial_um": frame.centroid * np.array(frame.mpp)},
+        obsp=neighbours,
         uns={
+            **named,
             "class_colors": np.array([prompt.colour for prompt in frame.prompts], dtype=object),
             "wsiparse": {key: np.array(v) if isinstance(v, list) else v for key, v in frame.facts.items()},
         },
     )
+
+
+def _neighbours(frame: ObjectFrame) -> tuple[dict[str, Any], dict[str, Any]]:
+    """``obsp`` and the entry of ``uns`` that names it."""
+    cells = np.flatnonzero(frame["kind"] == "cell")
+    um = frame.centroid * np.array(frame.mpp)
+    edges = cells[cell_graph(um[cells])]
+    apart = np.hypot(*(um[edges[:, 0]] - um[edges[:, 1]]).T)
+    both = np.concatenate([edges, edges[:, ::-1]])
+    place = both[:, 0], both[:, 1]
+    shape = (len(frame), len(frame))
+    kinds = {"connectivities": np.ones(len(both)), "distances": np.concatenate([apart, apart])}
+    keys = {f"{name}_key": f"spatial_{name}" for name in kinds}
+    params = {"coord_type": "generic", "delaunay": True, "radius": LONGEST_UM, "unit": "um"}
+    found = {f"spatial_{name}": sparse.csr_matrix((values, place), shape) for name, values in kinds.items()}
+    return found, {"spatial_neighbors": {**keys, "params": params}}
 
 
 def write_anndata(path: Path, frames: Iterable[ObjectFrame]) -> int:

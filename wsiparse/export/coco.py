@@ -4,12 +4,14 @@ A polygon of COCO is one ring, so a hole has to be told otherwise. Where pixels 
 inside an image of fewer than 2^32 px, which is what pycocotools counts to), an object with holes is written as
 uncompressed run lengths, down the columns. Elsewhere its holes are joined to its shell by a slit without width, gone
 along once in each direction: it adds nothing to the area and fills no pixel under the rules that readers fill by.
-Areas and boxes are those of the object in level-0 px, exact.
+Areas and boxes are those of the object in level-0 px, exact; a point of another program has area 0, and what has no
+probability has no score.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -70,13 +72,18 @@ def _with_holes(rings: list[NDArray[Any]], size: tuple[int, int]) -> Any:
     """The segmentation of an object of several rings, its shell first."""
     width, height = size
     corners = np.concatenate(rings)
-    if corners.dtype.kind == "i" and width * height < _MOST_PX:
+    if corners.dtype.kind == "i" and width * height < _MOST_PX and all(map(_follows_pixels, rings)):
         low, high = corners.min(axis=0), corners.max(axis=0)
         if low.min() >= 0 and high[0] <= width and high[1] <= height:
             return {"size": [height, width], "counts": run_lengths(rings, width, height)}
     slit = rings[0][:1]
     path = np.concatenate([rings[0], *(part for hole in rings[1:] for part in (hole, slit))])
     return [path[:-1].ravel().tolist()]
+
+
+def _follows_pixels(ring: NDArray[Any]) -> bool:
+    """Whether every edge of a closed ring is horizontal or vertical."""
+    return bool((np.diff(ring, axis=0) == 0).any(axis=1).all())
 
 
 def _annotations(frame: ObjectFrame, size: tuple[int, int], first_id: int) -> Iterator[str]:
@@ -95,7 +102,7 @@ def _annotations(frame: ObjectFrame, size: tuple[int, int], first_id: int) -> It
         for k, class_id, area, box, score, uuid in zip(
             rows,
             frame.class_id[part].tolist(),
-            _plain(frame.area_px[part]).tolist(),
+            _plain(np.nan_to_num(frame.area_px[part])).tolist(),
             _plain(boxes[part]).tolist(),
             half_up(frame["detection_probability"][part], 4).tolist(),
             id_texts(frame.uuid[part]).astype("U36").tolist(),
@@ -107,6 +114,7 @@ def _annotations(frame: ObjectFrame, size: tuple[int, int], first_id: int) -> It
             else:
                 outline = [corners[rings[r] - base : rings[r + 1] - base] for r in range(first, last)]
                 segmentation = _with_holes(outline, size)
+            told = {} if math.isnan(score) else {"score": score}
             found.append(
                 {
                     "id": first_id + k,
@@ -116,7 +124,7 @@ def _annotations(frame: ObjectFrame, size: tuple[int, int], first_id: int) -> It
                     "area": area,
                     "bbox": box,
                     "iscrowd": 0,
-                    "score": score,
+                    **told,
                     "uuid": uuid,
                 }
             )

@@ -19,7 +19,8 @@ from wsiparse.export.coco import write_coco
 from wsiparse.export.columnar import write_csv, write_parquet
 from wsiparse.export.extras import optional
 from wsiparse.export.geojson import OverlayFacts, write_centroids, write_geojson
-from wsiparse.export.objectframe import ObjectFrame, object_frames, slide_fact, sound_batches, source_facts
+from wsiparse.export.objectframe import ObjectFrame
+from wsiparse.export.reading import object_frames, slide_fact, sound_batches, source_facts
 from wsiparse.names import safe_cell
 from wsiparse.results.find import find_results
 from wsiparse.results.folder import DONE, done_record

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsiparse.atomic import output_errors
-from wsiparse.coords import Frame, um2_per_px
+from wsiparse.coords import Frame, is_free, um2_per_px
 from wsiparse.export.deflate import TextFile
 from wsiparse.export.features import FeatureStyle, FeatureText, ObjectType, slices, to_json
 from wsiparse.machine import own_version
@@ -158,6 +158,7 @@ def _style_and_facts(
         "slide": of.fingerprint,
         "unit": "level-0 px",
         "origin": [int(of.offset[0]), int(of.offset[1])],
+        "downsample": list(of.frame.downsample),
     }
     return style, facts
 
@@ -204,7 +205,7 @@ def write_geojson(
         for table in batches:
             table = outlines = checked(table, prompts)
             ids = object_ids(table, prompts, of.fingerprint)
-            numbers = measure_checked(table, prompts, um2_per_px(frame))
+            numbers = measure_checked(table, prompts, um2_per_px(frame), free=is_free(frame))
             if simplify or min(frame.downsample) < _FINEST:
                 outlines, kept = _writable(table, frame, simplify=simplify)
                 dropped += len(table) - len(kept)

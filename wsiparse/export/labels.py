@@ -11,6 +11,9 @@ Layout::
         regions_<class id>/    (y, x) int32, instance ids of the regions of one prompt
         region_classes/        (y, x) uint8
 
+Outlines of a free frame, which follow no pixels, are drawn in pixels of 0.5 um (`wsiparse.coords.raster_frame`): a
+pixel is an object's whose outline holds its centre, and where cells overlap the later row wins.
+
 NGFF wants label images below an image, and readers that open only images (QuPath through Bio-Formats is one) see that
 image alone; so it is the class map of the cells, or that of the regions where no prompt asks for cells. Kinds without
 a prompt have no label images.
@@ -43,7 +46,7 @@ from zarr.codecs import ZstdCodec
 
 from wsiparse.atomic import publish_folder
 from wsiparse.choices import Ngff
-from wsiparse.coords import Frame
+from wsiparse.coords import Frame, is_free, raster_frame
 from wsiparse.export import ngff
 from wsiparse.export.raster import OutlineSweep, RunQueue, level_size
 from wsiparse.export.raster_kernels import coarser_runs, paint_runs
@@ -108,7 +111,7 @@ def write_labels(path: Path, reader: ObjectsReader, *, version: Ngff = "0.5") ->
     prompts = reader.prompts
     kinds = [kind for kind in KINDS if prompts.of_kind(kind)]
     # Label images must have as many levels as the image they belong to.
-    levels = max(ngff.level_count(reader.frames[kind].size, _COARSEST_PX) for kind in kinds)
+    levels = max(ngff.level_count(raster_frame(reader.frames[kind]).size, _COARSEST_PX) for kind in kinds)
     value_bytes = sum(_value_bytes(reader, kind) for kind in kinds)
     with publish_folder(path) as folder:
         with filled_folder(folder, value_bytes, zarr_format=3 if version == "0.5" else 2) as root:
@@ -119,7 +122,7 @@ def write_labels(path: Path, reader: ObjectsReader, *, version: Ngff = "0.5") ->
         # the folder itself is an image: a copy of the class map
         for level in map(str, range(levels)):
             shutil.copytree(folder / "labels" / _class_path(kinds[0]) / level, folder / level)
-        xml = ngff.ome_xml(_class_name(kinds[0]), reader.frames[kinds[0]])
+        xml = ngff.ome_xml(_class_name(kinds[0]), raster_frame(reader.frames[kinds[0]]))
         (folder / "OME" / "METADATA.ome.xml").write_text(xml, encoding="utf-8", newline="\n")
 
 
@@ -160,13 +163,13 @@ def class_map(reader: ObjectsReader, kind: PromptKind, level: int) -> NDArray[np
 
 def _value_bytes(reader: ObjectsReader, kind: PromptKind) -> int:
     """Bytes of all label images of a kind, uncompressed; the coarser levels are a third of the finest at most."""
-    width, height = reader.frames[kind].size
+    width, height = raster_frame(reader.frames[kind]).size
     return width * height * (4 * len(_layers(kind, reader.prompts)) + 1) * 4 // 3
 
 
 def _describe_image(root: zarr.Group, reader: ObjectsReader, kind: PromptKind, levels: int, version: Ngff) -> None:
     """Make the folder itself an image: the class map of `kind`."""
-    name, frame = _class_name(kind), reader.frames[kind]
+    name, frame = _class_name(kind), raster_frame(reader.frames[kind])
     facts = {"software": f"wsiparse {own_version()}", "engine": reader.engine, "slide": reader.slide}
     content = ngff.attributes(
         version,
@@ -191,7 +194,7 @@ def _class_name(kind: PromptKind) -> str:
 
 def _write_kind(labels: zarr.Group, reader: ObjectsReader, kind: PromptKind, levels: int, version: Ngff) -> list[str]:
     """Write every label image of one kind; returns their names, the class map last."""
-    frame, prompts, layers = reader.frames[kind], reader.prompts, _layers(kind, reader.prompts)
+    frame, prompts, layers = raster_frame(reader.frames[kind]), reader.prompts, _layers(kind, reader.prompts)
     table = {"cell": "cells", "region": "regions"}[kind]
     value = (
         f"instance id: row of {table} in objects.zarr + 1, rows in raster order of the first pixel (y, then x); "
@@ -264,8 +267,10 @@ def _bands(
     reader: ObjectsReader, kind: PromptKind, layers: Sequence[_Layer], class_of: NDArray[np.uint8]
 ) -> Iterator[tuple[int, list[NDArray[np.int32]]]]:
     """The runs of each layer in the rows above `stop` and below those before; fills `class_of` (by instance id)."""
-    size = reader.frames[kind].size
-    sweeps = [OutlineSweep(size) for _ in layers]
+    frame = reader.frames[kind]
+    drawn = raster_frame(frame)
+    size, scale = drawn.size, tuple(a / b for a, b in zip(frame.downsample, drawn.downsample, strict=True))
+    sweeps = [OutlineSweep(size, (scale[0], scale[1]) if is_free(frame) else None) for _ in layers]
     batches = reader.batches(kind, _BATCH_ROWS[kind])
     known = taken = 0  # every object that begins above row `known` has been taken
     for start in range(0, size[1], _BAND_PX):
@@ -281,7 +286,7 @@ def _bands(
             for sweep, layer in zip(sweeps, layers, strict=True):
                 sweep.add(*_of_layer(table, ids, layer))
             taken += len(table)
-            known = int(table.first_px[-1, 0])
+            known = int(table.first_px[-1, 0] * scale[1])
         yield stop, [sweep.band(stop) for sweep in sweeps]
 
 

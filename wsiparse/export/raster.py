@@ -30,10 +30,12 @@ class OutlineSweep:
     Parameters
     ----------
     size : (width, height) of the canvas, px
+    scale : (x, y) canvas px per unit of the outlines, which then need follow no pixel edges: a pixel is an object's
+        whose outline holds its centre; None for outlines in canvas px
     """
 
-    def __init__(self, size: tuple[int, int]) -> None:
-        self.size = size
+    def __init__(self, size: tuple[int, int], scale: tuple[float, float] | None = None) -> None:
+        self.size, self._scale = size, scale
         self.row = 0
         self._edges: list[NDArray[np.int32]] = []
 
@@ -42,7 +44,7 @@ class OutlineSweep:
 
         Parameters
         ----------
-        table : outlines in canvas px, closed rings (see `wsiparse.store.tables.checked`)
+        table : outlines in canvas px or as `scale` says, closed rings (see `wsiparse.store.tables.checked`)
         ids : (N,) int32, above those of every earlier call and ascending
 
         Raises
@@ -50,7 +52,11 @@ class OutlineSweep:
         ValueError
             If an outline does not follow pixel edges, leaves the canvas, or begins above the current row.
         """
-        edges, straight = kernels.vertical_edges(table.coords, table.ring_offsets, table.polygon_offsets, ids)
+        outlines = table.coords, table.ring_offsets, table.polygon_offsets, ids
+        if self._scale is not None:
+            edges, straight = kernels.centre_edges(*outlines, *self._scale, *self.size), True
+        else:
+            edges, straight = kernels.vertical_edges(*outlines)
         if not straight:
             raise ValueError("outlines must follow pixel edges: an edge is neither horizontal nor vertical")
         if not len(edges):
@@ -72,6 +78,8 @@ class OutlineSweep:
         """
         edges = np.concatenate(self._edges) if self._edges else np.empty((0, 4), np.int32)
         runs: Runs = kernels.band_runs(edges, self.row, stop)
+        if self._scale is not None:
+            runs = runs[runs[:, 2] > runs[:, 1]]  # thin parts hold no centre of a pixel
         below = edges[edges[:, 2] > stop]
         self._edges = [below] if len(below) else []
         self.row = stop

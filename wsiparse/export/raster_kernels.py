@@ -9,11 +9,13 @@ last, id.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-__all__ = ["band_runs", "coarser_runs", "paint_runs", "split_runs", "vertical_edges"]
+__all__ = ["band_runs", "centre_edges", "coarser_runs", "paint_runs", "split_runs", "vertical_edges"]
 
 
 @njit(cache=True, nogil=True)
@@ -57,6 +59,63 @@ def vertical_edges(
                     edges[e, 3] = ids[k]
                     e += 1
     return edges, True
+
+
+@njit(cache=True, nogil=True)
+def centre_edges(
+    coords: NDArray[np.int32],
+    ring_offsets: NDArray[np.int64],
+    polygon_offsets: NDArray[np.int64],
+    ids: NDArray[np.int32],
+    scale_x: float,
+    scale_y: float,
+    width: int,
+    height: int,
+) -> NDArray[np.int32]:
+    """Vertical edges of the pixels whose centres lie in polygons of any kind: an edge a row that an outline crosses.
+
+    Parameters
+    ----------
+    coords : (V, 2) int32, x then y, of any unit
+    ring_offsets : (R + 1,) int64
+    polygon_offsets : (N + 1,) int64
+    ids : (N,) int32, of each object
+    scale_x, scale_y : canvas px per unit
+    width, height : of the canvas, px; what lies outside is left out
+
+    Returns
+    -------
+    (E, 4) int32
+    """
+    count = 0
+    for ring in range(len(ring_offsets) - 1):
+        for i in range(ring_offsets[ring], ring_offsets[ring + 1] - 1):
+            first, stop = _rows_of(coords[i, 1] * scale_y, coords[i + 1, 1] * scale_y, height)
+            count += stop - first
+    edges = np.empty((count, 4), np.int32)
+    e = 0
+    for k in range(len(polygon_offsets) - 1):
+        for ring in range(polygon_offsets[k], polygon_offsets[k + 1]):
+            for i in range(ring_offsets[ring], ring_offsets[ring + 1] - 1):
+                x0, y0 = coords[i, 0] * scale_x, coords[i, 1] * scale_y
+                x1, y1 = coords[i + 1, 0] * scale_x, coords[i + 1, 1] * scale_y
+                first, stop = _rows_of(y0, y1, height)
+                for y in range(first, stop):
+                    at = x0 + (y + 0.5 - y0) / (y1 - y0) * (x1 - x0)
+                    edges[e, 0] = min(max(math.ceil(at - 0.5), 0), width)
+                    edges[e, 1] = y
+                    edges[e, 2] = y + 1
+                    edges[e, 3] = ids[k]
+                    e += 1
+    return edges
+
+
+@njit(cache=True, nogil=True)
+def _rows_of(a: float, b: float, height: int) -> tuple[int, int]:
+    """The rows [first, stop) whose centres lie between two heights, the upper one included."""
+    low, high = min(a, b), max(a, b)
+    first, stop = max(math.ceil(low - 0.5), 0), min(math.ceil(high - 0.5), height)
+    return first, max(first, stop)
 
 
 @njit(cache=True, nogil=True)

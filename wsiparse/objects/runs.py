@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from wsiparse.objects import kernels
 
-__all__ = ["Runs", "components", "connected", "gather", "grouped", "label_runs", "packed"]
+__all__ = ["Runs", "components", "connected", "gather", "grouped", "label_parts", "label_runs", "packed", "runs_of"]
 
 Ints = NDArray[np.int32]
 
@@ -94,9 +94,38 @@ def connected(mask: NDArray[np.uint8]) -> tuple[Ints, Ints, Ints, Ints, int]:
     component : (R,) int32, numbered 0.. by the first pixel
     n : number of components
     """
-    y, x0, x1, _ = _runs_of((mask != 0).view(np.uint8))
+    y, x0, x1, _ = runs_of((mask != 0).view(np.uint8))
     component = np.empty(len(y), np.int32)
     return y, x0, x1, component, int(kernels.connect_runs(y, x0, x1, component))
+
+
+def label_parts(label: Ints, y: Ints, x0: Ints, x1: Ints) -> tuple[Ints, int]:
+    """The 4-connected part of its label that each run belongs to.
+
+    Parameters
+    ----------
+    label : (R,) int32, ascending
+    y, x0, x1 : (R,) int32, in raster order within each label
+
+    Returns
+    -------
+    part : (R,) int32, numbered 0.. by label, then by the first pixel
+    n : number of parts
+
+    Raises
+    ------
+    ValueError
+        If the heights of all labels add up to 2^31 px.
+    """
+    # below each other, labels touch themselves only
+    begins = np.flatnonzero(np.diff(label, prepend=label[0] - 1))
+    heights = np.maximum.reduceat(y, begins).astype(np.int64) - y[begins] + 2
+    if int(heights.sum()) >= 1 << 31:
+        raise ValueError("the heights of all labels add up to 2^31 px: they are no objects")
+    shift = np.cumsum(heights) - heights - y[begins]
+    apart = (y + np.repeat(shift, np.diff(begins, append=len(y)))).astype(np.int32)
+    part = np.empty(len(y), np.int32)
+    return part, int(kernels.connect_runs(apart, x0, x1, part))
 
 
 def components(mask: NDArray[np.uint8], origin: tuple[int, int] = (0, 0)) -> Runs:
@@ -117,11 +146,12 @@ def components(mask: NDArray[np.uint8], origin: tuple[int, int] = (0, 0)) -> Run
 
 def label_runs(labels: NDArray[np.int32], n: int, origin: tuple[int, int] = (0, 0)) -> Runs:
     """The runs of labels 1..n of a label image (H, W) int32: group g is label g + 1. As `components` otherwise."""
-    y, x0, x1, value = _runs_of(labels)
+    y, x0, x1, value = runs_of(labels)
     return grouped(value - np.int32(1), n, y, x0, x1, labels.shape[1], origin)
 
 
-def _runs_of(image: NDArray[np.integer]) -> tuple[Ints, Ints, Ints, Ints]:
+def runs_of(image: NDArray[np.integer]) -> tuple[Ints, Ints, Ints, Ints]:
+    """Runs of equal values but 0, in raster order: row, first px, px after the last, value, (R,) int32 each."""
     n = int(kernels.count_runs(image)) if image.size else 0
     y, x0, x1, value = (np.empty(n, np.int32) for _ in range(4))
     if n:

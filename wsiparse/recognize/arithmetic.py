@@ -29,6 +29,7 @@ __all__ = [
     "bf16_units",
     "by_torch",
     "import_openvino",
+    "onnx_resolved",
     "openvino_fault",
     "openvino_version",
     "resolved",
@@ -78,6 +79,8 @@ def arithmetic_of(device: str, precision: str = "auto", runtime: str = "auto") -
     wanted, _, told = runtime.partition(" ")
     if wanted not in RUNTIMES:
         raise ConfigError(f"runtime '{runtime}' is unknown: choose one of {', '.join(RUNTIMES)}.")
+    if wanted == "onnxruntime":
+        raise ConfigError("runtime 'onnxruntime' computes ONNX files only: use openvino or torch.")
     if device != "cpu":
         if wanted == "openvino":
             raise ConfigError(f"runtime 'openvino' runs on the processor only, not on {device}. Give --device cpu.")
@@ -132,6 +135,35 @@ def resolved(spec: RecognizerSpec) -> RecognizerSpec:
     """
     found = arithmetic_of(spec.device, spec.precision, spec.runtime)
     return replace(spec, runtime=found.runtime, precision=found.precision)
+
+
+def onnx_resolved(spec: RecognizerSpec) -> RecognizerSpec:
+    """The spec of an ONNX file on the processor with the runtime and precision that "auto" stands for.
+
+    Parameters
+    ----------
+    spec : its device is resolved
+
+    Raises
+    ------
+    ConfigError
+        If neither OpenVINO nor ONNX Runtime is here, or what is asked for is not, or does not run in the precision.
+    """
+    wanted, _, told = spec.runtime.partition(" ")
+    if wanted == "torch":
+        raise ConfigError("runtime 'torch' does not compute ONNX files: use openvino or onnxruntime.")
+    onnxruntime = _named("onnxruntime") if importlib.util.find_spec("onnxruntime") is not None else ""
+    openvino = openvino_version()
+    precision = "float32" if spec.precision == "auto" else spec.precision
+    found = {"openvino": openvino, "onnxruntime": onnxruntime, "auto": openvino or onnxruntime}[wanted]
+    if not found:
+        missing = "openvino" if wanted == "auto" else wanted
+        raise ConfigError(f"an ONNX file needs the runtime {missing}, which is not installed: pip install {missing}.")
+    if precision != "float32" and (precision != "bf16" or found == onnxruntime or not bf16_units()):
+        raise ConfigError(
+            f"precision '{precision}': {found} does not compute an ONNX file with it on this processor. Use float32."
+        )
+    return replace(spec, runtime=_same(Arithmetic(found, precision, ""), told).runtime, precision=precision)
 
 
 def by_torch(spec: RecognizerSpec, auto: str) -> RecognizerSpec:

@@ -18,15 +18,17 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from wsiparse.errors import WeightsError
+from wsiparse.types import PromptKind
 
-__all__ = ["CARD", "FORMAT", "ModelCard", "PromptOfClass", "card_path", "read_card"]
+__all__ = ["CARD", "FORMAT", "ModelCard", "PromptOfClass", "Stains", "card_path", "read_card"]
 
 #: The file that makes a folder a model.
 CARD: Final = "model.yaml"
@@ -41,19 +43,63 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, populate_by_name=True)
 
 
+def _check_keys(model: BaseModel, what: str, needs: Iterable[str], may: Iterable[str]) -> None:
+    """`ValueError` where a key that this kind needs is not given, or one is that it has no use for."""
+    needs = tuple(needs)
+    given = {name for name in model.model_fields_set if getattr(model, name) is not None}
+    missing = [name for name in needs if name not in given]
+    if missing:
+        raise ValueError(f"{what} needs {' and '.join(missing)}")
+    idle = sorted(given - set(may) - set(needs))
+    if idle:
+        raise ValueError(f"{what} has no use for {', '.join(idle)}")
+
+
+_Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
 class _Weights(_Strict):
-    """Which file holds the weights, and the SHA-256 that it must have."""
+    """Which file holds the weights, and the SHA-256 that it must have; so too the files of an ONNX model's own data."""
 
     file: str = Field(min_length=1)
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    sha256: _Sha256
+    data: dict[str, _Sha256] = {}
 
 
 class _Normalise(_Strict):
-    """How bytes become numbers: (value - mean) / std, in 8-bit values."""
+    """How values become numbers.
 
-    kind: Literal["mean-std"] = "mean-std"
-    mean: tuple[float, float, float] = (127.5, 127.5, 127.5)
-    std: tuple[float, float, float] = (127.5, 127.5, 127.5)
+    scale : value / divide; mean-std : (value - mean) / std; percentile : (value - low) / (high - low), of the slide's
+    own percentiles, each channel by itself. Values are bytes, or what `channels` makes of them.
+    """
+
+    kind: Literal["scale", "mean-std", "percentile"] = "mean-std"
+    divide: float | None = Field(default=None, gt=0)
+    mean: tuple[float, ...] | None = Field(default=None, min_length=1, max_length=4)
+    std: tuple[Annotated[float, Field(gt=0)], ...] | None = Field(default=None, min_length=1, max_length=4)
+    low: float | None = Field(default=None, ge=0, lt=100)
+    high: float | None = Field(default=None, gt=0, le=100)
+    over: Literal["slide"] | None = None
+    clip: bool | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> _Normalise:
+        wants = {"scale": ("divide",), "mean-std": ("mean", "std"), "percentile": ("low", "high")}
+        takes = {"over", "clip"} if self.kind == "percentile" else set()
+        _check_keys(self, f"kind {self.kind}", wants[self.kind], takes | {"kind"})
+        if self.kind == "percentile" and (self.low or 0) >= (self.high or 0):
+            raise ValueError(f"low {self.low} is not below high {self.high}")
+        return self
+
+
+#: The normalisation of the network family of `wsiparse train`.
+_FAMILY_NORMALISE: Final = _Normalise(mean=(127.5,) * 3, std=(127.5,) * 3)
+
+
+class Stains(_Strict):
+    """Channels that are amounts of stain, by the slide's own stain vectors, or their mean optical density."""
+
+    stains: tuple[Literal["hematoxylin", "eosin", "residual", "density"], ...] = Field(min_length=1, max_length=4)
 
 
 class _Input(_Strict):
@@ -61,47 +107,105 @@ class _Input(_Strict):
 
     mpp: float = Field(ge=0.05, le=20)
     tile_px: int = Field(default=1024, ge=64, le=16384)
-    output_px: int | None = Field(default=None, ge=64, le=16384)
+    output_px: int | None = Field(default=None, ge=16, le=16384)
     multiple_of: int = Field(default=16, ge=1, le=1024)
-    halo_px: int = Field(ge=0, le=4096)
-    channels: Literal["RGB"] = "RGB"
-    layout: Literal["NCHW"] = "NCHW"
-    normalise: _Normalise = _Normalise()
+    halo_px: Annotated[int, Field(ge=0, le=4096)] | Literal["measured"]
+    fixed_size: bool | None = None
+    channels: Literal["RGB", "BGR"] | Stains = "RGB"
+    layout: Literal["NCHW", "NHWC"] = "NCHW"
+    normalise: _Normalise = _FAMILY_NORMALISE
     stain: Literal["as it is", "reference"] = "as it is"
+
+    @property
+    def count(self) -> int:
+        """Channels."""
+        return len(self.channels.stains) if isinstance(self.channels, Stains) else 3
+
+    @property
+    def margin_px(self) -> int:
+        """How much narrower the network's answer is than what it sees, px on every side."""
+        return 0 if self.output_px is None else (self.tile_px - self.output_px) // 2
 
     @model_validator(mode="after")
     def _check(self) -> _Input:
-        if self.output_px not in (None, self.tile_px):
-            raise ValueError(f"output_px {self.output_px} differs from tile_px {self.tile_px}: cropping networks are "
-                             "not run")  # fmt: skip
-        if self.tile_px % self.multiple_of or self.halo_px % self.multiple_of:
+        halo = 0 if self.halo_px == "measured" else self.halo_px
+        if self.tile_px % self.multiple_of or halo % self.multiple_of:
             raise ValueError(f"tile_px and halo_px must be multiples of {self.multiple_of}")
-        if self.tile_px <= 2 * self.halo_px:
-            raise ValueError(f"a tile of {self.tile_px} px leaves nothing inside a halo of {self.halo_px} px")
-        if self.normalise != _Normalise():
-            raise ValueError("normalise: this family takes mean and std of 127.5")
+        if self.tile_px <= 2 * halo:
+            raise ValueError(f"a tile of {self.tile_px} px leaves nothing inside a halo of {halo} px")
+        if self.output_px is not None and (self.output_px > self.tile_px or (self.tile_px - self.output_px) % 2):
+            raise ValueError(f"output_px {self.output_px} is not the middle of tile_px {self.tile_px}")
+        if self.halo_px != "measured" and halo < self.margin_px:
+            raise ValueError(f"halo_px {halo} is less than what the network crops, {self.margin_px} px on every side")
+        for name, values in (("mean", self.normalise.mean), ("std", self.normalise.std)):
+            if values is not None and len(values) != self.count:
+                raise ValueError(f"normalise.{name}: {self.count} channels need as many numbers")
         return self
 
 
-class _Output(_Strict):
-    """What its maps mean."""
+#: Kind of output -> keys that it needs, and keys that it may have beside those of every kind.
+_OUTPUTS: Final[dict[str, tuple[tuple[str, ...], frozenset[str]]]] = {
+    "nuclei": ((), frozenset({"background", "foreground", "centre", "distance", "boundary", "contour"})),
+    "hover": (("foreground", "horizontal", "vertical"), frozenset({"background"})),
+    "star": (("probability", "rays", "n_rays"), frozenset({"overlap"})),
+    "instances": (("labels",), frozenset({"probability"})),
+    "regions": (("classes",), frozenset({"background"})),
+}
+_EVERY_KIND: Final = frozenset(
+    {"kind", "activation", "class_activation", "classes", "cut", "min_foreground", "least_share", "stride"}
+)
 
-    kind: Literal["nuclei"] = "nuclei"
-    activation: Literal["sigmoid"] = "sigmoid"
-    foreground: Literal[0] = 0
-    centre: Literal[1] = 1
-    boundary: Literal[2] = 2
-    classes: dict[int, str] = {}
+_Channel = Annotated[int, Field(ge=0, le=4095)]
+
+
+class _Output(_Strict):
+    """What its maps mean: roles by the number of their channel. Several outputs count as one, in their order."""
+
+    kind: Literal["nuclei", "hover", "star", "instances", "regions"] = "nuclei"
+    activation: Literal["sigmoid", "softmax", "none"] = "sigmoid"
+    class_activation: Literal["sigmoid", "softmax", "none"] | None = None
+    background: _Channel | None = None
+    foreground: _Channel | None = None
+    centre: _Channel | None = None
+    distance: _Channel | None = None
+    boundary: _Channel | None = None
+    contour: _Channel | None = None
+    horizontal: _Channel | None = None
+    vertical: _Channel | None = None
+    probability: _Channel | None = None
+    rays: _Channel | None = None
+    n_rays: int | None = Field(default=None, ge=3, le=256)
+    overlap: float | None = Field(default=None, gt=0, lt=1)
+    labels: _Channel | None = None
+    stride: int | None = Field(default=None, ge=1, le=16)
+    classes: dict[_Channel, str] = {}
     cut: float = Field(default=0.5, gt=0, lt=1)
     min_foreground: float = Field(default=0.0, ge=0, le=1)
     least_share: float = Field(default=0.0, ge=0, le=1)
 
+    @property
+    def channels(self) -> dict[str, int]:
+        """Role -> channel of those that are given, classes and rays included."""
+        names = ("background", "foreground", "centre", "distance", "boundary", "contour", "horizontal", "vertical",
+                 "probability", "labels")  # fmt: skip
+        found = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        found |= {f"class {name}": channel for channel, name in self.classes.items()}
+        rays = range(self.n_rays or 0)
+        return found | {f"ray {k}": (self.rays or 0) + k for k in rays}
+
     @model_validator(mode="after")
     def _check(self) -> _Output:
-        if list(self.classes) != list(range(3, 3 + len(self.classes))):
-            raise ValueError("classes: their maps are numbered 3, 4, ... in order")
         if len(set(self.classes.values())) < len(self.classes) or not all(n.strip() for n in self.classes.values()):
             raise ValueError("classes: each needs a name of its own")
+        needs, may = _OUTPUTS[self.kind]
+        _check_keys(self, f"kind {self.kind}", needs, may | _EVERY_KIND)
+        for one, other in (("centre", "distance"), ("boundary", "contour")):
+            if {one, other} <= self.channels.keys():
+                raise ValueError(f"{one} and {other} are two names of one role: leave one out")
+        twice = sorted(c for c in self.channels.values() if list(self.channels.values()).count(c) > 1)
+        if twice:
+            names = [name for name, channel in self.channels.items() if channel == twice[0]]
+            raise ValueError(f"channel {twice[0]} is given to {' and '.join(names)}")
         return self
 
 
@@ -120,7 +224,7 @@ class PromptOfClass(_Strict):
 
     of_class: str = Field(alias="class", min_length=1)
     text: str = Field(min_length=1)
-    kind: Literal["cell"] = "cell"
+    kind: Literal["cell", "region"] | None = None
     colour: str = Field(pattern=r"^#[0-9a-fA-F]{6}$")
     class_name: str | None = None
 
@@ -151,8 +255,31 @@ class ModelCard(_Strict):
     training: dict[str, Any] = {}
     figures: dict[str, Any] = {}
 
+    @model_validator(mode="before")
+    @classmethod
+    def _no_guess(cls, data: Any) -> Any:
+        """Whoever does not say how bytes become numbers would get the family's way."""
+        if not isinstance(data, dict) or not isinstance(data.get("weights"), dict):
+            return data
+        found = data.get("input")
+        if not _is_family(str(data["weights"].get("file"))) and isinstance(found, dict) and "normalise" not in found:
+            raise ValueError("input.normalise: Field required (how bytes become numbers)")
+        return data
+
     @model_validator(mode="after")
     def _check(self) -> ModelCard:
+        for file in (self.weights.file, *self.weights.data):
+            if Path(file).name != file:
+                raise ValueError(f"weights '{file}' do not lie beside the card")
+        if _is_family(self.weights.file):
+            _check_family(self)
+        elif self.output.kind == "nuclei" and self.output.foreground is None and self.output.background is None:
+            raise ValueError("output: kind nuclei needs foreground, or the background that it is not")
+        kind: PromptKind = "region" if self.output.kind == "regions" else "cell"
+        odd = next((prompt for prompt in self.prompts if prompt.kind not in (None, kind)), None)
+        if odd is not None:
+            raise ValueError(f"prompts: class '{odd.of_class}' is of kind {odd.kind}, but an output of kind "
+                             f"{self.output.kind} answers kind {kind}")  # fmt: skip
         named = [prompt.of_class for prompt in self.prompts]
         for name in self.output.classes.values():
             if named.count(name) != 1:
@@ -169,10 +296,43 @@ class ModelCard(_Strict):
         """Names of the class maps, in order."""
         return tuple(self.output.classes.values())
 
+    @property
+    def of_family(self) -> bool:
+        """Whether its weights are of the network family of `wsiparse train`."""
+        return _is_family(self.weights.file)
+
     def shaping_sha256(self) -> str:
         """Over what shapes results beside the weights themselves."""
-        facts = self.model_dump(mode="json", include={"input", "output", "split"})
+        facts = self.model_dump(mode="json", include={"input", "output", "split"}, exclude_none=True)
+        if self.weights.data:
+            facts["data"] = self.weights.data
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def _is_family(file: str) -> bool:
+    return Path(file).suffix == ".safetensors"
+
+
+#: Of the output of that family: roles, which are always these.
+_FAMILY_ROLES: Final = {"foreground": 0, "centre": 1, "boundary": 2}
+
+
+def _check_family(card: ModelCard) -> None:
+    """`ValueError` for a card of the family of `wsiparse train` that wants what its networks do not do."""
+    given, output = card.input, card.output
+    if given.output_px not in (None, given.tile_px):
+        raise ValueError(f"input: output_px {given.output_px} differs from tile_px {given.tile_px}: cropping networks "
+                         "of this family are not run")  # fmt: skip
+    if given.normalise != _FAMILY_NORMALISE:
+        raise ValueError("input.normalise: this family takes mean and std of 127.5")
+    if (given.channels, given.layout, given.fixed_size or False) != ("RGB", "NCHW", False):
+        raise ValueError("input: this family takes channels RGB, layout NCHW and tiles of any size")
+    if (output.kind, output.activation, output.class_activation) != ("nuclei", "sigmoid", None):
+        raise ValueError("output: this family is of kind nuclei with activation sigmoid")
+    if output.stride or any(_FAMILY_ROLES.get(name) != n for name, n in output.channels.items() if " " not in name):
+        raise ValueError("output: the roles of this family are foreground 0, centre 1, boundary 2")
+    if list(output.classes) != list(range(3, 3 + len(output.classes))):
+        raise ValueError("output.classes: their maps are numbered 3, 4, ... in order")
 
 
 def card_path(path: Path) -> Path:
@@ -201,6 +361,8 @@ def read_card(path: Path) -> ModelCard:
         raise WeightsError(
             f"{card.parent}: no {card.name} in this folder, so it is no model. `wsiparse train` writes them."
         ) from error
+    except NotADirectoryError as error:
+        raise WeightsError(f"{card.parent}: a file, not the folder of a model.") from error
     except OSError as error:
         raise WeightsError(f"{card}: cannot be read ({error.strerror}).") from error
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
@@ -230,5 +392,5 @@ def _first_fault(error: ValidationError) -> str:
     model = next((_SECTIONS[part] for part in reversed(above) if part in _SECTIONS), ModelCard)
     known = [field.alias or name for name, field in model.model_fields.items()]
     near = difflib.get_close_matches(last, known, 1, cutoff=0.4)
-    hint = f"did you mean '{near[0]}'?" if near else f"known keys: {', '.join(known)}"
+    hint = f"did you mean '{near[0]}'" if near else f"known keys: {', '.join(known)}"
     return f"unknown key '{'.'.join([*above, last])}': {hint}"

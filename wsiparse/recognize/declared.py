@@ -49,6 +49,7 @@ class DeclaredEngine(abc.ABC):
     resizes : it brings every tile to one size, so that what a tile needs does not depend on the tile's own size
     options : its own options -> what they are where nobody says anything
     idle_options : those of them that change no result
+    idle_settings : settings of a run that it has no use for; where one is given, a notice says so
     """
 
     name: str
@@ -62,6 +63,7 @@ class DeclaredEngine(abc.ABC):
     resizes: ClassVar[bool] = False
     options: Mapping[str, str | bool] = _NO_OPTIONS
     idle_options: frozenset[str] = frozenset()
+    idle_settings: ClassVar[tuple[str, ...]] = ()
 
     @abc.abstractmethod
     def info(self, spec: RecognizerSpec) -> EngineInfo:

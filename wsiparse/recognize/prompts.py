@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from wsiparse.errors import PromptError
 from wsiparse.recognize.words import match, means_nuclei, nearest, plain
-from wsiparse.types import Prompt, PromptSet
+from wsiparse.types import Prompt, PromptKind, PromptSet
 
 __all__ = [
     "INFLAMMATORY",
@@ -22,6 +22,7 @@ __all__ = [
     "answer_of",
     "answered",
     "check_nucleus_prompts",
+    "check_region_prompts",
     "share_nuclei",
 ]
 
@@ -120,11 +121,15 @@ def answered(
             told.append(f"the site '{found.site}' changes nothing")
         twin = next((other for other, (used, _) in zip(texts, out, strict=False) if used == own), None)
         if twin is not None:
-            raise PromptError(
-                f"prompts {twin!r} and {text!r}: '{own}' is already asked for under another name. Leave one out."
-            )
+            raise _asked_twice(twin, text, own)
         out.append((own, f"prompt {text!r}: {'; '.join(told)}." if told else None))
     return out
+
+
+def _asked_twice(first: str, second: str, own: str) -> PromptError:
+    if plain(first) == plain(second):
+        return PromptError(f"prompt {second!r} is given twice. Leave one out.")
+    return PromptError(f"prompts {first!r} and {second!r} ask for the same, '{own}'. Leave one out.")
 
 
 def _unanswered(text: str, title: str, answers: Mapping[str, Answer]) -> PromptError:
@@ -167,17 +172,34 @@ def check_nucleus_prompts(
             raise _unanswered(prompt.text, title, answers)
         _check_settings(prompt, title, mpp)
         if answer.text in roles:
-            raise PromptError(
-                f"prompt {prompt.text!r}: '{answer.text}' is already asked for under another name. Leave one out."
-            )
+            raise _asked_twice(prompts[roles.index(answer.text)].text, prompt.text, answer.text)
         roles.append(answer.text)
     return tuple(roles)
 
 
-def _check_settings(prompt: Prompt, title: str, mpp: float) -> None:
-    if prompt.kind != "cell":
+def check_region_prompts(prompts: PromptSet, title: str, mpp: float, answers: Mapping[str, Answer]) -> None:
+    """Refuse what an engine of regions does not answer.
+
+    Parameters
+    ----------
+    prompts : what is asked for
+    title, mpp, answers : as for `check_nucleus_prompts`
+
+    Raises
+    ------
+    PromptError
+        If a prompt is not answered, two mean the same, one is of single cells, or one wants another scale.
+    """
+    answered([prompt.text for prompt in prompts], title, answers=answers)
+    for prompt in prompts:
+        _check_settings(prompt, title, mpp, kind="region")
+
+
+def _check_settings(prompt: Prompt, title: str, mpp: float, kind: PromptKind = "cell") -> None:
+    if prompt.kind != kind:
+        finds = "single nuclei" if kind == "cell" else "regions"
         raise PromptError(
-            f"prompt {prompt.text!r} is of kind 'region': this engine ({title}) finds single nuclei. Use kind: cell."
+            f"prompt {prompt.text!r} is of kind '{prompt.kind}': this engine ({title}) finds {finds}. Use kind: {kind}."
         )
     if prompt.input_mpp is not None and abs(prompt.input_mpp - mpp) > 1e-6:
         raise PromptError(

@@ -13,6 +13,9 @@ and need nothing else. A folder with a `model.yaml`, as `wsiparse train` writes 
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache, lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -30,7 +33,9 @@ __all__ = [
     "check_engine_name",
     "engine_names",
     "engine_of",
+    "given_engine",
     "listed",
+    "model_beside",
     "only_on_cpu",
 ]
 
@@ -47,7 +52,21 @@ _BUILT_IN: Final = (
 )
 
 #: What makes an engine of a model folder.
-_FOLDER: Final = EntryPoint("folder", "wsiparse.recognize.embedded.engine:folder_engine", GROUP)
+_FOLDER: Final = EntryPoint("folder", "wsiparse.recognize.exported.engine:folder_engine", GROUP)
+
+
+#: The engine of a recognizer that the program handed in, while it is at work.
+_GIVEN: Final[ContextVar[DeclaredEngine | None]] = ContextVar("given engine", default=None)
+
+
+@contextmanager
+def given_engine(engine: DeclaredEngine) -> Iterator[None]:
+    """Have an engine found by its name in this context, and nowhere else."""
+    token = _GIVEN.set(engine)
+    try:
+        yield
+    finally:
+        _GIVEN.reset(token)
 
 
 class Listed(NamedTuple):
@@ -81,6 +100,9 @@ def engine_of(name: str) -> DeclaredEngine:
     WeightsError
         If the folder's card cannot be used.
     """
+    given = _GIVEN.get()
+    if given is not None and name == given.name:
+        return given
     if name == AUTO:
         return automatic_engine()
     point = _points().get(name)
@@ -89,6 +111,12 @@ def engine_of(name: str) -> DeclaredEngine:
     check_engine_name(name)
     card = card_path(Path(name).absolute())
     return _of_folder(card, card.stat().st_mtime_ns if card.is_file() else 0)
+
+
+def model_beside(name: str) -> Path | None:
+    """The model that a registered name hides: a folder of that name here, with a card; None where there is none."""
+    folder = Path(name).absolute()
+    return folder if (name == AUTO or name in _points()) and card_path(folder).is_file() else None
 
 
 def check_engine_name(name: str) -> None:
@@ -100,6 +128,8 @@ def check_engine_name(name: str) -> None:
         If nothing is registered by that name, and no file or folder is called so.
     """
     if name != AUTO and name not in _points() and not Path(name).exists():
+        if Path(name).name != name:
+            raise ConfigError(f"engine '{name}': there is no such folder. Give that of a model, with its model.yaml.")
         names = (AUTO, *engine_names())
         near = difflib.get_close_matches(name, names, n=1)
         hint = f"did you mean '{near[0]}'? There are" if near else "choose one of"

@@ -17,6 +17,8 @@ __all__ = ["RuledEngine", "strength_of"]
 class RuledEngine(DeclaredEngine):
     """What engines share that see every slide at the reference strength of its stain and use the rule."""
 
+    idle_settings = ("precision", "runtime", "weights")
+
     def wants_sample(self) -> bool:
         """The strength of the stain belongs to the slide as a whole."""
         return True

@@ -9,16 +9,19 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
-from wsiparse.atomic import remove_dead
+from wsiparse.atomic import output_errors, remove_dead
 from wsiparse.errors import ConfigError
 from wsiparse.machine import own_version
 from wsiparse.names import some_of
 from wsiparse.report.metadata import keep_metadata, kept_metadata, read_metadata
+from wsiparse.report.pages.book import book_notes, book_tables
 from wsiparse.report.pages.page import cohort_page
 from wsiparse.report.stats.cohort import CohortSlide, SlideMetadata, cohort_numbers, joined_metadata, without_report
 from wsiparse.report.stats.joining import Metadata
 from wsiparse.report.stats.jsonable import jsonable
 from wsiparse.report.stats.rows import CsvSlide, rows_csv
+from wsiparse.report.stats.studies import studies_csv
+from wsiparse.report.xlsx import XLSX, write_workbook, xlsx_installed
 from wsiparse.results.find import find_results
 from wsiparse.results.folder import (
     COHORT,
@@ -56,6 +59,7 @@ _OF_SLIDE: Final = ("name", "folder", "tissue_mm2", "analysed_mm2", "unreadable_
 
 SUMMARY: Final = "summary.csv"
 COHORT_PAGE: Final = "report.html"
+STUDIES: Final = "studies.csv"
 
 
 def cohort_slides(results: Path) -> list[CohortSlide]:
@@ -116,14 +120,17 @@ def joined_slides(slides: Sequence[CohortSlide], metadata: Metadata) -> SlideMet
     return joined
 
 
-def write_cohort_report(results: Path, metadata: Metadata | None = None) -> dict[str, Any] | None:
-    """Write summary.csv, cohort.json and report.html over every slide of a folder; the numbers, None if none is done.
+def write_cohort_report(
+    results: Path, metadata: Metadata | None = None, *, xlsx: bool = False
+) -> dict[str, Any] | None:
+    """Write summary.csv, studies.csv, cohort.json and report.html over every slide of a folder; None if none is done.
 
     Parameters
     ----------
     results : results folder
     metadata : a table about the slides, kept in the results; None for the one that was kept, if any. Of a kept one,
         rows that fit several slides by now or contradict each other are told and left out
+    xlsx : write summary.xlsx too; one that is there is always made anew, or goes where it cannot be
 
     Raises
     ------
@@ -155,11 +162,15 @@ def write_cohort_report(results: Path, metadata: Metadata | None = None) -> dict
     cohort: dict[str, Any] = jsonable(cohort_numbers(slides, metadata, joined, version=own_version()))
     cohort["notices"] += told
     cohort["date"] = datetime.now(UTC).date().isoformat()
+    write_text(results / STUDIES, studies_csv(cohort["studies"]["rows"]))
     write_text(results / COHORT_PAGE, cohort_page(cohort, {}))
     kept = {key: cohort[key] for key in _KEPT}
     kept["slides"] = [{key: own[key] for key in _OF_SLIDE} for own in cohort["slides"]]
     write_cohort_record(results, kept | {"made_of": cohort_made_of(results, slides)})
-    write_tables_record(results, (SUMMARY, COHORT, COHORT_PAGE))
+    names = [SUMMARY, STUDIES, COHORT, COHORT_PAGE]
+    if xlsx or (results / XLSX).exists():
+        names += _workbook(results / XLSX, cohort)
+    write_tables_record(results, names)
     return cohort
 
 
@@ -168,6 +179,17 @@ def cohort_made_of(results: Path, slides: Sequence[CohortSlide]) -> dict[str, st
     table = hashed_record(results / METADATA)
     of_slides = {slide.folder: str(slide.numbers["sha256"]) for slide in slides if slide.numbers is not None}
     return of_slides | ({METADATA: table[1]} if table is not None else {})
+
+
+def _workbook(path: Path, cohort: dict[str, Any]) -> list[str]:
+    """Write summary.xlsx; its name, or nothing and a notice where it is there and can be made no more."""
+    if xlsx_installed():
+        write_workbook(path, book_tables(cohort), book_notes(cohort))
+        return [XLSX]
+    with output_errors(path):
+        path.unlink()
+    cohort["notices"].append("summary.xlsx is gone, for the package xlsxwriter is not installed here any more")
+    return []
 
 
 def lost_lines(cohort: Mapping[str, Any], told: Collection[str] = ()) -> list[str]:

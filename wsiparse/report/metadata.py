@@ -29,18 +29,25 @@ _SLIDE: Final = (
 )  # fmt: skip
 _PATIENT: Final = ("patient", "patient_id", "case", "case_id", "subject", "subject_id", "patientid")
 _GROUP: Final = ("group", "cohort", "arm")
+_SCORE: Final = (
+    "stil", "stils", "stil_score", "stils_score", "stil_percent", "stils_percent", "til", "tils", "til_score",
+    "tils_score", "stromal_til", "stromal_tils",
+)  # fmt: skip
 
 #: What a run is told of a slide says nothing about the patient.
 _OF_RUNS: Final = ("mpp", "override_mpp", "roi")
 
 
-def read_metadata(path: Path, *, patient: str | None = None, group: str | None = None) -> Metadata:
+def read_metadata(
+    path: Path, *, patient: str | None = None, group: str | None = None, score: str | None = None
+) -> Metadata:
     """A table about slides, such as the one that `wsiparse run` was given.
 
     Parameters
     ----------
     path : see `wsiparse.slides.sheet.table_lines`; the first line names the columns, one of them "slide"
-    patient, group : names of columns; by default those called so (patient, case, subject; group, cohort, arm)
+    patient, group, score : names of columns; by default those called so (patient, case, subject; group, cohort, arm;
+        sTIL, TILs, sTIL score)
 
     Raises
     ------
@@ -65,7 +72,7 @@ def read_metadata(path: Path, *, patient: str | None = None, group: str | None =
             )
     columns = _columns(path, head, plain, at, lines[1:])
     asked = {what: _asked(path, list(columns), name, usual) for what, name, usual in (
-        ("patient", patient, _PATIENT), ("group", group, _GROUP)
+        ("patient", patient, _PATIENT), ("group", group, _GROUP), ("score", score, _SCORE)
     )}  # fmt: skip
     ours = {folded(name) for name in (*COLUMNS, *OVER_ALL)}
     called = {name: f"metadata_{name}" if folded(name) in ours else name for name in columns}
@@ -100,7 +107,17 @@ def _metadata(
         Row(line, slide, dict(zip(columns, values, strict=True)), _places(folder, slide))
         for line, slide, values in rows
     )
-    return Metadata(file, tuple(columns), tuple(made), asked["patient"], asked["group"], tuple(notices), str(folder))
+    return Metadata(
+        file,
+        tuple(columns),
+        tuple(made),
+        asked["patient"],
+        asked["group"],
+        tuple(notices),
+        str(folder),
+        # tables that an older version kept do not know it
+        asked.get("score"),
+    )
 
 
 def _plain(name: str) -> str:
@@ -136,7 +153,8 @@ def _columns(
 def _asked(path: Path, columns: Sequence[str], asked: str | None, usual: Sequence[str]) -> str | None:
     by_plain = {_plain(name): name for name in reversed(columns)}
     if asked is None:
-        return next((by_plain[word] for word in usual if word in by_plain), None)
+        bare = {re.sub(r"[%()]", "", plain).strip("_"): name for plain, name in reversed(by_plain.items())} | by_plain
+        return next((bare[word] for word in usual if word in bare), None)
     if _plain(asked) not in by_plain:
         raise ConfigError(f"{path}: no column {asked!r}. Its columns are {', '.join(columns) or 'none'}.")
     return by_plain[_plain(asked)]
@@ -177,6 +195,7 @@ def keep_metadata(results: Path, metadata: Metadata) -> None:
         "columns": list(metadata.columns),
         "patient": metadata.patient,
         "group": metadata.group,
+        "score": metadata.score,
         "rows": [[row.line, row.slide, [row.values[name] for name in metadata.columns]] for row in metadata.rows],
     }
     record["sha256"] = own_hash(record)

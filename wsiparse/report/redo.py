@@ -9,7 +9,8 @@ from typing import Any
 
 from wsiparse.choices import Division
 from wsiparse.parallel.threads import side_by_side
-from wsiparse.report.slide import RegionsFile, read_regions_file, redo_slide_report
+from wsiparse.report.data import RegionsFile, read_regions_file
+from wsiparse.report.slide import redo_slide_report
 from wsiparse.results.folder import report_inputs_in
 from wsiparse.results.one_slide import guarded
 from wsiparse.results.report_inputs import read_frame

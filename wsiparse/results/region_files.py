@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from wsiparse.errors import RoiError
+from wsiparse.errors import ConfigError, RoiError
 from wsiparse.names import path_parts
 from wsiparse.results.folder import file_name, slide_folder
 from wsiparse.slides.own_results import OwnResults
@@ -142,6 +142,29 @@ def match_regions(roi: Path, slides: Sequence[Named], *, own: Sequence[Path | No
         unused = () if waiting else (roi,)
         files = [mine or roi for mine in files]
     return Matched(tuple(files), unused, tuple(slides[k] for k, file in enumerate(files) if file is None))
+
+
+def match_tissue(tissue: Path | None, slides: Sequence[Named], *, whole: bool) -> Matched:
+    """The file of drawn tissue (`--tissue`) of every slide, matched as regions are; nothing where none is given.
+
+    Parameters
+    ----------
+    tissue : a folder of files, the file of the only slide, or None
+    slides : each once
+    whole : everything of the slides is to be analysed
+
+    Raises
+    ------
+    ConfigError
+        If `whole` and `tissue` are both asked for.
+    RoiError
+        As `match_regions`.
+    """
+    if tissue is None:
+        return Matched((None,) * len(slides))
+    if whole:
+        raise ConfigError("--whole-slide analyses everything, --tissue only what is drawn: give one of them.")
+    return match_regions(tissue, slides)
 
 
 def _in_folder(roi: Path, slides: Sequence[Named], waiting: Sequence[int]) -> tuple[dict[int, Path], tuple[Path, ...]]:

@@ -6,7 +6,9 @@ Layout::
       report_inputs.json  slide, frames, region of interest, unreadable tiles, pictured squares
       overview.png        (h, w, 3) the slide at about 8 um per px, as tissue was looked for on it; lossless
       view.jpg            (H, W, 3) the same finer, for people, where the slide is small
-      tissue.png          (h, w) 0 glass, 255 tissue, 128 pen, ink and black that were kept out
+      tissue.png          (h, w) 0 glass, 255 cells in which objects count, 128 pen, ink and black: kept out
+      cover.png           (h, w) how much of each of those cells tissue covers, of 255: the analysed area. Without
+                          one (a slide analysed whole, results of format 1) cells count whole
       spots/N.jpg         the N-th pictured square at full resolution, where it could be read
 """
 
@@ -46,10 +48,19 @@ __all__ = [
     "write_report_inputs",
 ]
 
-FORMAT: Final = 1
+#: Format 1 has no cover.png.
+FORMAT: Final = 2
+_READ: Final = (1, 2)
 
 #: Facts about regions, written where there are any.
-_OF_REGIONS: Final = ("region_file", "region_notes", "tumour_classes", "stroma_classes", "tumour_is_epithelium")
+_OF_REGIONS: Final = (
+    "tissue_file",
+    "region_file",
+    "region_notes",
+    "tumour_classes",
+    "stroma_classes",
+    "tumour_is_epithelium",
+)
 #: Corners of all polygons together that are written as text.
 _MOST_WRITTEN_OUT: Final = 20_000
 
@@ -82,7 +93,7 @@ class ReportInputs:
     offset : what overlays and region files were reduced by, level-0 px
     overview : frame of the pictures
     picture : (h, w, 3) uint8
-    tissue, artefacts : (h, w) bool
+    tissue, artefacts : (h, w) bool; objects count in cells of `tissue`
     whole_slide : everything was analysed, whether tissue or not
     roi : valid Polygon or MultiPolygon, level-0 px, or None
     regions : (class name, polygon in level-0 px) of the region of interest's file, in its order
@@ -95,6 +106,10 @@ class ReportInputs:
     region_notes : what was said when it was read, a line each
     tumour_classes, stroma_classes : of regions, as the run was told
     tumour_is_epithelium : as the run was told
+    found_artefacts : (kind, polygons in level-0 px, whether they were left out) of each kind that was looked for
+    cover : (h, w) uint8, how much of each cell of `tissue` is covered, of 255; None for all of them whole
+    drawn_tissue : the tissue as its user drew it, (multi)polygon in level-0 px, or None; `roi` lies in it
+    tissue_file : name and sha256 of the file it is of, or None
     """
 
     slide: Mapping[str, Any]
@@ -116,6 +131,10 @@ class ReportInputs:
     tumour_classes: tuple[str, ...] = ()
     stroma_classes: tuple[str, ...] = ()
     tumour_is_epithelium: bool = False
+    found_artefacts: tuple[tuple[str, BaseGeometry, bool], ...] = ()
+    cover: NDArray[np.uint8] | None = None
+    drawn_tissue: BaseGeometry | None = None
+    tissue_file: tuple[str, str] | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -181,7 +200,9 @@ def write_report_inputs(folder: Path, inputs: ReportInputs, overview: bytes, spo
     OutputError
         If it cannot be written.
     """
-    shapes = [shape for _, shape in inputs.regions] + ([inputs.roi] if inputs.roi is not None else [])
+    shapes = [shape for _, shape in inputs.regions]
+    shapes += [shape for shape in (inputs.roi, inputs.drawn_tissue) if shape is not None]
+    shapes += [shape for _, shape, _ in inputs.found_artefacts]
     long = sum(int(shapely.get_num_coordinates(shape)) for shape in shapes) > _MOST_WRITTEN_OUT
     facts = {
         "format": FORMAT,
@@ -191,11 +212,17 @@ def write_report_inputs(folder: Path, inputs: ReportInputs, overview: bytes, spo
         "whole_slide": inputs.whole_slide,
         "roi": _written(inputs.roi, long) if inputs.roi is not None else None,
         "regions": [{"class": name, "geometry": _written(shape, long)} for name, shape in inputs.regions],
+        "artefacts": [
+            {"kind": kind, "left_out": out, "geometry": _written(shape, long)}
+            for kind, shape, out in inputs.found_artefacts
+        ],
+        "drawn_tissue": _written(inputs.drawn_tissue, long) if inputs.drawn_tissue is not None else None,
         "unreadable": [list(box) for box in inputs.unreadable],
         "compartments": inputs.compartments,
         "squares": [asdict(square) for square in inputs.squares],
         "limits": asdict(inputs.limits),
         "view": inputs.view is not None,
+        "cover": inputs.cover is not None,
         **{name: getattr(inputs, name) for name in _OF_REGIONS if getattr(inputs, name)},
     }
     plane = np.where(inputs.tissue, np.uint8(_TISSUE), np.where(inputs.artefacts, np.uint8(_ARTEFACT), np.uint8(0)))
@@ -203,6 +230,8 @@ def write_report_inputs(folder: Path, inputs: ReportInputs, overview: bytes, spo
         (folder / "spots").mkdir(parents=True)
         (folder / "overview.png").write_bytes(overview)
         (folder / "tissue.png").write_bytes(png_bytes(plane))
+        if inputs.cover is not None:
+            (folder / "cover.png").write_bytes(png_bytes(inputs.cover))
         if inputs.view is not None:
             (folder / "view.jpg").write_bytes(inputs.view)
         for name, data in spots.items():
@@ -234,8 +263,10 @@ def _facts_file(folder: Path) -> Path:
 
 def _facts(folder: Path) -> dict[str, Any]:
     facts: dict[str, Any] = json.loads(_facts_file(folder).read_text(encoding="utf-8"))
-    if facts["format"] != FORMAT:
-        raise OutputError(f"{folder}: of format {facts['format']!r}, this program reads {FORMAT}. {_AGAIN}")
+    if facts["format"] not in _READ:
+        raise OutputError(
+            f"{folder}: of format {facts['format']!r}, this program reads {' and '.join(map(str, _READ))}. {_AGAIN}"
+        )
     return facts
 
 
@@ -287,9 +318,10 @@ def read_report_inputs(folder: Path) -> ReportInputs:
         facts = _facts(folder)
         picture = png_pixels((folder / "overview.png").read_bytes())
         plane = png_pixels((folder / "tissue.png").read_bytes())
-        if picture.shape != (*plane.shape, 3):
+        cover = png_pixels((folder / "cover.png").read_bytes()) if facts.get("cover") else None
+        if picture.shape != (*plane.shape, 3) or (cover is not None and cover.shape != plane.shape):
             raise OutputError(f"{folder}: its pictures differ in size. {_AGAIN}")
-        roi = facts["roi"]
+        roi, drawn = facts["roi"], facts.get("drawn_tissue")
         inputs = ReportInputs(
             slide=facts["slide"],
             offset=(int(facts["offset"][0]), int(facts["offset"][1])),
@@ -300,6 +332,10 @@ def read_report_inputs(folder: Path) -> ReportInputs:
             whole_slide=bool(facts["whole_slide"]),
             roi=_read(roi) if roi is not None else None,
             regions=_drawn(facts),
+            # results of an older version looked for none
+            found_artefacts=tuple(
+                (str(a["kind"]), _read(a["geometry"]), bool(a["left_out"])) for a in facts.get("artefacts", ())
+            ),
             unreadable=tuple((float(a), float(b), float(c), float(d)) for a, b, c, d in facts["unreadable"]),
             compartments=facts["compartments"],
             squares=tuple(PicturedSquare(Box(**square["box"]), str(square["file"])) for square in facts["squares"]),
@@ -310,6 +346,9 @@ def read_report_inputs(folder: Path) -> ReportInputs:
             tumour_classes=tuple(facts.get("tumour_classes", ())),
             stroma_classes=tuple(facts.get("stroma_classes", ())),
             tumour_is_epithelium=bool(facts.get("tumour_is_epithelium", False)),
+            cover=cover,
+            drawn_tissue=_read(drawn) if drawn is not None else None,
+            tissue_file=tuple(facts["tissue_file"]) if "tissue_file" in facts else None,
         )
         if not (
             min(inputs.size) >= 1 and min(inputs.mpp) > 0 and all(isinstance(inputs.slide[k], str) for k in _TEXTS)

@@ -223,16 +223,16 @@ def _recorded(folder: Path) -> tuple[dict[str, dict[str, Any]], list[Finding]]:
     except OSError as error:
         return {}, [Finding("unreadable", path, f"cannot be read ({error.strerror or error}). Check the disk.")]
     except (ValueError, RecursionError):
-        return {}, [Finding("damaged", path, f"damaged: not JSON. {_OVERWRITE}")]
+        return {}, [Finding("damaged", path, f"damaged: not JSON. {_AGAIN}")]
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         version = record.get("format") if isinstance(record, dict) else None
         text = f"of another version of wsiparse (format {version!r}, this one reads {FORMAT}). {_OVERWRITE}"
         return {}, [Finding("damaged", path, text)]
     files = record.get("files")
     if not isinstance(files, dict) or not all(_is_entry(name, facts) for name, facts in files.items()):
-        return {}, [Finding("damaged", path, f"damaged: its list of files is not one. {_OVERWRITE}")]
+        return {}, [Finding("damaged", path, f"damaged: its list of files is not one. {_AGAIN}")]
     if record.get("sha256") != own_hash(record):
-        return files, [Finding("damaged", path, f"damaged: not the record that was written. {_OVERWRITE}")]
+        return files, [Finding("damaged", path, f"damaged: not the record that was written. {_AGAIN}")]
     return files, []
 
 
@@ -274,7 +274,7 @@ def _check(folder: Path, name: str, facts: dict[str, Any], remedy: str = "") -> 
             return Finding("missing", path, f"missing. {again}")
         size = None if path.is_dir() else path.stat().st_size
         if size is not None and size != facts["bytes"]:
-            return Finding("changed", path, f"changed: {size} bytes instead of {facts['bytes']}. {anew}")
+            return Finding("changed", path, f"changed: {size} bytes instead of {facts['bytes']}. {again}")
         digest = sha256_tree(path) if path.is_dir() else sha256_file(path)
     except OSError as error:
         return Finding("unreadable", path, f"cannot be read ({error.strerror or error}). Check the disk. {anew}")

@@ -18,6 +18,7 @@ from wsiparse.results.folder import DONE, FORMAT, done_record, file_facts, own_h
 
 __all__ = ["another_version", "check_beside", "check_noted", "check_whole", "fault_of", "note_hash"]
 
+_ANEW: Final = "Run the slide again to make it anew"
 _AGAIN: Final = "Run the slide again with --overwrite to make it anew"
 
 
@@ -113,13 +114,13 @@ def fault_of(folder: Path) -> str:
         return "not finished. Run the same `wsiparse run` again to finish"
     record = own_record(folder)
     if record is None:
-        return f"damaged: {DONE} is not JSON. {_AGAIN}"
+        return f"damaged: {DONE} is not JSON. {_ANEW}"
     if record.get("format") != FORMAT:
         return f"{another_version(folder)}. {_AGAIN}"
     if record.get("sha256") != own_hash(record):
-        return f"damaged: {DONE} is not what was written. {_AGAIN}"
+        return f"damaged: {DONE} is not what was written. {_ANEW}"
     gone = next(name for name in record["files"] if not _has_size(folder / name, record["files"][name]))
-    return f"damaged: {gone} is gone or cut. Run the slide again to make it anew"
+    return f"damaged: {gone} is gone or cut. {_ANEW}"
 
 
 def another_version(folder: Path) -> str:

@@ -21,8 +21,8 @@ from wsiparse.field.tiles import FieldTile
 from wsiparse.machine import return_idle_memory
 from wsiparse.recognize.base import Recognizer
 from wsiparse.results.folder import CHUNK_TILES, write_text
-from wsiparse.run.pipeline import TileWork, recognise
 from wsiparse.run.plan import Pass
+from wsiparse.run.tiles import TileWork, recognise
 from wsiparse.slides import Slide
 from wsiparse.types import Box, Unreadable
 
@@ -95,7 +95,7 @@ def fill_chunks(
     """Compute and publish chunks in order, yielding each with its unreadable tiles once it is on disk.
 
     The tiles of all chunks flow through the same threads without a pause at the end of a chunk, read by others ahead of
-    them (see `wsiparse.run.pipeline.recognise`). When `stop` says so, or an error ends the
+    them (see `wsiparse.run.tiles.recognise`). When `stop` says so, or an error ends the
     work, the chunk under way is put aside.
 
     Parameters

@@ -11,10 +11,11 @@ from typing import Final
 from wsiparse.config import MAX_TILE_PX, PromptConfig, RunConfig, prompt_set
 from wsiparse.errors import ConfigError
 from wsiparse.recognize.base import Recognizer, check_prompts, load_recognizer, on_this_machine, scales_of
-from wsiparse.recognize.registry import AUTO, automatic_engine, engine_names, engine_of
+from wsiparse.recognize.declared import DeclaredEngine
+from wsiparse.recognize.registry import AUTO, automatic_engine, engine_names, engine_of, model_beside
 from wsiparse.recognize.vocabulary import trained_target
 from wsiparse.recognize.words import check_one_each
-from wsiparse.types import EngineInfo, RecognizerSpec
+from wsiparse.types import UNKNOWN_HALO, EngineInfo, RecognizerSpec
 
 #: What epithelial cells are called where the user says that they are tumour.
 TUMOUR: Final = "Tumour"
@@ -69,6 +70,7 @@ class Engine:
     ----------
     config : run settings
     resolve : replaces "auto" by a device; asks a worker where others recognise
+    given : instead of the engine that the settings name; it must be found by its name (`registry.given_engine`)
 
     Attributes
     ----------
@@ -84,13 +86,18 @@ class Engine:
     """
 
     def __init__(
-        self, config: RunConfig, *, resolve: Callable[[RecognizerSpec], RecognizerSpec] = on_this_machine
+        self,
+        config: RunConfig,
+        *,
+        resolve: Callable[[RecognizerSpec], RecognizerSpec] = on_this_machine,
+        given: DeclaredEngine | None = None,
     ) -> None:
-        given = config.weights or ""
-        engine = automatic_engine(given) if config.engine == AUTO else engine_of(config.engine)
-        weights = engine.find_weights(given)
+        named = config.weights or ""
+        engine = given or (automatic_engine(named) if config.engine == AUTO else engine_of(config.engine))
+        weights = engine.find_weights(named)
         check_one_each([prompt.text for prompt in config.prompts])
         asked, self.notices = engine.completed(config.prompts, strict=config.strict_prompts)
+        self.notices += _unused(engine, config)
         if config.tumour_is_epithelium:
             asked = _called_tumour(asked, config.prompts)
         self.prompts = prompt_set(asked)
@@ -118,6 +125,19 @@ class Engine:
         return self.scales[0].info.title
 
 
+def _unused(engine: DeclaredEngine, config: RunConfig) -> tuple[str, ...]:
+    """A line for each setting that the engine has no use for, and for a model that is called as the engine is."""
+    idle = [name for name in engine.idle_settings if getattr(config, name) != RunConfig.model_fields[name].default]
+    lines = [f"--{name} {getattr(config, name)}: the {engine.name} engine has no use for it" for name in idle]
+    model = model_beside(config.engine)
+    if model is not None:
+        lines.append(
+            f"--engine {config.engine}: the engine of that name, not the model in the folder {config.engine} here; "
+            f"--engine ./{config.engine} is the model"
+        )
+    return tuple(lines)
+
+
 def _called_tumour(asked: Sequence[PromptConfig], given: Sequence[PromptConfig]) -> tuple[PromptConfig, ...]:
     """Epithelial cells as tumour, where the user gave them no other name."""
     named = [p.class_name is not None for p in given] or [False] * len(asked)
@@ -136,6 +156,11 @@ def _overridden(info: EngineInfo, config: RunConfig, *, resizes: bool) -> Engine
     if config.min_area_um2 is not None:
         split = replace(split, min_area_um2=config.min_area_um2)
     halo = info.halo_px if config.overlap is None else config.overlap // 2
+    if halo == UNKNOWN_HALO:
+        raise ConfigError(
+            f"engine '{info.name}' does not know how much context its tiles need. Measure it and write it into the "
+            "model's card with `wsiparse engines check MODEL SLIDE --write`, or give --overlap."
+        )
     tile = config.tile_size or info.tile_px
     if config.tile_um is not None:
         tile = max(1, round(config.tile_um / info.mpp / info.align_px)) * info.align_px
@@ -144,6 +169,11 @@ def _overridden(info: EngineInfo, config: RunConfig, *, resizes: bool) -> Engine
                 f"tiles of {config.tile_um:g} um are {tile} px at {info.mpp:g} um per px, and {MAX_TILE_PX} px are the "
                 f"most. Choose --tile-um {MAX_TILE_PX * info.mpp:g} or less."
             )
+    if info.fixed_tile and tile != info.tile_px:
+        raise ConfigError(
+            f"engine '{info.name}' takes tiles of {info.tile_px} px only, not of {tile}. Leave --tile-size and "
+            "--tile-um out."
+        )
     # what a tile needs does not depend on its size where every tile is resized
     per_px = info.bytes_per_px * info.tile_px**2 // tile**2 if resizes else info.bytes_per_px
     return replace(info, split=split, halo_px=halo, tile_px=tile, bytes_per_px=per_px)

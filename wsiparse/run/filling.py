@@ -16,8 +16,8 @@ from wsiparse.parallel.threads import Waits
 from wsiparse.run.chunk_status import ChunkStatus
 from wsiparse.run.chunks import Chunk, fill_chunks
 from wsiparse.run.engine import Engine
-from wsiparse.run.pipeline import TileWork
 from wsiparse.run.state import SlideRun
+from wsiparse.run.tiles import TileWork
 from wsiparse.run.worker import FillTask, fill_on_worker
 
 __all__ = ["MissingChunks", "SlideSource", "fill", "filling"]

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,9 +20,11 @@ from pydantic import ValidationError
 
 from wsiparse.config import PromptConfig, RunConfig
 from wsiparse.errors import ConfigError, WsiparseError
-from wsiparse.parallel.progress import Progress
-from wsiparse.recognize.registry import check_engine_name
+from wsiparse.recognize.base import Recognizer
+from wsiparse.recognize.given import GivenEngine
+from wsiparse.recognize.registry import AUTO, check_engine_name, given_engine
 from wsiparse.run import pipeline
+from wsiparse.run.engine import Engine
 from wsiparse.run.pipeline import Analysis
 from wsiparse.slides import MemorySlide, Slide, open_slide
 from wsiparse.slides.metadata import MAX_MPP, MIN_MPP
@@ -43,6 +46,7 @@ def recognise(
     prompts: Sequence[PromptLike] | str = (),
     *,
     engine: str = "auto",
+    recognizer: Recognizer | None = None,
     device: str = "auto",
     workers: int = 1,
 ) -> Analysis:
@@ -55,6 +59,7 @@ def recognise(
     prompts : words such as "nuclei", or `Prompt`s; empty for what the engine asks by itself
     engine : "auto" (BiomedParse where its weights are, else embedded), a name of `wsiparse engines`, or the folder of
         a model
+    recognizer : a network of your own instead, as for `analyse`
     device : "auto", "cpu", "cuda", "cuda:1" or "mps"
     workers : threads; changes no result
 
@@ -80,8 +85,8 @@ def recognise(
     >>> found.polygons()[0].geom_type
     'Polygon'
     """
-    given = {"engine": engine, "device": device, "whole_slide": True}
-    return _run(image, _config(prompts, given), mpp, None, workers, None)
+    config = _config(prompts, {"engine": engine, "device": device, "whole_slide": True})
+    return _run(image, config, mpp, _How(None, None, workers, recognizer))
 
 
 def analyse(
@@ -91,8 +96,9 @@ def analyse(
     prompts: Sequence[PromptLike] | str = (),
     mpp: float | tuple[float, float] | None = None,
     roi: str | Path | None = None,
+    tissue: str | Path | None = None,
+    recognizer: Recognizer | None = None,
     workers: int = 1,
-    progress: Progress | None = None,
 ) -> Analysis:
     """Objects in the tissue of a slide: what `wsiparse run` does, in memory, for slides whose objects fit there.
 
@@ -103,8 +109,12 @@ def analyse(
     prompts : instead of those of `config`, as for `recognise`
     mpp : um per level-0 px, one number or (x, y), where neither slide nor file tells it; not for open slides
     roi : GeoJSON file of the regions to analyse
+    tissue : GeoJSON file of the slide's tissue; None for what is found
+    recognizer : a network of your own instead of an engine: an object with ``info`` (an `EngineInfo`), that turns
+        pictures (B, H, W, 3) uint8 into a `Recognition`, and has ``with_prompts`` and ``limit_threads`` (see
+        `wsiparse.recognize.base.Recognizer`). Name and title of ``info`` stand in what is found; `workers` above 1 need
+        one that several threads may call
     workers : threads; changes no result
-    progress : where to tell how far it is
 
     Returns
     -------
@@ -126,28 +136,68 @@ def analyse(
     >>> found = wsiparse.analyse(image, config, mpp=0.5)
     >>> len(found.cells), len(found.to_pandas())
     (33, 33)
+
+    A network of your own, which answers every prompt by how dark a pixel is:
+
+    >>> from wsiparse.types import EngineInfo, Recognition, SplitSettings
+    >>> class Darkness:
+    ...     info = EngineInfo("darkness", "darkness, a try", 0.5, 512, 32, 1, SplitSettings(min_area_um2=6))
+    ...
+    ...     def __init__(self, prompts=()):
+    ...         self.prompts = prompts
+    ...
+    ...     def __call__(self, images):
+    ...         dark = 1 - images[..., 0].astype(np.float32) / 255
+    ...         return Recognition(np.repeat(dark[:, None], len(self.prompts), axis=1))
+    ...
+    ...     def with_prompts(self, prompts):
+    ...         return Darkness(prompts)
+    ...
+    ...     def limit_threads(self): ...
+    >>> found = wsiparse.analyse(image, prompts=["nuclei"], mpp=0.5, recognizer=Darkness())
+    >>> len(found.cells) > 10, found.prepared.title
+    (True, 'darkness, a try')
     """
     if config is not None and not isinstance(config, RunConfig):
         raise ValueError(
             f"config: a RunConfig is needed, got {type(config).__name__}; load_config reads one from a file"
         )
     given = {} if config is None else config.model_dump()
-    return _run(slide, _config(prompts, given), mpp, None if roi is None else Path(roi), workers, progress)
+    roi, tissue = (None if file is None else Path(file) for file in (roi, tissue))
+    how = _How(roi, tissue, workers, recognizer)
+    return _run(slide, _config(prompts, given), mpp, how)
 
 
-def _run(
-    image: Picture,
-    config: RunConfig,
-    mpp: float | tuple[float, float] | None,
-    roi: Path | None,
-    workers: int,
-    progress: Progress | None,
-) -> Analysis:
+@dataclass(frozen=True, slots=True)
+class _How:
+    """What `analyse` was given beside the picture and the settings."""
+
+    roi: Path | None
+    tissue: Path | None
+    workers: int
+    recognizer: Recognizer | None
+
+
+def _run(image: Picture, config: RunConfig, mpp: float | tuple[float, float] | None, how: _How) -> Analysis:
+    workers = how.workers
     if isinstance(workers, bool) or not isinstance(workers, int | np.integer) or workers < 1:
         raise ValueError(f"workers: a number of threads from 1 on is needed, got {workers!r}")
+    given = None if how.recognizer is None else GivenEngine(how.recognizer)
+    if given is not None and config.engine != AUTO:
+        raise ValueError(f"recognizer: it is instead of an engine, and the engine {config.engine!r} is named too")
     pair = _checked_mpp(mpp)
-    with _told_in_python(), _opened(image, pair) as slide:
-        return pipeline.analyse(slide, config, roi=roi, workers=int(workers), progress=progress)
+    with _told_in_python(), _opened(image, pair) as slide, ExitStack() as stack:
+        if given is not None:
+            stack.enter_context(given_engine(given))
+        engine = Engine(config, given=given)
+        return pipeline.analyse(
+            slide,
+            config,
+            engine=engine,
+            roi=how.roi,
+            tissue=how.tissue,
+            workers=int(workers),
+        )
 
 
 def _config(prompts: Sequence[PromptLike] | str | None, given: dict[str, Any]) -> RunConfig:
@@ -228,7 +278,7 @@ _OPTION: Final = re.compile(r"--([a-z][a-z-]+)(?: (\d[\d.]*\d|\d|cpu|biomedparse
 
 def _argument(option: re.Match[str]) -> str:
     name = option[1].replace("-", "_")
-    if name not in (*RunConfig.model_fields, "roi"):
+    if name not in (*RunConfig.model_fields, "roi", "tissue"):
         return option[0]
     name = "mpp" if name == "slide_mpp" else name
     value = option[2]

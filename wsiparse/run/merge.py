@@ -75,8 +75,11 @@ def _finish(slide: UnfinishedSlide, results: Path, engines: _Engines, progress: 
         facts = json.loads((slide.work / JOB_FILE).read_text(encoding="utf-8"))
         path = facts["slide"] if facts["address"] else Path(facts["slide"])
         roi = Path(facts["roi"]) if facts["roi"] is not None else None
+        tissue = Path(facts["tissue"]) if facts.get("tissue") is not None else None
         config = RunConfig.model_validate(facts["config"])
-        job = Job(path, facts["slide_mpp"], roi, override_mpp=facts["override_mpp"], image=facts["image"])
+        job = Job(
+            path, facts["slide_mpp"], roi, override_mpp=facts["override_mpp"], image=facts["image"], tissue=tissue
+        )
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         told = f"{slide.work / JOB_FILE}: damaged. Run the slide again."
         return Outcome(slide.folder.name, slide.folder, "failed", error=told)

@@ -15,12 +15,13 @@ from wsiparse.machine import own_version
 from wsiparse.recognize.registry import engine_of
 from wsiparse.report.stats.summary import LOW_SCORE, summarise
 from wsiparse.results.folder import write_done
+from wsiparse.run.blocks import BlockWork, layers_of, objects_of
 from wsiparse.run.chunk_status import ChunkStatus
 from wsiparse.run.outputs import KINDS, write_exports
-from wsiparse.run.pipeline import BlockWork, layers_of, objects_of, recognition_scores
 from wsiparse.run.plan import Pass
 from wsiparse.run.settings import settings_of
 from wsiparse.run.state import SlideRun
+from wsiparse.run.tiles import recognition_scores
 from wsiparse.store.read import ObjectsReader
 from wsiparse.store.sort import ObjectSorter
 from wsiparse.tiling import TilePlan
@@ -65,7 +66,7 @@ def assemble(slide_run: SlideRun, chunk_status: ChunkStatus) -> tuple[SlideSumma
         unreadable_mm2=lost_mm2,
         recognition=judged,
     )
-    files = write_exports(slide_run, reader, summary, _cores(lost))
+    files = write_exports(slide_run.output(), reader, summary, _cores(lost))
     facts: dict[str, Any] = {
         "wsiparse": own_version(),
         "settings": settings_of(prepared, slide_run.slide, slide_run.config),

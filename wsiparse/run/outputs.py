@@ -8,22 +8,24 @@ from pathlib import Path
 from typing import Final
 
 from wsiparse.atomic import publish
-from wsiparse.coords import Frame
+from wsiparse.coords import Frame, raster_frame
+from wsiparse.export.artefacts import write_artefacts
 from wsiparse.export.geojson import OverlayFacts, write_centroids, write_geojson
 from wsiparse.export.labels import write_labels
 from wsiparse.machine import return_idle_memory
-from wsiparse.recognize.base import limits_of
+from wsiparse.report.data import load
 from wsiparse.report.pages.figures import draw_overlay
-from wsiparse.report.slide import load, square_images, write_slide_report
-from wsiparse.report.stats.numbers import spots_of
+from wsiparse.report.pictures import square_images
+from wsiparse.report.slide import write_slide_report
 from wsiparse.report.stats.regions_drawn import drawn_regions
+from wsiparse.report.stats.squares import pictured_boxes
 from wsiparse.results.folder import REPORT_INPUTS
 from wsiparse.results.report_inputs import PicturedSquare, ReportInputs, jpeg_bytes, png_pixels, write_report_inputs
 from wsiparse.run.plan import overlay_offset
-from wsiparse.run.state import SlideRun
+from wsiparse.run.state import SlideOutput
 from wsiparse.slides import Slide, overview, require_mpp
 from wsiparse.store.read import ObjectsReader
-from wsiparse.tiling import is_left_out
+from wsiparse.tiling import artefact_class, is_left_out
 from wsiparse.types import PromptKind, SlideSummary
 
 __all__ = ["KINDS", "OVERLAY_PX", "write_exports"]
@@ -38,21 +40,26 @@ VIEW_PX: Final = 1000
 MOST_REGIONS: Final = 12
 
 LABELS: Final = "labels.ome.zarr"
+ARTEFACTS: Final = "artefacts.geojson"
 
 KINDS: Final[tuple[PromptKind, PromptKind]] = ("cell", "region")
 
 
-def _write_overlay(path: Path, slide_run: SlideRun, reader: ObjectsReader, summary: SlideSummary) -> None:
-    slide, prompts = slide_run.slide, slide_run.prepared.prompts
+def _write_overlay(path: Path, out: SlideOutput, reader: ObjectsReader, summary: SlideSummary) -> None:
+    slide, prompts = out.slide, out.prompts
     # the finest field's scale, or a coarser one whose longest edge is OVERLAY_PX; unreadable spots stay background
-    finest = min(reader.frames.values(), key=lambda f: f.mean_mpp)
+    finest = min(map(raster_frame, reader.frames.values()), key=lambda f: f.mean_mpp)
     picture, frame = overview(slide, finest.mean_mpp * max(1.0, max(finest.size) / OVERLAY_PX))
     caption: list[tuple[str, str | None]] = [
         (f"{c.class_name}: {c.n:,}", p.colour) for c, p in zip(summary.counts, prompts, strict=True)
     ]
     caption.append((f"{summary.slide}   {summary.engine}   research use only", None))
     regions = drawn_regions(
-        ((region.class_name, region.geometry) for region in slide_run.prepared.ground.regions), is_left_out
+        (
+            *((region.class_name, region.geometry) for region in out.ground.regions),
+            *((artefact_class(a.kind), a.geometry) for a in out.ground.artefacts if a.left_out),
+        ),
+        is_left_out,
     )
     named = {(region.class_name, region.colour, region.left_out): None for region in regions}
     caption[-1:-1] = [
@@ -65,7 +72,7 @@ def _write_overlay(path: Path, slide_run: SlideRun, reader: ObjectsReader, summa
 
 
 def write_exports(
-    slide_run: SlideRun,
+    out: SlideOutput,
     reader: ObjectsReader,
     summary: SlideSummary,
     unreadable: Sequence[tuple[float, float, float, float]],
@@ -82,11 +89,11 @@ def write_exports(
     -------
     names that belong to the results; those of the report, which can be redone, are in report.json
     """
-    folder, prompts = slide_run.staging, slide_run.prepared.prompts
+    folder, prompts = out.staging, out.prompts
     files = ["objects.zarr"]
     kinds: tuple[tuple[PromptKind, str], ...] = (("cell", "cells"), ("region", "regions"))
-    fingerprint, offset = slide_run.slide.fingerprint, overlay_offset(slide_run.slide, slide_run.config)
-    of = {k: OverlayFacts(f, prompts, fingerprint, slide_run.prepared.title, offset) for k, f in reader.frames.items()}
+    fingerprint, offset = out.slide.fingerprint, overlay_offset(out.slide, out.config)
+    of = {k: OverlayFacts(f, prompts, fingerprint, out.title, offset) for k, f in reader.frames.items()}
     for kind, stem in kinds:
         if not prompts.of_kind(kind):
             continue
@@ -101,12 +108,16 @@ def write_exports(
     if prompts.of_kind("cell"):
         centroids = write_centroids(folder / "centroids.geojson.gz", reader.batches("cell"), of["cell"])
         files += [path.name for path in centroids.paths]
-    if slide_run.config.labels:
-        write_labels(folder / LABELS, reader, version=slide_run.config.ngff)
+    drawn = [(a.kind, a.geometry, a.left_out) for a in out.ground.artefacts]
+    if drawn:
+        write_artefacts(folder / ARTEFACTS, drawn, fingerprint, offset)
+        files.append(ARTEFACTS)
+    if out.config.labels:
+        write_labels(folder / LABELS, reader, version=out.config.ngff)
         files.append(LABELS)
-    _write_overlay(folder / "overlay.jpg", slide_run, reader, summary)
+    _write_overlay(folder / "overlay.jpg", out, reader, summary)
     return_idle_memory()
-    _write_report(slide_run, reader, unreadable)
+    _write_report(out, reader, unreadable)
     return [*files, REPORT_INPUTS, "overlay.jpg"]
 
 
@@ -119,37 +130,40 @@ def _view(slide: Slide, seen: Frame) -> bytes | None:
 
 
 def _write_report(
-    slide_run: SlideRun, reader: ObjectsReader, unreadable: Sequence[tuple[float, float, float, float]]
+    out: SlideOutput, reader: ObjectsReader, unreadable: Sequence[tuple[float, float, float, float]]
 ) -> None:
     """report_inputs/ and the report made of it; the slide is open now, so its hottest squares are pictured."""
-    slide, ground = slide_run.slide, slide_run.prepared.ground
-    area = slide_run.prepared.passes[0].plan.area
+    slide, ground, area = out.slide, out.ground, out.area
     inputs = ReportInputs(
-        slide=slide_run.facts(),
-        offset=overlay_offset(slide, slide_run.config),
+        slide=out.facts,
+        offset=overlay_offset(slide, out.config),
         overview=area.overview,
         picture=png_pixels(ground.overview),
         tissue=area.tissue,
-        artefacts=ground.artefacts,
-        whole_slide=slide_run.config.whole_slide,
-        roi=area.roi,
+        cover=area.cover,
+        artefacts=ground.foreign,
+        found_artefacts=tuple((a.kind, a.geometry, a.left_out) for a in ground.artefacts),
+        drawn_tissue=None if ground.tissue is None else ground.tissue.shape,
+        tissue_file=None if ground.tissue is None else ground.tissue.file,
+        whole_slide=out.config.whole_slide,
+        roi=ground.roi,
         regions=tuple((region.class_name, region.geometry) for region in ground.regions),
         unreadable=tuple(unreadable),
-        compartments=slide_run.config.compartments,
-        limits=limits_of(slide_run.prepared.passes[0].scale.spec),
+        compartments=out.config.compartments,
+        limits=out.limits,
         view=_view(slide, area.overview),
         region_file=ground.region_file,
         region_notes=ground.notes,
-        tumour_classes=slide_run.config.tumour_classes,
-        stroma_classes=slide_run.config.stroma_classes,
-        tumour_is_epithelium=slide_run.config.tumour_is_epithelium,
+        tumour_classes=out.config.tumour_classes,
+        stroma_classes=out.config.stroma_classes,
+        tumour_is_epithelium=out.config.tumour_is_epithelium,
     )
     loaded = load(reader, inputs)
-    boxes = [spot.box for spot in spots_of(loaded.source, loaded.settings)[3]]
+    boxes = pictured_boxes(loaded.source, loaded.settings)
     frame = Frame(slide.size, (1.0, 1.0), require_mpp(slide))
     images = square_images(boxes, lambda box: slide.read(box, frame))
     named = {f"spots/{k}.jpg": box for k, box in enumerate(boxes, 1)}
     squares = tuple(PicturedSquare(box, name) for name, box in named.items() if name in images)
     inputs = replace(inputs, squares=squares)
-    write_report_inputs(slide_run.staging / REPORT_INPUTS, inputs, ground.overview, images)
-    write_slide_report(slide_run.staging, slide_run.folder.name, replace(loaded, inputs=inputs), images)
+    write_report_inputs(out.staging / REPORT_INPUTS, inputs, ground.overview, images)
+    write_slide_report(out.staging, out.folder.name, replace(loaded, inputs=inputs), images)

@@ -7,11 +7,13 @@ import json
 import logging
 import math
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from shapely.geometry.base import BaseGeometry
 
 from wsiparse.config import RunConfig
 from wsiparse.coords import SNAP, Frame, frame_at
@@ -24,14 +26,19 @@ from wsiparse.recognize.base import (
 )
 from wsiparse.recognize.registry import engine_of
 from wsiparse.results.report_inputs import png_bytes
+from wsiparse.run.artefacts import Artefact, artefacts_of, without_artefacts
+from wsiparse.run.drawn_tissue import DrawnTissue, read_tissue
 from wsiparse.run.engine import Engine, Scale
 from wsiparse.slides import Slide, require_mpp, survey
 from wsiparse.tiling import (
+    WHOLE,
     AnalysisArea,
     Region,
     RegionClasses,
     TilePlan,
     TileSize,
+    background_colour,
+    covered_mm2,
     find_tissue,
     microns_told,
     off_slide,
@@ -48,7 +55,16 @@ from wsiparse.types import (
     RecognizerSpec,
 )
 
-__all__ = ["OVERVIEW_MPP", "Pass", "Prepared", "SlideOverview", "check_memory", "overlay_offset", "prepare"]
+__all__ = [
+    "OVERVIEW_MPP",
+    "Pass",
+    "Prepared",
+    "SlideOverview",
+    "analysis_area",
+    "check_memory",
+    "overlay_offset",
+    "prepare",
+]
 
 log = logging.getLogger("wsiparse")
 
@@ -59,7 +75,7 @@ OVERVIEW_MPP: Final = 8.0
 MAX_ENLARGEMENT: Final = 2.0
 
 #: Facts of an engine that change no result.
-_NO_RESULT: Final = ("any_size", "base_bytes", "bytes_per_px")
+_NO_RESULT: Final = ("any_size", "fixed_tile", "base_bytes", "bytes_per_px")
 
 #: Patches of tissue an engine may look at once per slide to learn its stain, and their edge in field px.
 SAMPLE_PATCHES: Final = 32
@@ -87,26 +103,33 @@ class SlideOverview:
     Parameters
     ----------
     overview : the picture that tissue was found on, a PNG: a gigapixel slide's takes tens of megabytes otherwise
-    artefacts : (h, w) bool, pen, ink and black that were kept out of the tissue
+    foreign : (h, w) bool, pen, ink and black that were kept out of the tissue
+    artefacts : what was found on the tissue at a finer scale, a row a kind
+    roi : region of interest in the tissue that was drawn, level-0 px, with artefacts, or None
     regions : of the region of interest, level-0 px, with their classes; those left out included
     region_file : name and sha256 of the file they are of, or None
     notes : what was left aside of it, a line each
     taken : how its classes are taken, in one line
+    tissue : as the user drew it, or None for what was found
     """
 
     overview: bytes
-    artefacts: NDArray[np.bool_]
+    foreign: NDArray[np.bool_]
+    artefacts: tuple[Artefact, ...]
+    roi: BaseGeometry | None
     regions: tuple[Region, ...]
     region_file: tuple[str, str] | None = None
     notes: tuple[str, ...] = ()
     taken: str = ""
+    tissue: DrawnTissue | None = None
 
     @property
     def told(self) -> tuple[str, ...]:
         """What is said of the regions while the slide is analysed."""
+        told = () if self.tissue is None else tuple(f"{self.tissue.file[0]}: {line}" for line in self.tissue.notes)
         if self.region_file is None:
-            return ()
-        return (*(f"{self.region_file[0]}: {line}" for line in self.notes), self.taken)
+            return told
+        return (*told, *(f"{self.region_file[0]}: {line}" for line in self.notes), self.taken)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,11 +172,23 @@ def overlay_offset(slide: Slide, config: RunConfig) -> tuple[int, int]:
     return (slide.bounds.x, slide.bounds.y) if config.coords == "qupath" else (0, 0)
 
 
-def _analysis_area(
-    slide: Slide, roi: Path | None, *, whole: bool, offset: tuple[int, int], classes: RegionClasses
+def analysis_area(
+    slide: Slide, config: RunConfig, roi: Path | None, drawn: DrawnTissue | None, classes: RegionClasses
 ) -> tuple[AnalysisArea, SlideOverview]:
+    """Where objects of a slide are counted, and what was seen of it.
+
+    Parameters
+    ----------
+    slide : open, with a known mpp
+    config : run settings: coordinates of the files, whether everything counts as tissue, what is done with artefacts
+    roi : GeoJSON file of the regions to analyse, or None
+    drawn : tissue as the user drew it, or None for what is found
+    classes : of regions that are tumour and stroma
+    """
+    offset = overlay_offset(slide, config)
     seen = survey(slide, OVERVIEW_MPP)
     picture, frame = seen.picture, seen.frame
+    told_units = partial(microns_told, overview=frame, slide_size=slide.size, mpp=require_mpp(slide), offset=offset)
     geometry, regions, file, notes, taken = None, tuple[Region, ...](), None, tuple[str, ...](), ""
     if roi is not None:
         found = read_regions(roi, offset=offset)
@@ -163,17 +198,26 @@ def _analysis_area(
         notes = (*found.notes, *off)
         with roi.expanduser().open("rb") as data:
             file = roi.name, hashlib.file_digest(data, "sha256").hexdigest()
-    if whole:
-        area, artefacts = whole_slide_area(slide.size, frame, geometry), np.zeros(picture.shape[:2], np.bool_)
-        tissue = find_tissue(picture, frame.mean_mpp)[0] if geometry is not None else area.tissue
+    looked = find_tissue(picture, frame.mean_mpp)
+    tissue, foreign = looked.mask, looked.artefacts
+    cells = None if drawn is None else drawn.cells(frame)
+    reach = geometry if drawn is None else drawn.within(geometry)
+    # ink is looked for on tissue that only its user sees, too; focus is judged where there is stain
+    places = foreign if cells is None else foreign | cells
+    artefacts = artefacts_of(slide, config, frame, (tissue, places), background_colour(picture)[0])
+    region = without_artefacts(reach, artefacts, slide.size)
+    if drawn is not None and cells is not None:
+        area, foreign = AnalysisArea(slide.size, frame, cells, region), np.zeros_like(foreign)
+        drawn = replace(drawn, notes=(*drawn.notes, *told_units(drawn.shape, tissue)))
+    elif config.whole_slide:
+        area, foreign = whole_slide_area(slide.size, frame, region), np.zeros_like(foreign)
     else:
-        tissue, artefacts = find_tissue(picture, frame.mean_mpp)
         # what cannot be seen may be tissue: its tiles are read, and those that are unreadable are told
-        area = AnalysisArea(slide.size, frame, tissue | seen.lost, geometry)
+        cover = np.where(seen.lost, np.uint8(WHOLE), looked.shares)
+        area = AnalysisArea(slide.size, frame, cover > 0, region, cover=cover)
     if geometry is not None:
-        mpp = require_mpp(slide)
-        notes += microns_told(geometry, tissue, frame, slide_size=slide.size, mpp=mpp, offset=offset)
-    return area, SlideOverview(png_bytes(picture), artefacts, regions, file, notes, taken)
+        notes += told_units(geometry, tissue)
+    return area, SlideOverview(png_bytes(picture), foreign, artefacts, reach, regions, file, notes, taken, drawn)
 
 
 def _tile_around(canvas: tuple[int, int], info: EngineInfo) -> int:
@@ -213,11 +257,13 @@ def _lots(cells: NDArray[np.int64]) -> NDArray[np.uint64]:
 
 def _tissue_mm2(plan: TilePlan) -> float:
     """Tissue of the whole slide, mm^2: what the sample is taken from, whatever the region of interest."""
-    x, y = plan.area.overview.mpp
-    return int(plan.area.tissue.sum()) * x * y * 1e-6
+    area = plan.area
+    return covered_mm2(area.shares, area.overview, area.slide_size, plan.slide_mpp)
 
 
-def prepare(slide: Slide, config: RunConfig, engine: Engine, roi: Path | None = None) -> Prepared:
+def prepare(
+    slide: Slide, config: RunConfig, engine: Engine, roi: Path | None = None, tissue: Path | None = None
+) -> Prepared:
     """Decide everything about one slide: frames, tissue, tiles, stain.
 
     Parameters
@@ -226,6 +272,7 @@ def prepare(slide: Slide, config: RunConfig, engine: Engine, roi: Path | None = 
     config : run settings
     engine : made from the same settings
     roi : GeoJSON file of the regions to analyse, level-0 px; None for all tissue
+    tissue : GeoJSON file of the slide's tissue, level-0 px; None for what is found
 
     Raises
     ------
@@ -235,7 +282,8 @@ def prepare(slide: Slide, config: RunConfig, engine: Engine, roi: Path | None = 
         _check_enlargement(slide, scale.info)
     offset = overlay_offset(slide, config)
     classes = RegionClasses(config.tumour_classes, config.stroma_classes)
-    area, ground = _analysis_area(slide, roi, whole=config.whole_slide, offset=offset, classes=classes)
+    drawn = None if tissue is None else read_tissue(tissue, slide.size, offset)
+    area, ground = analysis_area(slide, config, roi, drawn, classes)
     passes = tuple(_pass_of(slide, scale, area, config) for scale in engine.scales)
     settings: dict[str, Any] = {
         "passes": [
@@ -253,9 +301,12 @@ def prepare(slide: Slide, config: RunConfig, engine: Engine, roi: Path | None = 
         "labels": config.ngff if config.labels else None,
         "compartments": config.compartments,
         "regions": [(region.class_name, region.geometry.wkb_hex) for region in ground.regions],
+        "artefacts": [(a.kind, a.left_out, hashlib.sha256(a.geometry.wkb).hexdigest()) for a in ground.artefacts],
     }
     if config.tumour_classes or config.stroma_classes:
         settings["classes"] = [config.tumour_classes, config.stroma_classes]
+    if drawn is not None:
+        settings["drawn tissue"] = drawn.file[1]
     if config.tumour_is_epithelium:
         settings["tumour is epithelium"] = True
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
@@ -308,7 +359,7 @@ def _pass_of(slide: Slide, scale: Scale, area: AnalysisArea, config: RunConfig) 
     mpp = require_mpp(slide)
     info, spec = scale.info, scale.spec
     frame = frame_at(slide.size, mpp, info.mpp)
-    if config.tile_size is None and config.tile_um is None:
+    if config.tile_size is None and config.tile_um is None and not info.fixed_tile:
         info = replace(info, tile_px=min(info.tile_px, _tile_around(frame.size, info)))
     plan = plan_tiles(
         slide_name=slide.name,

@@ -8,8 +8,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-
 from wsiparse.config import RunConfig
 from wsiparse.recognize.registry import engine_of
 from wsiparse.results.folder import JOB_FILE
@@ -48,6 +46,7 @@ def settings_of(prepared: Prepared, slide: Slide, config: RunConfig) -> dict[str
     """
     passes = prepared.passes
     spec, plan = passes[0].scale.spec, passes[0].plan
+    drawn = prepared.ground.tissue
     regions = [(region.class_name, region.geometry.wkb_hex) for region in prepared.ground.regions]
     return {
         "engine": prepared.title,
@@ -66,6 +65,7 @@ def settings_of(prepared: Prepared, slide: Slide, config: RunConfig) -> dict[str
         "min recognition": config.min_recognition,
         "regions": f"{len(regions)} ({_short(repr(regions).encode())})" if regions else None,
         "whole slide": config.whole_slide,
+        "artefacts": dict(config.artefact_use),
         "image": slide.image,
         "slide mpp": [round(value, 6) for value in plan.slide_mpp],
         "reader": slide.reader,
@@ -76,7 +76,8 @@ def settings_of(prepared: Prepared, slide: Slide, config: RunConfig) -> dict[str
         "stroma classes": list(config.stroma_classes),
         "tumour is epithelium": config.tumour_is_epithelium,
         "slide content": plan.fingerprint,
-        "tissue": _short(np.packbits(plan.area.tissue).tobytes()),
+        "drawn tissue": drawn.file[1][:12] if drawn is not None else None,
+        "tissue": _short(plan.area.shares.tobytes()),
         "stain": _short(repr([p.scale.spec.calibration for p in passes]).encode()),
     }
 

@@ -71,6 +71,7 @@ class Job:
     image : name or number of the image in a file of several, or None
     notes : for its log, a line each
     fault : why it cannot be analysed, known before anything is opened; "" if nothing is known to be wrong
+    tissue : GeoJSON file of the slide's tissue, or None for what is found
     """
 
     path: Path | str
@@ -80,6 +81,7 @@ class Job:
     image: str | None = None
     notes: tuple[str, ...] = ()
     fault: str = ""
+    tissue: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +172,7 @@ def run_slide(job: Job, setup: RunSetup, *, run: str = "", rank: int = 0, source
         threads=executor.workers,
     ) as slide:
         _tell_scale(slide, file_name(job.path), progress)
-        prepared = prepare(slide, config, engine, job.roi)
+        prepared = prepare(slide, config, engine, job.roi, job.tissue)
         if isinstance(executor, LocalExecutor):
             check_memory(prepared, config)
         record = done_record(folder, prepared.digest)
@@ -327,6 +329,7 @@ def _open_work(work: Path, job: Job, config: RunConfig, prepared: Prepared) -> l
         "override_mpp": job.override_mpp,
         "image": job.image,
         "roi": str(job.roi.absolute()) if job.roi is not None else None,
+        "tissue": str(job.tissue.absolute()) if job.tissue is not None else None,
         "digest": prepared.digest,
         "parts": [len(own) for own in chunks],
         "tiles": [len(p.plan) for p in prepared.passes],

@@ -27,8 +27,8 @@ from wsiparse.parallel.progress import Quiet
 from wsiparse.parallel.threads import Waits
 from wsiparse.run.chunks import Chunk, fill_chunks, give_up_chunk
 from wsiparse.run.engine import Recognizers, Scale
-from wsiparse.run.pipeline import TileWork
 from wsiparse.run.plan import Pass
+from wsiparse.run.tiles import TileWork
 from wsiparse.slides import Slide, open_slide
 from wsiparse.tiling import TilePlan
 from wsiparse.types import Unreadable

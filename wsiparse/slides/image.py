@@ -24,7 +24,7 @@ from PIL.PngImagePlugin import PngImageFile
 
 from wsiparse.errors import TileReadError, UnsupportedSlideError
 from wsiparse.slides.files import file_fingerprint, picture_kind
-from wsiparse.slides.images import image_fingerprint
+from wsiparse.slides.images import NoSuchImageError, image_fingerprint
 from wsiparse.slides.metadata import MppClaim, tiff_claim
 from wsiparse.slides.pyramid import WHITE, PyramidSlide, SlideFacts, composite
 from wsiparse.slides.quiet import quietly
@@ -85,7 +85,7 @@ class ImageSlide(PyramidSlide):
             objective, background = None, WHITE
             notes, missing, number = (), 0, 0
             if image is not None and image.strip() != "0":
-                raise UnsupportedSlideError(f"it has one image only, none called {image!r}")
+                raise NoSuchImageError(f"it has one image only, none called {image!r}")
         else:
             self._array, facts = _without_tiles(path, mpp, image)
             kind, found = facts.vendor, facts.mpp

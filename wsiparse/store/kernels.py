@@ -89,15 +89,19 @@ def _walk_before(coords: NDArray[np.int32], base: int, n: int, a: int, way_a: in
 
 
 @njit(cache=True, nogil=True)
-def _ring_sums(coords: NDArray[np.int32], a: int, b: int, x0: float, y0: float, sums: NDArray[np.float64]) -> None:
-    """Length (city block), corners, and Green's integrals of 1, x, y, x^2, xy, y^2 relative to (x0, y0)."""
+def _ring_sums(
+    coords: NDArray[np.int32], a: int, b: int, x0: float, y0: float, sums: NDArray[np.float64], free: bool
+) -> None:
+    """Length (city block, of a free outline as it is), corners, and Green's integrals of 1, x, y, x^2, xy, y^2 relative
+    to (x0, y0).
+    """
     for i in range(8):
         sums[i] = 0.0
     for i in range(a, b - 1):
         x, y = coords[i, 0] - x0, coords[i, 1] - y0
         u, v = coords[i + 1, 0] - x0, coords[i + 1, 1] - y0
         cross = x * v - u * y
-        sums[0] += abs(u - x) + abs(v - y)
+        sums[0] += math.sqrt((u - x) ** 2 + (v - y) ** 2) if free else abs(u - x) + abs(v - y)
         sums[1] += 1.0
         sums[2] += cross
         sums[3] += (x + u) * cross
@@ -160,15 +164,16 @@ def _turn(a: int, b: int, c: int) -> float:
 
 @njit(cache=True, nogil=True)
 def measure_shapes(
-    coords: NDArray[np.int32], ring_offsets: NDArray[np.int64], polygon_offsets: NDArray[np.int64]
+    coords: NDArray[np.int32], ring_offsets: NDArray[np.int64], polygon_offsets: NDArray[np.int64], free: bool = False
 ) -> NDArray[np.float64]:
-    """Shape of every crack polygon: perimeter, circularity, solidity, eccentricity (see `wsiparse.store.measure`).
+    """Shape of every polygon: perimeter, circularity, solidity, eccentricity (see `wsiparse.store.measure`).
 
     Parameters
     ----------
     coords : (V, 2) int32, x then y, px
     ring_offsets : (R + 1,) int64
     polygon_offsets : (N + 1,) int64
+    free : the outlines follow no pixels
 
     Returns
     -------
@@ -183,15 +188,17 @@ def measure_shapes(
     keys, hull = np.empty(longest, np.int64), np.empty(longest, np.int64)
     sums, total = np.empty(8, np.float64), np.empty(8, np.float64)
     per_length, per_corner = math.pi / 8 * (1 + math.sqrt(2.0)), math.pi / (8 * math.sqrt(2.0))
+    if free:
+        per_length, per_corner = 1.0, 0.0
     for k in range(count):
         first, last = polygon_offsets[k], polygon_offsets[k + 1]
         a, b = ring_offsets[first], ring_offsets[first + 1]
         x0, y0 = float(coords[a, 0]), float(coords[a, 1])
-        _ring_sums(coords, a, b, x0, y0, total)
+        _ring_sums(coords, a, b, x0, y0, total, free)
         shell_area = total[2] / 2
         shell_length = per_length * total[0] - per_corner * total[1]
         for ring in range(first + 1, last):
-            _ring_sums(coords, ring_offsets[ring], ring_offsets[ring + 1], x0, y0, sums)
+            _ring_sums(coords, ring_offsets[ring], ring_offsets[ring + 1], x0, y0, sums, free)
             total[0] += sums[0]
             total[1] += sums[1]
             for i in range(2, 8):

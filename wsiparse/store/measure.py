@@ -1,5 +1,8 @@
 """Numbers of each object, computed from its outline.
 
+An object whose area is 0 px is a point of another program: it has none of the numbers that need an outline. Outlines of
+a free frame (`wsiparse.coords`), which follow no pixels, have their own length as perimeter.
+
 For a crack polygon of city-block length L with C corners (both over all its rings, px):
 
 Area um^2       pixel count times the area of a pixel: exact.
@@ -67,8 +70,10 @@ class Measurements:
     values: NDArray[np.float64]
 
 
-def measure(table: ObjectTable, prompts: PromptSet, um2_per_px: float, *, judged: bool | None = None) -> Measurements:
-    """The measurements of the module's list, for crack polygons.
+def measure(
+    table: ObjectTable, prompts: PromptSet, um2_per_px: float, *, judged: bool | None = None, free: bool = False
+) -> Measurements:
+    """The measurements of the module's list.
 
     Parameters
     ----------
@@ -76,17 +81,18 @@ def measure(table: ObjectTable, prompts: PromptSet, um2_per_px: float, *, judged
     prompts : names of the class shares
     um2_per_px : area of a field px, um^2
     judged : whether recognition scores are among them; None: when any object has one
+    free : the outlines follow no pixels
 
     Raises
     ------
     ValueError
         If `um2_per_px` is not finite and positive, or the table cannot be used (see `wsiparse.store.tables.checked`).
     """
-    return measure_checked(checked(table, prompts), prompts, um2_per_px, judged=judged)
+    return measure_checked(checked(table, prompts), prompts, um2_per_px, judged=judged, free=free)
 
 
 def measure_checked(
-    table: ObjectTable, prompts: PromptSet, um2_per_px: float, *, judged: bool | None = None
+    table: ObjectTable, prompts: PromptSet, um2_per_px: float, *, judged: bool | None = None, free: bool = False
 ) -> Measurements:
     """`measure` of a table that `wsiparse.store.tables.checked` returned.
 
@@ -96,6 +102,7 @@ def measure_checked(
     prompts : names of the class shares
     um2_per_px : area of a field px, um^2
     judged : whether recognition scores are among them; None: when any object has one
+    free : the outlines follow no pixels
 
     Raises
     ------
@@ -105,9 +112,12 @@ def measure_checked(
     if not (math.isfinite(um2_per_px) and um2_per_px > 0):
         raise ValueError(f"um2_per_px must be finite and > 0, got {um2_per_px}")
     names, decimals = (list(column) for column in zip(*_NAMES, strict=True))
-    shapes = measure_shapes(table.coords, table.ring_offsets, table.polygon_offsets)
+    shapes = measure_shapes(table.coords, table.ring_offsets, table.polygon_offsets, free)
     shapes[:, 0] *= math.sqrt(um2_per_px)
-    columns = [table.area_px[:, None] * um2_per_px, shapes, table.mean_od[:, None], table.score[:, None]]
+    area = table.area_px * um2_per_px
+    points = table.area_px == 0
+    area[points], shapes[points] = np.nan, np.nan
+    columns = [area[:, None], shapes, table.mean_od[:, None], table.score[:, None]]
     if np.isfinite(table.recognition).any() if judged is None else judged:
         names.append(_RECOGNITION[0])
         decimals.append(_RECOGNITION[1])

@@ -37,6 +37,9 @@ KINDS: Final[tuple[PromptKind, PromptKind]] = ("cell", "region")
 _RECORD_BYTES: Final = 8 << 20
 _BAND_BYTES: Final = 10 << 20
 
+#: Rows of a frame are counted one by one up to so many, else several together: a free frame has millions.
+_MOST_ROWS: Final = 1 << 20
+
 #: What is remembered of a record: where its columns begin, its kind, first and last row of first pixels, sizes.
 _INDEX_FIELDS: Final = ("start", "kind", "first", "last", *Sizes._fields)
 
@@ -77,9 +80,12 @@ class ObjectSorter:
         self.prompts = prompts
         self._is_region = np.array([False] + [prompt.kind == "region" for prompt in prompts])
         self._index = {name: array("q") for name in _INDEX_FIELDS}
-        self._bytes_at = {
-            kind: np.zeros(self.frames[kind].size[1], np.int64) for kind in KINDS
-        }  # bytes by row of the first pixel
+        heights = {kind: self.frames[kind].size[1] for kind in KINDS}
+        self._shift = {
+            kind: max(0, (height - 1).bit_length() - _MOST_ROWS.bit_length() + 1) for kind, height in heights.items()
+        }
+        # bytes by row of the first pixel, 2^shift rows together
+        self._bytes_at = {kind: np.zeros((heights[kind] - 1 >> self._shift[kind]) + 1, np.int64) for kind in KINDS}
         self._shares: dict[PromptKind, int] = {}
         self._end = 0
         with output_errors(path):
@@ -126,7 +132,8 @@ class ObjectSorter:
         # Copies: a view would lock the index against `append`.
         index = {name: np.array(values, np.int64) for name, values in self._index.items()}
         right = index["kind"] == KINDS.index(kind)
-        for y0, y1 in _bands(self._bytes_at[kind]):
+        for band in _bands(self._bytes_at[kind]):
+            y0, y1 = (row << self._shift[kind] for row in band)
             meets = np.flatnonzero(right & (index["first"] < y1) & (index["last"] >= y0))
             yield raster_sorted(ObjectTable.concat([self._read(int(record), y0, y1) for record in meets]))
 
@@ -192,8 +199,9 @@ class ObjectSorter:
         low, high = int(y[0]), int(y[-1])
         for name, value in zip(_INDEX_FIELDS, (start, KINDS.index(kind), low, high, *Sizes.of(table)), strict=True):
             self._index[name].append(value)
-        weights = np.bincount(y - low, row_bytes(table), high - low + 1).astype(np.int64)
-        self._bytes_at[kind][low : high + 1] += weights
+        rows = y >> self._shift[kind]
+        weights = np.bincount(rows - rows[0], row_bytes(table)).astype(np.int64)
+        self._bytes_at[kind][rows[0] : rows[-1] + 1] += weights
         self._shares[kind] = table.class_share.shape[1]
 
     def _read(self, record: int, y0: int, y1: int) -> ObjectTable:

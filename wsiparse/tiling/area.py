@@ -1,8 +1,9 @@
 """Where objects are counted: tissue, restricted to a region of interest. Pure; level-0 px unless said otherwise.
 
-The tissue mask lives on a coarse overview frame (about 8 um), the region of interest is exact geometry. The analysed
-area is the exact area of their intersection, an object counts when its centroid lies in it, and the field is computed
-a margin further out so that counted objects are whole.
+The tissue mask lives on a coarse overview frame (about 8 um), and with it how much of each cell tissue covers; the
+region of interest is exact geometry. The analysed area is what tissue covers within the region. An object counts when
+its centroid lies in the region and in a cell of the mask, which are those that tissue touches and those around them
+(`cover`). The field is computed a margin further out, so that counted objects are whole.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
 from wsiparse.coords import Frame
+from wsiparse.tiling.cover import covered_mm2, shares_in
 from wsiparse.tiling.geometry import cells_within
-from wsiparse.tiling.masks import strips, within
-from wsiparse.tiling.polygons import coverage
+from wsiparse.tiling.masks import within
 from wsiparse.types import Box
 
 __all__ = ["AnalysisArea", "whole_slide_area"]
@@ -33,15 +34,16 @@ class AnalysisArea:
     ----------
     slide_size : (width, height), level-0 px; the overview's last column and row may reach past it
     overview : frame of the tissue mask; must cover the slide
-    tissue : (h, w) bool, row-major, overview px ("cells")
+    tissue : (h, w) bool, row-major, overview px ("cells") in which objects count
     roi : polygonal region of interest, level-0 px, or None for no restriction
     margin_um : how far beyond the analysed area the field is computed, um
+    cover : (h, w) uint8, how much of each cell of `tissue` is covered, of 255; None for all of them whole
 
     Raises
     ------
     ValueError
-        If `tissue` is no bool array of the overview's size, `margin_um` is negative or not finite, the overview does
-        not cover the slide, or `roi` is no valid polygon.
+        If `tissue` is no bool array or `cover` no uint8 array of the overview's size, `margin_um` is negative or not
+        finite, the overview does not cover the slide, or `roi` is no valid polygon.
     """
 
     slide_size: tuple[int, int]
@@ -49,11 +51,14 @@ class AnalysisArea:
     tissue: NDArray[np.bool_]
     roi: BaseGeometry | None = None
     margin_um: float = 50.0
+    cover: NDArray[np.uint8] | None = None
 
     def __post_init__(self) -> None:
         width, height = self.overview.size
         if self.tissue.shape != (height, width) or self.tissue.dtype != np.bool_:
             raise ValueError(f"tissue must be bool {(height, width)}, got {self.tissue.dtype} {self.tissue.shape}")
+        if self.cover is not None and (self.cover.shape != (height, width) or self.cover.dtype != np.uint8):
+            raise ValueError(f"cover must be uint8 {(height, width)}, got {self.cover.dtype} {self.cover.shape}")
         if not (math.isfinite(self.margin_um) and self.margin_um >= 0):
             raise ValueError(f"the margin must be >= 0 um, got {self.margin_um}")
         covered = [n * f for n, f in zip(self.overview.size, self.overview.downsample, strict=True)]
@@ -66,27 +71,18 @@ class AnalysisArea:
             shapely.prepare(self.roi)
 
     def area_mm2(self, slide_mpp: tuple[float, float]) -> float:
-        """Exact area of tissue within the slide and the region of interest, mm^2.
+        """Exact area that tissue covers within the slide and the region of interest, mm^2.
 
         Parameters
         ----------
         slide_mpp : (x, y), um per level-0 px
         """
-        xs, ys = (
-            np.minimum(np.arange(n + 1) * f, float(end))
-            for n, f, end in zip(self.overview.size, self.overview.downsample, self.slide_size, strict=True)
-        )
-        # cells wholly past the slide have no width: their lines are one
-        columns, rows = (int(np.searchsorted(lines, lines[-1])) for lines in (xs, ys))
-        total = 0.0
-        for strip in strips((rows, columns)):
-            here, lines = self.tissue[strip.rows, :columns], ys[strip.rows.start : strip.rows.stop + 1]
-            if self.roi is None:
-                covered = np.diff(lines)[:, None] * np.diff(xs[: columns + 1])
-            else:
-                covered = coverage(self.roi, xs[: columns + 1], lines)
-            total += float(covered[here].sum())
-        return total * slide_mpp[0] * slide_mpp[1] * 1e-6
+        return covered_mm2(self.shares, self.overview, self.slide_size, slide_mpp, region=self.roi)
+
+    @property
+    def shares(self) -> NDArray[np.uint8]:
+        """(h, w) uint8, made anew: how much of each cell counts as area, of 255; 0 outside the mask."""
+        return shares_in(self.tissue, self.cover)
 
     def keeps(self, points: NDArray[np.floating]) -> NDArray[np.bool_]:
         """Which points lie in a tissue cell and in the region of interest.

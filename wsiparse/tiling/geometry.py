@@ -11,10 +11,11 @@ import shapely
 from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
+from wsiparse.coords import Frame
 from wsiparse.tiling.masks import strips, within
 from wsiparse.tiling.polygons import coverage, united
 
-__all__ = ["cells_within", "polygonal", "polygons_of_rings"]
+__all__ = ["cells_met", "cells_within", "polygonal", "polygons_of_rings"]
 
 #: Cells asked of a geometry at a time.
 _BATCH: Final = 1 << 16
@@ -28,6 +29,15 @@ def polygonal(geometry: BaseGeometry) -> BaseGeometry:
         return geometry
     parts = [part for part in shapely.get_parts(geometry) if part.geom_type in ("Polygon", "MultiPolygon")]
     return united(parts) if parts else shapely.Polygon()
+
+
+def cells_met(geometry: BaseGeometry, overview: Frame) -> NDArray[np.bool_]:
+    """Cells of an overview in which a polygonal geometry, level-0 px, covers some area; (h, w) bool."""
+    xs, ys = (np.arange(n + 1, dtype=np.float64) * f for n, f in zip(overview.size, overview.downsample, strict=True))
+    met = np.zeros((overview.size[1], overview.size[0]), np.bool_)
+    for strip in strips(met.shape):
+        met[strip.rows] = coverage(geometry, xs, ys[strip.rows.start : strip.rows.stop + 1]) > 0
+    return met
 
 
 def polygons_of_rings(polygons: Sequence[Sequence[NDArray[np.float64]]]) -> BaseGeometry:

@@ -29,7 +29,7 @@ __all__ = ["FIELD_BYTES_PER_PX", "Estimate", "TilePlan", "TileSize", "estimate",
 #: Class, confidence and splitting landscape, a byte each.
 FIELD_BYTES_PER_PX: Final = 3
 
-_FORMAT: Final = "wsiparse tile plan 1"
+_FORMAT: Final = "wsiparse tile plan 2"
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,6 +102,8 @@ class TilePlan:
         shape = {k: v for k, v in self._facts().items() if k != "slide_name"}
         digest = hashlib.sha256(_canonical({**shape, "extra": dict(extra or {})}))
         digest.update(np.packbits(self.area.tissue).tobytes())
+        if self.area.cover is not None:
+            digest.update(self.area.cover.tobytes())
         if self.area.roi is not None:
             digest.update(_wkb(self.area))
         return digest.hexdigest()
@@ -110,7 +112,8 @@ class TilePlan:
         """The plan as JSON text; `from_json` gives it back exactly."""
         facts = self._facts()
         facts["area"] |= {
-            "tissue": base64.b64encode(zlib.compress(np.packbits(self.area.tissue).tobytes(), 6)).decode(),
+            "tissue": _packed(np.packbits(self.area.tissue)),
+            "cover": None if self.area.cover is None else _packed(self.area.cover),
             "roi": None if self.area.roi is None else base64.b64encode(_wkb(self.area)).decode(),
         }
         facts["kept"] = self.kept.tolist()
@@ -134,7 +137,7 @@ class TilePlan:
             frame, area = _frame(facts["frame"]), facts["area"]
             overview = _frame(area["overview"])
             cells = overview.size[0] * overview.size[1]
-            bits = np.frombuffer(zlib.decompress(base64.b64decode(area["tissue"])), np.uint8)
+            cover = None if area["cover"] is None else _unpacked(area["cover"]).reshape(overview.size[::-1])
             return TilePlan(
                 fingerprint=facts["fingerprint"],
                 slide_name=facts["slide_name"],
@@ -146,9 +149,12 @@ class TilePlan:
                 area=AnalysisArea(
                     slide_size=_pair(facts["slide_size"], int),
                     overview=overview,
-                    tissue=np.unpackbits(bits, count=cells).astype(np.bool_).reshape(overview.size[::-1]),
+                    tissue=np.unpackbits(_unpacked(area["tissue"]), count=cells)
+                    .astype(np.bool_)
+                    .reshape(overview.size[::-1]),
                     roi=None if area["roi"] is None else shapely.from_wkb(base64.b64decode(area["roi"])),
                     margin_um=area["margin_um"],
+                    cover=cover,
                 ),
             )
         except (KeyError, TypeError, ValueError, zlib.error, shapely.errors.ShapelyError) as error:
@@ -310,6 +316,14 @@ def _canonical(value: object) -> bytes:
         return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
     except TypeError as error:
         raise ValueError(f"settings of a plan must be JSON values: {error}") from error
+
+
+def _packed(plane: NDArray[np.uint8]) -> str:
+    return base64.b64encode(zlib.compress(plane.tobytes(), 6)).decode()
+
+
+def _unpacked(text: str) -> NDArray[np.uint8]:
+    return np.frombuffer(zlib.decompress(base64.b64decode(text)), np.uint8)
 
 
 def _wkb(area: AnalysisArea) -> bytes:

@@ -20,6 +20,7 @@ __all__ = [
     "TUMOUR_NAMES",
     "Meaning",
     "RegionClasses",
+    "artefact_class",
     "is_left_out",
     "one_spelling",
     "stated_class",
@@ -149,6 +150,11 @@ def _key(name: str) -> str:
 def _plain(name: str) -> str:
     """As the lists of known names are written."""
     return " ".join(_key(name).rstrip("* ").replace("-", " ").replace("_", " ").replace("tumour", "tumor").split())
+
+
+def artefact_class(kind: str) -> str:
+    """What regions of a kind of artefact are called: a derived class of QuPath, which `is_left_out`."""
+    return f"Artefact: {kind.replace('_', ' ')}"
 
 
 def is_left_out(class_name: str) -> bool:

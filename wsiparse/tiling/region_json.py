@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from wsiparse.errors import RoiError
 from wsiparse.tiling.region_classes import stated_class
 
-__all__ = ["Area", "Left", "Why", "areas_in"]
+__all__ = ["Area", "Left", "Why", "areas_in", "object_type", "why_not_json"]
 
 _AGAIN: Final = "Export the annotations again."
 
@@ -89,11 +89,12 @@ def areas_in(text: str, source: str, left: Left) -> Iterator[Area]:
     except RecursionError:
         raise RoiError(f"{source}: nested too deeply to be GeoJSON. {_AGAIN}") from None
     except ValueError as error:
-        raise RoiError(f"{source}: not valid GeoJSON ({_why_not(text, error)}). {_AGAIN}") from error
+        raise RoiError(f"{source}: not valid GeoJSON ({why_not_json(text, error)}). {_AGAIN}") from error
     yield from _areas(document, "", source, left)
 
 
-def _why_not(text: str, error: ValueError) -> str:
+def why_not_json(text: str, error: ValueError) -> str:
+    """What a text is that is not JSON, a few words."""
     start = text.lstrip()[:1]
     if not start:
         return "the file is empty"
@@ -164,7 +165,7 @@ def _what(node: Any, kind: Any) -> str:
 def _of_feature(feature: Mapping[str, Any], source: str, left: Left) -> Iterator[Area]:
     properties = feature.get("properties")
     told: Mapping[str, Any] = properties if isinstance(properties, Mapping) else {}
-    kind = _object_type(feature, told)
+    kind = object_type(feature, told)
     geometry = feature.get("geometry")
     if kind in _OBJECTS:
         if geometry is not None and "root" not in kind:
@@ -178,7 +179,7 @@ def _of_feature(feature: Mapping[str, Any], source: str, left: Left) -> Iterator
             yield from _areas(told[member], "", source, left)
 
 
-def _object_type(feature: Mapping[str, Any], told: Mapping[str, Any]) -> str:
+def object_type(feature: Mapping[str, Any], told: Mapping[str, Any]) -> str:
     """What a feature is to QuPath, in small letters."""
     for member in ("objectType", "object_type", "type"):
         if isinstance(told.get(member), str):

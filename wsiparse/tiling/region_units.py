@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
 from wsiparse.coords import Frame
-from wsiparse.tiling.area import AnalysisArea
+from wsiparse.tiling.cover import covered_mm2, shares_in
 from wsiparse.tiling.roi import cut_to_slide
 
 __all__ = ["microns_told"]
@@ -76,5 +76,5 @@ def _share_of_tissue(
     """0-1; 0 for nothing."""
     if shape.is_empty:
         return 0.0
-    px = AnalysisArea(slide_size, overview, tissue, shape).area_mm2((1e3, 1e3))
+    px = covered_mm2(shares_in(tissue, None), overview, slide_size, (1e3, 1e3), region=shape)
     return px / float(shape.area)

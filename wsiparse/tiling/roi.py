@@ -30,6 +30,7 @@ __all__ = [
     "Region",
     "Regions",
     "cut_to_slide",
+    "geojson_text",
     "off_slide",
     "parse_regions",
     "read_regions",
@@ -87,10 +88,25 @@ def read_regions(path: Path, *, offset: tuple[float, float] = (0.0, 0.0)) -> Reg
     RoiError
         If the file cannot be read or `parse_regions` refuses it.
     """
+    return parse_regions(geojson_text(path), str(path), offset=offset)
+
+
+def geojson_text(path: Path) -> str:
+    """The text of a GeoJSON file.
+
+    Parameters
+    ----------
+    path : GeoJSON, or a .gz or .zip of one file of it, told by its first bytes; UTF-8, or UTF-16 and UTF-32
+
+    Raises
+    ------
+    RoiError
+        If the file cannot be read.
+    """
     try:
         with Path(path).expanduser().open("rb") as file:
             data = _unpacked(file, str(path))
-        text = data.decode(json.detect_encoding(data))
+        return data.decode(json.detect_encoding(data))
     except FileNotFoundError:
         raise RoiError(f"{path}: no such region-of-interest file. Check the path.") from None
     except UnicodeDecodeError:
@@ -102,7 +118,6 @@ def read_regions(path: Path, *, offset: tuple[float, float] = (0.0, 0.0)) -> Reg
         raise RoiError(
             f"{path}: cannot be read ({error.strerror or error}). Check the path and permissions."
         ) from error
-    return parse_regions(text, str(path), offset=offset)
 
 
 def _unpacked(file: IO[bytes], source: str) -> bytes:

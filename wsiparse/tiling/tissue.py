@@ -16,11 +16,13 @@ the answer.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from wsiparse.tiling.cover import tissue_cover
 from wsiparse.tiling.masks import (
     close_gaps,
     connected,
@@ -33,7 +35,7 @@ from wsiparse.tiling.masks import (
     within,
 )
 
-__all__ = ["background_colour", "find_tissue", "otsu_threshold", "tissue_mask"]
+__all__ = ["FoundTissue", "background_colour", "find_tissue", "otsu_threshold"]
 
 #: Threshold on OD: half of Otsu's, but at least this (and five times the noise of glass) and at most that.
 _LEAST_OD: Final = 0.025
@@ -47,7 +49,7 @@ _STROKE_UM: Final = 45.0
 _FRINGE_UM: Final = 40.0
 _LARGEST_HOLE_UM2: Final = 30_000.0
 #: Dropped before gaps are closed, so that scattered dust does not join up; and dropped at the end.
-_DROPPED_UM2: Final = (300.0, 5_000.0)
+_DROPPED_UM2: Final = (300.0, 4_000.0)
 
 #: Glass that fills less of the picture than this share is not relied on.
 _LEAST_GLASS: Final = 0.003
@@ -65,33 +67,38 @@ _INKS: Final = 4
 _BLACK: Final = 0
 
 
-def tissue_mask(overview: NDArray[np.uint8], mpp: float) -> NDArray[np.bool_]:
-    """(h, w) bool: cells of an overview, (h, w, 3) uint8 RGB of `mpp` um per px, that hold tissue; see `find_tissue`.
+@dataclass(frozen=True, eq=False)
+class FoundTissue:
+    """Where tissue is on an overview.
 
-    Raises
-    ------
-    ValueError
-        As `find_tissue`.
+    Parameters
+    ----------
+    shares : (h, w) uint8, how much of each cell tissue covers, of 255; 0 where nothing is counted. See `cover`.
+    artefacts : (h, w) bool, pen in black, blue, green and red, ink and black borders, with their fringes
     """
-    return find_tissue(overview, mpp)[0]
+
+    shares: NDArray[np.uint8]
+    artefacts: NDArray[np.bool_]
+
+    @property
+    def mask(self) -> NDArray[np.bool_]:
+        """(h, w) bool: cells in which objects are counted."""
+        return self.shares > 0
 
 
-def find_tissue(overview: NDArray[np.uint8], mpp: float) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Cells of an overview that hold tissue, and those of pen, ink and black that were kept out.
+def find_tissue(overview: NDArray[np.uint8], mpp: float) -> FoundTissue:
+    """How much tissue the cells of an overview hold, and which are pen, ink and black and were kept out.
 
     Threshold: half of Otsu's on the OD of everything that is not pen, ink or black, limited to
     [max(0.025, 5 sigma of the glass), 0.10]: the upper limit keeps pale parts beside dark ones, the lower one finds
-    nothing on an empty slide. Paler cells, down to half the threshold, join the tissue they touch. Then gaps narrower
-    than 80 um are closed (fat), holes below 0.03 mm^2 filled and pieces below 0.005 mm^2 dropped.
+    nothing on an empty slide. Paler cells, down to half the threshold, join the tissue they touch. What lies less than
+    80 um apart (strands of fat) is one piece, and pieces below 0.004 mm^2 are dropped. How much tissue covers of each
+    cell is then measured by `tissue_cover`.
 
     Parameters
     ----------
     overview : (h, w, 3) uint8 RGB
     mpp : um per px, best about 8
-
-    Returns
-    -------
-    (h, w) bool tissue; (h, w) bool pen in black, blue, green and red, ink and black borders, with their fringes
 
     Raises
     ------
@@ -109,7 +116,7 @@ def find_tissue(overview: NDArray[np.uint8], mpp: float) -> tuple[NDArray[np.boo
     foreign = _foreign(inks, mpp)
     del inks
     if foreign.all():
-        return np.zeros(foreign.shape, np.bool_), foreign
+        return FoundTissue(np.zeros(foreign.shape, np.uint8), foreign)
     glass &= ~foreign
     least = max(_LEAST_OD, _NOISE_SIGMAS * _noise(overview, background, mpp, glass))
     del glass
@@ -117,11 +124,13 @@ def find_tissue(overview: NDArray[np.uint8], mpp: float) -> tuple[NDArray[np.boo
     sure = (densest > threshold) & ~foreign
     pale = (densest > max(threshold / 2, least)) & ~foreign
     del densest
-    tissue = connected(pale, drop_small(sure, speck))
+    stained = connected(pale, drop_small(sure, speck))
     del sure, pale
-    tissue = close_gaps(tissue, _CLOSE_UM / mpp)
-    tissue = fill_holes(tissue, _LARGEST_HOLE_UM2 / mpp**2) & ~foreign
-    return drop_small(tissue, piece), foreign
+    pieces = close_gaps(stained, _CLOSE_UM / mpp)
+    pieces = fill_holes(pieces, _LARGEST_HOLE_UM2 / mpp**2) & ~foreign
+    stained &= drop_small(pieces, piece)
+    del pieces
+    return FoundTissue(tissue_cover(overview, mpp, background, stained, foreign), foreign)
 
 
 def background_colour(overview: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsiparse.errors import OutputError
-from wsiparse.export.objectframe import sound_batches
+from wsiparse.export.reading import sound_batches
 from wsiparse.store.read import ObjectsReader
 from wsiparse.types import ObjectTable, PromptKind
 from wsiparse.viewer.cache import BoundedCache

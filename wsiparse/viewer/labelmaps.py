@@ -9,6 +9,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
+from wsiparse.coords import raster_frame
 from wsiparse.errors import OutputError
 from wsiparse.results.whole import check_noted
 from wsiparse.store.read import ObjectsReader
@@ -66,7 +67,7 @@ class LabelMaps:
         self._pixels: BoundedCache[_Pixels] = BoundedCache(_PIXEL_BYTES, lambda pixels: pixels.nbytes)
 
     def _open(self, kind: PromptKind, class_id: int) -> list[zarr.Array[Any]]:
-        name, (width, height) = _name(kind, class_id), self._reader.frames[kind].size
+        name, (width, height) = _name(kind, class_id), raster_frame(self._reader.frames[kind]).size
         try:
             group = zarr.open_group(self._path / "labels" / name, mode="r")
             levels = [array for _, array in sorted(group.arrays(), key=lambda item: int(item[0]))]
@@ -114,7 +115,7 @@ class LabelMaps:
 
     def _sample(self, name: str, kind: PromptKind, exponent: int, box: Box) -> _Pixels:
         """The label px below each point, (SAMPLES * height, SAMPLES * width); 0 past the frame; regions as 0 and 1."""
-        images, frame = self._levels[name], self._reader.frames[kind]
+        images, frame = self._levels[name], raster_frame(self._reader.frames[kind])
         point = 2.0**exponent / SAMPLES / np.asarray(frame.downsample)  # frame px between two points
         level = int(np.clip(np.floor(np.log2(max(point.min(), 1.0))), 0, len(images) - 1))
         x, y = (

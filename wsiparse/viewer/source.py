@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from wsiparse.errors import OutputError, SlideError
-from wsiparse.export.objectframe import slide_fact
+from wsiparse.errors import OutputError
+from wsiparse.export.reading import slide_fact
 from wsiparse.results.find import find_results
 from wsiparse.results.folder import done_record, report_inputs_in, summary_of
-from wsiparse.results.runlog import read_entries
+from wsiparse.results.source import find_slide, slide_of_results
 from wsiparse.results.whole import check_whole
-from wsiparse.slides import Slide, open_slide
-from wsiparse.slides.base import READERS
+from wsiparse.slides import Slide
 from wsiparse.store.read import ObjectsReader
 from wsiparse.types import SlideSummary
 
@@ -89,16 +88,8 @@ def find_shown(results: Path, slide: Path | None = None, image: str | None = Non
     if len(summary.counts) != len(reader.prompts):
         raise OutputError(f"{folder}: DONE.json and objects.zarr are of different runs. Run the slide again.")
     if slide is not None:
-        return ViewedSlide(folder, record, reader, summary, _open(slide, reader, image))
-    told = next((e.path for e in read_entries(folder.parent.parent) if e.folder == folder.name), None)
-    if told is None:
-        return ViewedSlide(folder, record, reader, summary, None, "no run-*.json says where the slide is")
-    if "://" in told:
-        return ViewedSlide(folder, record, reader, summary, None, f"the slide is not a file here: {told}")
-    try:
-        return ViewedSlide(folder, record, reader, summary, _open(Path(told), reader, image))
-    except SlideError as error:
-        return ViewedSlide(folder, record, reader, summary, None, str(error))
+        return ViewedSlide(folder, record, reader, summary, slide_of_results(slide, reader, image))
+    return ViewedSlide(folder, record, reader, summary, *find_slide(folder, reader, image))
 
 
 def _slide_folder(results: Path) -> Path:
@@ -111,16 +102,3 @@ def _slide_folder(results: Path) -> Path:
     if not ready:
         raise OutputError(f"{results}: no finished slide here. Run the same `wsiparse run` again to finish.")
     raise OutputError(f"{results}: {len(ready)} slides; name one, e.g. wsiparse view {ready[0]}")
-
-
-def _open(path: Path, reader: ObjectsReader, image: str | None) -> Slide:
-    told = str(reader.slide.get("reader", "auto"))
-    number = reader.slide.get("image")  # 0 is what files of one image have
-    own = image if image is not None else str(number) if number is not None else None
-    slide = open_slide(path, reader=told if told in READERS else "auto", image=own)
-    if slide.fingerprint != slide_fact(reader, "fingerprint") or list(slide.size) != list(slide_fact(reader, "size")):
-        slide.close()
-        raise SlideError(
-            f"{path}: not the slide these results are of, or changed since. Tell where that slide is with --slide."
-        )
-    return slide

@@ -1,4 +1,4 @@
-"""The embedded engine, which is the model folder that ships with the package, and engines of other folders."""
+"""The embedded engine, which is the model folder that ships with the package."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 from wsiparse.recognize.declared import DeclaredEngine
 from wsiparse.recognize.embedded.folder import FolderEngine
 
-__all__ = ["MODEL", "TITLE", "embedded_engine", "folder_engine"]
+__all__ = ["MODEL", "TITLE", "embedded_engine"]
 
 #: What outputs say, whatever the card of the folder that ships is called.
 TITLE: Final = "embedded network, not BiomedParse"
@@ -35,14 +35,3 @@ def embedded_engine() -> DeclaredEngine:
         If it is absent from the installed package, or damaged.
     """
     return _Embedded(MODEL, "embedded", TITLE)
-
-
-def folder_engine(path: Path) -> DeclaredEngine:
-    """The engine of a model folder; what is wrong with its card is told here.
-
-    Raises
-    ------
-    WeightsError
-        As `FolderEngine`.
-    """
-    return FolderEngine(path)

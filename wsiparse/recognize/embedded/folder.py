@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final, Literal
 
 from wsiparse.config import OTHER_NUCLEI, PromptConfig
 from wsiparse.errors import WeightsError
 from wsiparse.recognize.arithmetic import resolved
-from wsiparse.recognize.card import CARD, ModelCard, card_path, read_card
+from wsiparse.recognize.card import ModelCard, card_path, read_card
 from wsiparse.recognize.declared import DeclaredEngine
 from wsiparse.recognize.device import resolve_device
 from wsiparse.recognize.embedded.cut import Cut
@@ -21,7 +21,7 @@ from wsiparse.recognize.prompts import NUCLEI, Answer, answer_of
 from wsiparse.recognize.ruled import strength_of
 from wsiparse.recognize.strength import StainFacts
 from wsiparse.recognize.words import match, plain
-from wsiparse.types import EngineInfo, EngineLimits, RecognizerSpec, SplitSettings
+from wsiparse.types import UNKNOWN_HALO, EngineInfo, EngineLimits, RecognizerSpec, SplitSettings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     from wsiparse.recognize.base import Recognizer
 
 __all__ = ["FolderEngine", "answers_of", "cut_of"]
-
-#: Endings of weights that are the compact network's.
-_FAMILY: Final = (".safetensors",)
 
 #: Measured on a CPU: memory before the first tile, and for each px of a tile.
 _BASE_BYTES: Final = 420 << 20
@@ -69,10 +66,12 @@ def answers_of(card: ModelCard) -> Mapping[str, Answer]:
 def cut_of(card: ModelCard) -> Cut:
     """How the maps of a model become nuclei."""
     mpp = card.input.mpp
+    # the family's own landscape leaves the boundary out unless its card says so; of others' networks it is taken off
+    whole = not card.of_family and "boundary_share" not in card.split.model_fields_set
     return Cut(
         foreground=card.output.cut,
         centre_share=card.split.centre_share,
-        boundary_share=card.split.boundary_share,
+        boundary_share=1.0 if whole else card.split.boundary_share,
         sigma_px=card.split.smoothing_um / mpp,
         persistence=card.split.persistence,
         min_area_px=round(card.split.min_area_um2 / mpp**2),
@@ -87,6 +86,7 @@ class FolderEngine(DeclaredEngine):
     ----------
     path : the folder, or the card in it
     name, title : what the engine is called, by users and by outputs; None for what its card says
+    card : of the folder, where it has been read
 
     Raises
     ------
@@ -94,23 +94,20 @@ class FolderEngine(DeclaredEngine):
         If there is no card, it cannot be used, or its weights are of a kind that is not run.
     """
 
-    devices = ("cpu", "cuda", "mps")
+    devices: tuple[Literal["cpu", "cuda", "mps"], ...] = ("cpu", "cuda", "mps")
     #: What to do when the folder is not whole.
     remedy: ClassVar[str] = "Copy the whole folder again."
+    idle_settings = ("weights",)
 
-    def __init__(self, path: Path, name: str | None = None, title: str | None = None) -> None:
-        self.card: ModelCard = read_card(path)
+    def __init__(
+        self, path: Path, name: str | None = None, title: str | None = None, *, card: ModelCard | None = None
+    ) -> None:
+        self.card: ModelCard = card or read_card(path)
         self.folder: Path = card_path(path).parent
         self.name, self.title = name or self.card.name, title or self.card.title
         self.licence, self.source = self.card.licence, self.card.source
         self.answers = answers_of(self.card)
         self._weights = self.folder / self.card.weights.file
-        if self._weights.suffix not in _FAMILY:
-            kind = self._weights.suffix or "no ending"
-            raise WeightsError(f"{self.folder / CARD}: weights '{self.card.weights.file}': {kind} is not run; "
-                               f"weights of `wsiparse train` end in {_FAMILY[0]}.")  # fmt: skip
-        if Path(self.card.weights.file).name != self.card.weights.file:
-            raise WeightsError(f"{self.folder / CARD}: weights '{self.card.weights.file}' do not lie beside the card.")
 
     @cached_property
     def _content(self) -> bytes:
@@ -133,23 +130,34 @@ class FolderEngine(DeclaredEngine):
         """That of the card."""
         return (self.card.input.mpp,)
 
+    def check_weights(self) -> None:
+        """See that the weights are there, and are those of the card.
+
+        Raises
+        ------
+        WeightsError
+            If they are not.
+        """
+        assert self._content is not None
+
     def missing(self, weights: str = "") -> str:
         """Its weights, where they are not beside the card or others than it says."""
         try:
-            return "" if self._content else "no weights"
+            self.check_weights()
+            return ""
         except WeightsError as error:
             return str(error)
 
     def info(self, spec: RecognizerSpec) -> EngineInfo:
         """Facts of the card; the weights are hashed."""
         card = self.card
-        assert self._content is not None
+        self.check_weights()
         return EngineInfo(
             name=self.name,
             title=self.title,
             mpp=card.input.mpp,
             tile_px=card.input.tile_px,
-            halo_px=card.input.halo_px,
+            halo_px=UNKNOWN_HALO if card.input.halo_px == "measured" else card.input.halo_px,
             align_px=card.input.multiple_of,
             split=SplitSettings(
                 landscape="stored",

@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from markupsafe import Markup
 
-from wsiparse.report.pages.charts import Bar, Strip, ZRow, bars, strips, z_scores
+from wsiparse.report.pages.charts import Bar, bars
+from wsiparse.report.pages.curves import Strip, ZRow, strips, z_scores
 from wsiparse.report.pages.page_parts import (
     COUNT_FIELDS,
     count_columns,
@@ -19,12 +20,13 @@ from wsiparse.report.pages.page_parts import (
     shown,
 )
 from wsiparse.report.pages.picture import Picture
+from wsiparse.report.pages.studies_parts import studies_parts
 from wsiparse.report.pages.svg import shortened
 from wsiparse.report.pages.table import Column, Table
 from wsiparse.report.pages.words import count, p_value, significant, times
 from wsiparse.report.stats.qc import OUTLIER_Z
 
-__all__ = ["cohort_parts"]
+__all__ = ["cohort_parts", "counts_table", "panel_table", "patients_table", "quality_table"]
 
 Numbers = Mapping[str, Any]
 
@@ -69,11 +71,13 @@ def cohort_parts(cohort: Numbers, pictures: Mapping[str, Picture]) -> dict[str, 
         ],
         "without_report": bool(cohort["without_report"]),
         "rankings": [_ranking(k, one, colours) for k, one in enumerate(cohort["ranking"])],
-        "counts": _counts(cohort, colours, links),
+        "counts": counts_table(cohort, colours, links),
+        "panel": panel_table(cohort, links),
         "groups": [_group(k, one) for k, one in enumerate(cohort["groups"])],
-        "patients": _patients(cohort),
+        "patients": patients_table(cohort),
         "scores": _scores(cohort["slides"]),
-        "quality": _quality(cohort, links),
+        "studies": studies_parts(cohort["studies"]),
+        "quality": quality_table(cohort, links),
         "sheet": _sheet(cohort["slides"], pictures),
         "facts": _facts(cohort),
     }
@@ -138,7 +142,8 @@ def _ranking(k: int, one: Numbers, colours: Mapping[str, str]) -> Ranking:
     return Ranking(f"{one['class']}, {one['compartment']}", charts, len(known), unknown)
 
 
-def _counts(cohort: Numbers, colours: Mapping[str, str], links: Mapping[str, str]) -> Table:
+def counts_table(cohort: Numbers, colours: Mapping[str, str], links: Mapping[str, str]) -> Table:
+    """Every row of every slide."""
     rows = cohort["rows"]
     return Table(
         key="counts-table",
@@ -152,6 +157,21 @@ def _counts(cohort: Numbers, colours: Mapping[str, str], links: Mapping[str, str
         colours=colours,
         links=links,
     )
+
+
+def panel_table(cohort: Numbers, links: Mapping[str, str]) -> Table:
+    """The panel of immune cells of every slide."""
+    fields = ("slide", "name", "unit", "estimate", "low", "high", "note", "formula", "slide_id")
+    columns = [
+        Column("Slide", "slide", link=True),
+        Column("Number", "name", signs=True),
+        Column("Estimate", "estimate", "number", note="note"),
+        Column("95 % interval", "low", "interval", upper="high"),
+        Column("Unit", "unit", signs=True),
+    ]
+    filters = [("slide", "Slide", "search"), ("name", "Number", "choice")]
+    caption = "Panel of immune cells; research use, not a pathologist's score"
+    return Table("panel-table", caption, columns, fields, cohort["panel"], filters, PAGE, "panel.csv", links=links)
 
 
 def _group(k: int, one: Numbers) -> dict[str, Any]:
@@ -172,7 +192,8 @@ def _group(k: int, one: Numbers) -> dict[str, Any]:
     return {**one, "title": f"{one['class']}, {one['compartment']}", "svg": svg, "words": words.replace("= <", "<")}
 
 
-def _patients(cohort: Numbers) -> Table:
+def patients_table(cohort: Numbers) -> Table:
+    """Patients as groups were compared."""
     fields = ("class", "compartment", "patient", "group", "n", "area_mm2", "per_mm2", "slides")
     rows = [
         {"class": one["class"], "compartment": one["compartment"], **p, "slides": _number_of(p["slides"])}
@@ -204,8 +225,10 @@ def _scores(slides: Sequence[Numbers]) -> Markup | None:
     return z_scores(rows, limit=OUTLIER_Z, title="Quality of slides", label="modified z score", key="quality-chart")
 
 
-def _quality(cohort: Numbers, links: Mapping[str, str]) -> Table:
+def quality_table(cohort: Numbers, links: Mapping[str, str]) -> Table:
+    """Slides with their state, areas, quality and metadata."""
     known = cohort["metadata"]["columns"] if cohort["metadata"] else []
+    kinds = list(dict.fromkeys(name for s in cohort["slides"] for name in s["artefacts_percent"]))
     rows = []
     for s in cohort["slides"]:
         q = s["quality"] or {}
@@ -221,6 +244,7 @@ def _quality(cohort: Numbers, links: Mapping[str, str]) -> Table:
                 "tissue_mm2": s["tissue_mm2"],
                 "analysed_mm2": s["analysed_mm2"],
                 "unreadable_mm2": s["unreadable_mm2"],
+                **{f"{name}_percent": s["artefacts_percent"].get(name) for name in kinds},
                 "compartments": s["compartments_used"],
                 "laplacian_variance": q.get("laplacian_variance"),
                 "tenengrad": q.get("tenengrad"),
@@ -239,6 +263,7 @@ def _quality(cohort: Numbers, links: Mapping[str, str]) -> Table:
         Column("Tissue", "tissue_mm2", "number", "mm²"),
         Column("Analysed", "analysed_mm2", "number", "mm²"),
         Column("Unreadable", "unreadable_mm2", "number", "mm²"),
+        *(Column(name.capitalize(), f"{name}_percent", "number", "%") for name in kinds),
         Column("Laplacian", "laplacian_variance", "number", "px⁻⁴"),
         Column("Tenengrad", "tenengrad", "number", "px⁻²"),
         *(Column(f"OD {c}", f"od_{c}", "number") for c in ("red", "green", "blue")),

@@ -24,7 +24,7 @@ from wsiparse.report.pages.page_parts import css_string, safe_colour
 from wsiparse.report.pages.picture import Picture
 from wsiparse.report.pages.slide_parts import slide_parts
 
-__all__ = ["cohort_page", "slide_page"]
+__all__ = ["cohort_page", "render_page", "slide_page"]
 
 _SLIDE_SECTIONS = (
     ("answer", "Key figures"),
@@ -59,7 +59,7 @@ def slide_page(numbers: Mapping[str, Any], pictures: Mapping[str, Picture]) -> s
         If a number the page needs is not there.
     """
     title = f"{numbers['slide']['name']} \N{EN DASH} wsiparse report"
-    return _render(
+    return render_page(
         "slide.html", title, _SLIDE_SECTIONS, numbers=numbers, parts=slide_parts(numbers, pictures)
     )  # fmt: skip
 
@@ -86,20 +86,23 @@ def cohort_page(cohort: Mapping[str, Any], pictures: Mapping[str, Picture]) -> s
         "unfinished": bool(parts["unfinished"]),
         "groups": bool(cohort["metadata"] or cohort["groups"]),
         "metadata": bool(cohort["metadata"]),
+        "panel": bool(cohort["panel"]),
     }
     sections = (
         ("unfinished", "Not done"),
         ("answer", "Key figures"),
         ("ranking", "Slides by density"),
         ("counts", "All counts"),
+        ("panel", "Panel"),
         ("groups", "Groups"),
+        ("studies", "Studies"),
         ("quality", "Quality"),
         ("metadata", "Metadata"),
         ("methods", "Methods"),
         ("settings", "Settings"),
     )
     shown = tuple(pair for pair in sections if there.get(pair[0], True))
-    return _render(
+    return render_page(
         "cohort.html",
         f"{cohort['results']} \N{EN DASH} wsiparse report",
         shown,
@@ -108,7 +111,16 @@ def cohort_page(cohort: Mapping[str, Any], pictures: Mapping[str, Picture]) -> s
     )
 
 
-def _render(name: str, title: str, sections: tuple[tuple[str, str], ...], **values: Any) -> str:
+def render_page(name: str, title: str, sections: tuple[tuple[str, str], ...], **values: Any) -> str:
+    """A complete document of a template.
+
+    Parameters
+    ----------
+    name : of the template, which extends base.html
+    title : of the page
+    sections : anchor and name of each part that the page links to
+    values : what the template needs
+    """
     style, script = _template_text("style.css"), _template_text("page.js")
     page = _environment().get_template(name).render(
         title=title,

@@ -8,7 +8,9 @@ from typing import Any
 
 from markupsafe import Markup
 
-from wsiparse.report.pages.charts import Bar, Bins, Curve, bars, cumulative, curves, histogram
+from wsiparse.report.pages.answers import answers
+from wsiparse.report.pages.charts import Bar, Bins, bars, histogram
+from wsiparse.report.pages.curves import Curve, cumulative, curves
 from wsiparse.report.pages.limits import warned
 from wsiparse.report.pages.page_parts import (
     COUNT_FIELDS,
@@ -20,6 +22,7 @@ from wsiparse.report.pages.page_parts import (
     shown,
 )
 from wsiparse.report.pages.picture import Picture
+from wsiparse.report.pages.structures_parts import structures_parts
 from wsiparse.report.pages.table import Table
 from wsiparse.report.pages.words import count, interval, listed, micro, significant, times
 from wsiparse.report.stats.summary import NO_CELLS
@@ -60,6 +63,7 @@ def slide_parts(numbers: Numbers, pictures: Mapping[str, Picture]) -> dict[str, 
     colours = {c["name"]: safe_colour(c["colour"]) for c in numbers["classes"]}
     return {
         "keys_": _keys(numbers, colours),
+        "answers": answers(numbers, _first_rows(numbers)),
         "verdicts": _verdicts(numbers, colours),
         "overview": shown(
             pictures, "overview", "overview of the slide with the outline of the analysed area", missing="the overview "
@@ -71,6 +75,7 @@ def slide_parts(numbers: Numbers, pictures: Mapping[str, Picture]) -> dict[str, 
         "density": _density(numbers),
         "maps": _maps(numbers, pictures),
         "pairs": _pairs(numbers),
+        "structures": structures_parts(numbers, pictures),
         "distances": _distances(numbers),
         "spots": _spots(numbers, pictures),
         "distributions": _distributions(numbers, colours),
@@ -91,12 +96,16 @@ def _row(numbers: Numbers, name: str, compartment: str = ALL_TISSUE) -> Numbers 
     return next((r for r in numbers["rows"] if r["class"] == name and r["compartment"] == compartment), None)
 
 
-def _keys(numbers: Numbers, colours: Mapping[str, str]) -> list[Key]:
-    """The answer first: immune cells, or else all cells; tumour against stroma; what was analysed and what was not."""
+def _first_rows(numbers: Numbers) -> list[Numbers]:
+    """Rows over all tissue that people ask for first: of immune cells, else of all cells."""
     immune = [r for name in numbers["immune"]["classes"] if (r := _row(numbers, name)) is not None]
     cells = [c["name"] for c in numbers["classes"] if c["kind"] == "cell"]
-    rows = immune or [r for name in ["All cells", *cells[:1]] if (r := _row(numbers, name)) is not None][:1]
-    keys = [_density_key(row, colours, doubtful=warned(numbers)) for row in rows]
+    return immune or [r for name in ["All cells", *cells[:1]] if (r := _row(numbers, name)) is not None][:1]
+
+
+def _keys(numbers: Numbers, colours: Mapping[str, str]) -> list[Key]:
+    """The answer first: immune cells, or else all cells; tumour against stroma; what was analysed and what was not."""
+    keys = [_density_key(row, colours, doubtful=warned(numbers)) for row in _first_rows(numbers)]
     infiltrate = numbers["immune"]["infiltrate"]
     if infiltrate is not None:
         keys.extend(_where(infiltrate))
@@ -173,8 +182,17 @@ def _excluded(area: Numbers) -> list[tuple[str, float, bool]]:
         ("outside the region of interest", area["outside_roi_mm2"], True),
         ("in regions drawn to be left out", area["drawn_out_mm2"], True),
         (unreadable, area["unreadable_mm2"], True),
+        *_spoilt(area),
         ("pen, ink or black: not counted as tissue", area["artefact_mm2"], False),
     ]
+
+
+def _spoilt(area: Numbers) -> list[tuple[str, float, bool]]:
+    """Artefacts: together what is left out, and each kind."""
+    out = [a for a in area["artefacts"] if a["left_out"]]
+    kinds = ", ".join(f"{a['name']} {significant(a['mm2'])}" for a in out if a["mm2"] > 0)
+    kept = [(f"{a['name']}: counted all the same", a["mm2"], False) for a in area["artefacts"] if not a["left_out"]]
+    return [(f"artefacts ({kinds})" if kinds else "artefacts", area["spoilt_mm2"], True)] * bool(out) + kept
 
 
 def _absent(slide: Numbers) -> list[tuple[str, float, bool]]:
@@ -329,24 +347,18 @@ def _distributions(numbers: Numbers, colours: Mapping[str, str]) -> list[dict[st
     of_nucleus = numbers["nucleus_probability"]
     for k, one in enumerate(numbers["histograms"]):
         area, score = one["area"], one["score"]
-        found = sum(area["counts"]) + area["above"] > 0
+        sized, scored = sum(area["counts"]) + area["above"] > 0, sum(score["counts"]) > 0
         colour = colours.get(one["class"], safe_colour(""))
-        both = (
-            [
-                histogram(
-                    Bins(area["edges_um2"], area["counts"], area["above"], area["median_um2"]),
-                    title=f"Areas of {one['class']}", label="area", unit="µm²", colour=colour, key=f"area-{k}",
-                ),
-                histogram(
-                    Bins(score["edges"], score["counts"], 0, score["median"]),
-                    title=f"Detection probabilities of {one['class']}",
-                    label="mean probability of a nucleus, not of its class" if of_nucleus else "mean probability",
-                    colour=colour, key=f"score-{k}",
-                ),
-            ]
-            if found
-            else []
-        )  # fmt: skip
+        both = []
+        if sized:
+            bins = Bins(area["edges_um2"], area["counts"], area["above"], area["median_um2"])
+            title = f"Areas of {one['class']}"
+            both.append(histogram(bins, title=title, label="area", unit="µm²", colour=colour, key=f"area-{k}"))
+        if scored:
+            of_what = "mean probability of a nucleus, not of its class" if of_nucleus else "mean probability"
+            bins = Bins(score["edges"], score["counts"], 0, score["median"])
+            title = f"Detection probabilities of {one['class']}"
+            both.append(histogram(bins, title=title, label=of_what, colour=colour, key=f"score-{k}"))
         out.append({"class": one["class"], "charts": both})
     return out
 

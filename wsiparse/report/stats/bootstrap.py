@@ -97,6 +97,7 @@ class Interval:
     effective_blocks : (sum a)^2 / sum a^2 of the tissue in question; the smaller one of a difference
     cluster_factor : f of the module's text; 1.0 without an interval
     reason : why there is no interval, "" when there is one
+    error : standard error of the estimate, `unit`; None without an interval
     """
 
     estimate: float
@@ -108,6 +109,7 @@ class Interval:
     effective_blocks: float
     cluster_factor: float = 1.0
     reason: str = ""
+    error: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -341,7 +343,7 @@ def _interval(
         low, high = (1 / (1 + math.exp(-max(min(v, 700.0), -700.0))) for v in (logit - width, logit + width))
     else:
         low, high = estimate - reach, estimate + reach
-    return Interval(estimate, low, high, boot.level, unit, boot.block_um, blocks, factor)
+    return Interval(estimate, low, high, boot.level, unit, boot.block_um, blocks, factor, error=error)
 
 
 def _combine(weights: Floats, rows: Floats) -> Floats:

@@ -7,16 +7,21 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from wsiparse.names import some_of
+from wsiparse.report.stats.decisions import decision_lines, excluded, wrong_decisions
 from wsiparse.report.stats.groups import SlideCount, compare_groups, pool_patients
 from wsiparse.report.stats.joining import Metadata, Named, joined_rows
 from wsiparse.report.stats.methods import COHORT_METHODS
 from wsiparse.report.stats.patients import cleaned
 from wsiparse.report.stats.qc import SlideQuality, flag_slides
 from wsiparse.report.stats.rows import ALL_TISSUE
+from wsiparse.report.stats.studies import CountedSlide, scored, study_rows
 
 __all__ = ["CohortSlide", "SlideMetadata", "cohort_numbers", "joined_metadata", "same_images", "without_report"]
 
 FORMAT: Final = 1
+
+#: Slides of which more is artefact stand out.
+MOST_SPOILT_PERCENT: Final = 25.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +91,10 @@ def joined_metadata(
     found = joined_rows(named, metadata, endings)
     names = [slide.name for slide in slides]
     used = cleaned(names, [row.values if row is not None else {} for row in found.rows], metadata)
-    notices = (*metadata.notices, *found.notices, *used.notices, *_left_out(slides, used.values, metadata))
-    return SlideMetadata(used.values, tuple(row.slide for row in found.unmatched), notices, found.refused)
+    decided = decision_lines(names, used.values, metadata)
+    notices = (*metadata.notices, *found.notices, *used.notices, *_left_out(slides, used.values, metadata), *decided)
+    refused = (*found.refused, *wrong_decisions(names, used.values, metadata))
+    return SlideMetadata(used.values, tuple(row.slide for row in found.unmatched), notices, refused)
 
 
 def _left_out(slides: Sequence[CohortSlide], values: Sequence[Mapping[str, str]], metadata: Metadata) -> list[str]:
@@ -153,6 +160,9 @@ def cohort_numbers(
         for k in own:
             flags[k][0].append(f"same image as {some_of([slides[j].name for j in own if j != k], 2)}")
     values = joined.values
+    out = excluded(values, metadata)
+    for k, why in out.items():
+        flags[k][0].insert(0, f"excluded: {why}" if why else "excluded")
     rows = [
         {"slide": slide.name, "folder": slide.folder, "href": slide.href}
         | row
@@ -171,7 +181,9 @@ def cohort_numbers(
         "classes": _classes(slides),
         "slides": [_slide(slide, values[i], flags[i]) for i, slide in enumerate(slides)],
         "rows": rows,
-        "ranking": _ranking(rows, _immune_classes(slides)),
+        "ranking": _ranking(
+            [row for row in rows if row["folder"] not in {slides[k].folder for k in out}], _immune_classes(slides)
+        ),
         "metadata": None
         if metadata is None
         else {
@@ -179,6 +191,7 @@ def cohort_numbers(
             "columns": list(metadata.columns),
             "patient_column": metadata.patient,
             "group_column": metadata.group,
+            "score_column": metadata.score,
             "unmatched_slides": [s.name for s, own in zip(slides, values, strict=True) if not own],
             "unmatched_rows": list(joined.unmatched_rows),
             "notices": [*joined.refused, *joined.notices],
@@ -189,6 +202,14 @@ def cohort_numbers(
         ],
         "without_report": without_report(slides),
         "groups": _groups(slides, values, metadata, twins),
+        "panel": [
+            {"slide": slide.name, **row, "slide_id": slide.folder}
+            for slide in slides
+            if slide.numbers is not None
+            # of a report that an older version made there is none
+            for row in slide.numbers["immune"].get("panel", ())
+        ],
+        "studies": _studies(slides, values, metadata, twins),
         "limits": _limits(slides),
         "methods": [dict(method) for method in COHORT_METHODS],
     }
@@ -234,9 +255,23 @@ def _flags(slides: Sequence[CohortSlide]) -> list[tuple[list[str], dict[str, flo
         own["mean_od"] = tuple(own["mean_od"]) if own["mean_od"] is not None else None
         qualities.append(SlideQuality(**own))
     for i, flag in zip(measured, flag_slides(qualities), strict=True):
-        words = ["low tissue"] * flag.low_tissue + ["blurred"] * flag.blurred + [f"stain: {c}" for c in flag.stain]
+        spoilt = _spoilt(slides[i])
+        words = (
+            ["artefacts"] * (sum(spoilt.values()) > MOST_SPOILT_PERCENT)
+            + ["low tissue"] * flag.low_tissue
+            + ["blurred"] * flag.blurred
+            + [f"stain: {c}" for c in flag.stain]
+        )
         out[i] = (words, dict(flag.z))
     return out
+
+
+def _spoilt(slide: CohortSlide) -> dict[str, float]:
+    """Percent of the tissue that was to be analysed which is of each kind of artefact; {} where none was looked for."""
+    area = slide.numbers["area"] if slide.numbers is not None else {}
+    # results of an older version looked for none
+    asked_for = (area.get("analysed_mm2") or 0.0) + area.get("spoilt_mm2", 0.0)
+    return {a["name"]: 100 * a["mm2"] / asked_for for a in area.get("artefacts", ()) if asked_for > 0}
 
 
 def _slide(
@@ -254,6 +289,7 @@ def _slide(
         "tissue_mm2": area.get("tissue_mm2"),
         "analysed_mm2": area.get("analysed_mm2"),
         "unreadable_mm2": area.get("unreadable_mm2"),
+        "artefacts_percent": _spoilt(slide),
         "quality": dict(numbers["quality"]) if numbers is not None else None,
         "flags": flags[0],
         "z": flags[1],
@@ -296,6 +332,36 @@ def _ranking(rows: Sequence[Mapping[str, Any]], first: Sequence[str]) -> list[di
     return out
 
 
+def _counted(
+    slides: Sequence[CohortSlide],
+    values: Sequence[Mapping[str, str]],
+    metadata: Metadata | None,
+    twins: Sequence[Sequence[int]],
+) -> list[CountedSlide]:
+    """The slides that count in comparisons: with a patient and, where groups are named, a group; an image once.
+
+    Slides that the table excluded are not among them.
+    """
+    known = metadata is not None and _patients_known(values, metadata)
+    image = {k: n for n, own in enumerate(twins) for k in own}
+    counted: set[tuple[str, int]] = set()
+    decided = excluded(values, metadata)
+    out = []
+    for k, (slide, own) in enumerate(zip(slides, values, strict=True)):
+        grouped = metadata is not None and metadata.group is not None
+        group = own.get(metadata.group or "", "") if metadata is not None else ""
+        # where no patient is known every slide stands for itself; where some are, one without may be of any of them
+        patient = own.get(metadata.patient or "", "") if metadata is not None and known else slide.name
+        if slide.numbers is None or k in decided or not patient or (grouped and not group):
+            continue
+        if k in image:
+            if (patient, image[k]) in counted:
+                continue
+            counted.add((patient, image[k]))
+        out.append(CountedSlide(patient, group, slide.numbers["rows"]))
+    return out
+
+
 def _groups(
     slides: Sequence[CohortSlide],
     values: Sequence[Mapping[str, str]],
@@ -306,25 +372,39 @@ def _groups(
     if metadata is None or metadata.group is None:
         return []
     counts: dict[tuple[str, str], list[SlideCount]] = {}
-    known = _patients_known(values, metadata)
-    image = {k: n for n, own in enumerate(twins) for k in own}
-    counted: set[tuple[str, int]] = set()
-    for k, (slide, own) in enumerate(zip(slides, values, strict=True)):
-        group = own.get(metadata.group, "")
-        # where no patient is known every slide stands for itself; where some are, one without may be of any of them
-        patient = own.get(metadata.patient or "", "") if known else slide.name
-        if slide.numbers is None or not group or not patient:
-            continue
-        if k in image:
-            if (patient, image[k]) in counted:
-                continue
-            counted.add((patient, image[k]))
-        for row in slide.numbers["rows"]:
+    for slide in _counted(slides, values, metadata, twins):
+        for row in slide.rows:
             key = row["class"], row["compartment"]
-            counts.setdefault(key, []).append(SlideCount(patient, group, row["n"], row["compartment_mm2"]))
+            counts.setdefault(key, []).append(SlideCount(slide.patient, slide.group, row["n"], row["compartment_mm2"]))
     out = []
     for (name, compartment), found in counts.items():
         compared = asdict(compare_groups(found))
         patients = [asdict(p) | {"per_mm2": p.per_mm2} for p in pool_patients(found)[0]]
         out.append({"class": name, "compartment": compartment} | compared | {"patients": patients})
     return out
+
+
+def _studies(
+    slides: Sequence[CohortSlide],
+    values: Sequence[Mapping[str, str]],
+    metadata: Metadata | None,
+    twins: Sequence[Sequence[int]],
+) -> dict[str, Any]:
+    """How densities vary and what a study needs; the scored column against what was measured."""
+    known = metadata is not None and _patients_known(values, metadata)
+    counted = _counted(slides, values, metadata, twins)
+    score = None
+    if metadata is not None and metadata.score is not None:
+        measured = [k for k, slide in enumerate(slides) if slide.numbers is not None]
+        score = scored(
+            [slides[k].name for k in measured],
+            # of a report that an older version made there is none
+            [(slides[k].numbers or {})["immune"].get("panel", ()) for k in measured],
+            [values[k].get(metadata.score, "") for k in measured],
+            metadata.score,
+        )
+    return {
+        "unit": "patient" if known else "slide",
+        "rows": study_rows(counted, _immune_classes(slides)),
+        "score": score,
+    }

@@ -51,9 +51,10 @@ def histograms(objects: ReportObjects, prompts: PromptSet) -> list[dict[str, Any
     for k, prompt in enumerate(prompts):
         mine = objects.of([k])
         area, score = objects.area_um2(mine), objects.score[mine].astype(np.float64)
+        # points of other programs have no area, and their objects may have no probability
+        area, score = area[area > 0], score[np.isfinite(score)]
         sizes = binned(area)
         counts, _ = np.histogram(score, bins=_SCORE_EDGES)
-        some = bool(mine.any())
         out.append(
             {
                 "class": prompt.class_name,
@@ -61,12 +62,12 @@ def histograms(objects: ReportObjects, prompts: PromptSet) -> list[dict[str, Any
                     "edges_um2": sizes["edges"],
                     "counts": sizes["counts"],
                     "above": sizes["above"],
-                    "median_um2": float(np.median(area)) if some else None,
+                    "median_um2": float(np.median(area)) if len(area) else None,
                 },
                 "score": {
                     "edges": [round(float(e), 2) for e in _SCORE_EDGES],
                     "counts": [int(c) for c in counts],
-                    "median": float(np.median(score)) if some else None,
+                    "median": float(np.median(score)) if len(score) else None,
                 },
             }
         )

@@ -71,7 +71,8 @@ def infiltrate_of(
         "stroma_mm2": found.stroma_mm2,
         "tumour_per_mm2": found.tumour_per_mm2,
         "stroma_per_mm2": found.stroma_per_mm2,
-        "stromal_percent": found.stromal_percent,
+        # points of other programs have no area
+        "stromal_percent": found.stromal_percent if objects.area_px[immune].all() else None,
         "formula": found.formula,
         "stroma": [compartments.names[k] for k in stroma],
         "difference": difference,

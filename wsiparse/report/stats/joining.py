@@ -57,6 +57,7 @@ class Metadata:
     patient, group : columns that say which patient a slide is of, and which group the patient is in; None for none
     notices : what is to be told about the table itself
     folder : full path that slides are named relative to
+    score : column with a percentage of stroma that somebody scored, None for none
     """
 
     file: str
@@ -66,6 +67,7 @@ class Metadata:
     group: str | None
     notices: tuple[str, ...] = ()
     folder: str = ""
+    score: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

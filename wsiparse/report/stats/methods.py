@@ -12,8 +12,10 @@ METHODS: Final[tuple[Mapping[str, str], ...]] = (
         "title": "Tissue and densities",
         "text": (
             "Tissue is told from glass on the overview (about 8 um per px); pen, ink and black borders are kept out. "
-            "The analysed area is the exact area of tissue within the region of interest, without tiles that could "
-            "not be read and without regions drawn as Ignore* or Artefact. An object counts where its centroid lies. "
+            "The analysed area is what tissue covers within the region of interest: in each cell of the overview, the "
+            "part that loses at least half as much light as the tissue just inside of the edge. It is without tiles "
+            "that could not be read and without regions drawn as Ignore* or Artefact. An object counts where its "
+            "centroid lies: in cells that tissue touches, and those around them. "
             "Density = n / area. Area per cent = summed area of the objects / area. Share = n / cells of all classes."
         ),
         "source": "Otsu, IEEE Trans. Systems, Man and Cybernetics 9, 62-66, 1979 (threshold)",
@@ -66,13 +68,19 @@ METHODS: Final[tuple[Mapping[str, str], ...]] = (
         ),
     },
     {
-        "title": "Stromal percentage",
+        "title": "Panel of immune cells",
         "text": (
-            "100 x summed area of inflammatory nuclei with their centroid in stroma / area of stroma. After the rule "
-            "for tumour-infiltrating lymphocytes, but of nuclei only: lower than an estimate by eye, and no "
-            "substitute for a pathologist's score."
+            "After the international TIL working group, for research; no substitute for a pathologist's score. Stroma "
+            "occupied by immune cells: of their nuclei, and of discs with a rim of 1 um for the cytoplasm, an "
+            "assumption. Zones of 500 um on either side of the border, measured on cells of the overview. "
+            "Tumour-stroma ratio: share of stroma, interval from blocks of 1 mm. Hot-spot average: squares that are "
+            "the densest tenth of the tissue by a random half of the cells, their density by the other half. In "
+            "simulation the 95 % intervals of the panel held the true number in 92-98 % of 200-250 replicates."
         ),
-        "source": "Salgado et al., Annals of Oncology 26, 259-271, 2015",
+        "source": (
+            "Salgado et al., Annals of Oncology 26, 259-271, 2015; Hendry et al., Advances in Anatomic Pathology 24, "
+            "235-251 and 311-335, 2017; Amgad et al., npj Breast Cancer 6, 16, 2020"
+        ),
     },
     {
         "title": "Distances",
@@ -150,6 +158,34 @@ COHORT_METHODS: Final[tuple[Mapping[str, str], ...]] = (
         "source": (
             "Holm, Scandinavian J. Statistics 6, 65-70, 1979; Cliff, Psychological Bulletin 114, 494-509, 1993; "
             "McCullagh and Nelder, Generalized Linear Models, 1989, ch. 6"
+        ),
+    },
+    {
+        "title": "For the next study",
+        "text": (
+            "Variances of log((n + 1/2) / area): between patients and between slides of a patient from a nested "
+            "analysis of variance within groups, within a slide from the block bootstrap (mean squared relative "
+            "standard error). Variation is 100 sqrt(exp(variance) - 1) per cent. Agreement within patients: one-way "
+            "intraclass correlation; two slides of a patient differ by less than the factor 95 times of 100. Patients "
+            "a group needs: Mann-Whitney test, two-sided 5 %, power 80 %; power of the t test of n' = 3 n / pi "
+            "patients with noncentrality log(1 + x / 100) / sqrt(2 V / n'), V the variance of a patient's mean log "
+            "density, at the level that the rank test really has; at least 4. In simulation within 3 points of the "
+            "power."
+        ),
+        "source": (
+            "Searle, Casella and McCulloch, Variance Components, 1992; Shrout and Fleiss, Psychological Bulletin 86, "
+            "420-428, 1979; Hodges and Lehmann, Annals of Mathematical Statistics 27, 324-335, 1956"
+        ),
+    },
+    {
+        "title": "Measured against scored",
+        "text": (
+            "Differences measured - scored: mean and limits of agreement, mean +- 1.96 standard deviations, with "
+            "intervals; slope of the difference over the mean of both. ICC(A,1): two-way random, absolute agreement, "
+            "single scores. A range (10-20) counts as its middle, a bound (<5) as itself."
+        ),
+        "source": (
+            "Bland and Altman, The Lancet 327, 307-310, 1986; McGraw and Wong, Psychological Methods 1, 30-46, 1996"
         ),
     },
 )

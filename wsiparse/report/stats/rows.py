@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from wsiparse.choices import ArtefactKind, words
 from wsiparse.names import safe_cell
 from wsiparse.report.stats.bootstrap import (
     BLOCK_UM,
@@ -67,7 +68,8 @@ _CSV: Final[tuple[tuple[str, int | None], ...]] = (
     ("recognition_score", 4),
 )
 COLUMNS: Final = (
-    "slide", *(name for name, _ in _CSV), "analysed_mm2", "excluded_mm2", "unreadable_mm2", "engine", "slide_id",
+    "slide", *(name for name, _ in _CSV), "analysed_mm2", "excluded_mm2", "unreadable_mm2",
+    *(f"{kind}_mm2" for kind in words(ArtefactKind)), "engine", "slide_id",
 )  # fmt: skip
 #: Columns that only a table over several slides has, between the above and those of metadata.
 OVER_ALL: Final = ("path",)
@@ -183,7 +185,9 @@ def _row(
     # whole pixels first, kind by kind: the same bits for any order of objects
     cells = chosen & objects.is_cell
     px = {"cell": int(objects.area_px[cells].sum()), "region": int(objects.area_px[chosen & ~cells].sum())}
-    area = sum(px[kind] * objects.um2_per_px[kind] for kind in KINDS)
+    area: float | None = sum(px[kind] * objects.um2_per_px[kind] for kind in KINDS)
+    if n and not objects.area_px[chosen].all():
+        area = None  # points of other programs have no area
     return {
         "n": n,
         "compartment_mm2": mm2,
@@ -191,9 +195,10 @@ def _row(
         "density_low": density.low if density else None,
         "density_high": density.high if density else None,
         "density_note": density.reason if density else "no tissue was analysed",
+        "density_error": density.error if density else None,
         "object_area_um2": area,
-        "mean_area_um2": area / n if n else None,
-        "area_percent": 100 * area * 1e-6 / mm2 if mm2 > 0 else None,
+        "mean_area_um2": area / n if n and area is not None else None,
+        "area_percent": 100 * area * 1e-6 / mm2 if mm2 > 0 and area is not None else None,
         "share_percent": _percent(share.estimate) if share else None,
         "share_low": _percent(share.low) if share else None,
         "share_high": _percent(share.high) if share else None,
@@ -259,6 +264,9 @@ def _csv(slides: Iterable[CsvSlide], header: Sequence[str], more: Callable[[CsvS
         numbers, area = slide.numbers, slide.numbers["area"]
         excluded = area["tissue_mm2"] - area["analysed_mm2"]
         facts = [f"{v:.6f}" for v in (area["analysed_mm2"], max(excluded, 0.0), area["unreadable_mm2"])]
+        # "" for a kind that was not looked for, and for results of an older version
+        spoilt = {a["kind"]: f"{a['mm2']:.6f}" for a in area.get("artefacts", ())}
+        facts += [spoilt.get(kind, "") for kind in words(ArtefactKind)]
         ends = [*facts, safe_cell(numbers["engine"]), safe_cell(slide.id), *more(slide)]
         for row in numbers["rows"]:
             writer.writerow([safe_cell(slide.name), *(_cell(row[n], d) for n, d in _CSV), *ends])

@@ -11,7 +11,7 @@ from wsiparse.report.stats.density import DensityGrid
 from wsiparse.report.stats.hotspots import HotSpots
 from wsiparse.types import Box
 
-__all__ = ["GRID_UM", "SPOTS", "Spot", "choose_spots"]
+__all__ = ["GRID_UM", "SPOTS", "Spot", "choose_spots", "square_about"]
 
 #: Edge of the squares, um: a field of view of about a high-power objective's.
 GRID_UM: Final = 200.0
@@ -24,7 +24,7 @@ class Spot:
 
     Parameters
     ----------
-    row, column : in the grid
+    row, column : in the grid, -1 for a square on none
     corner_um : (x, y), um from the slide's corner
     size_um : edge
     box : the same on level 0, px, cut to the slide
@@ -109,6 +109,32 @@ def _spot(
         float(found.q[row, column]) if tested else None,
         bool(found.hot[row, column]),
     )
+
+
+def square_about(
+    centre_um: tuple[float, float],
+    size_um: float,
+    *,
+    n: int,
+    per_mm2: float,
+    mpp: tuple[float, float],
+    slide_size: tuple[int, int],
+) -> Spot:
+    """A square that lies on no grid, about a place.
+
+    Parameters
+    ----------
+    centre_um : (x, y), um
+    size_um : edge
+    n, per_mm2 : of what the square is shown for
+    mpp : um per level-0 px
+    slide_size : level-0 px
+    """
+    corner = centre_um[0] - size_um / 2, centre_um[1] - size_um / 2
+    x0, y0 = (min(_px(v / m, end), end - 1) for v, m, end in zip(corner, mpp, slide_size, strict=True))
+    x1, y1 = (_px((v + size_um) / m, end) for v, m, end in zip(corner, mpp, slide_size, strict=True))
+    box = Box(x0, y0, max(x1 - x0, 1), max(y1 - y0, 1))
+    return Spot(-1, -1, corner, size_um, box, n, per_mm2, None, None, hot=False)
 
 
 def _px(position: float, end: int) -> int:

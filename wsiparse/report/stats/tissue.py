@@ -1,8 +1,8 @@
 """The tissue that was analysed, as exact areas; in microns from the slide's corner. Pure.
 
-What was analysed is the tissue mask (cells of about 8 um) within the slide, cut to a region of interest and without
-the tiles that could not be read. A compartment (tumour, stroma) is analysed tissue again, with fewer cells or a
-smaller region, so one noun serves the whole report.
+What was analysed is what tissue covers of the cells of its mask (of about 8 um) within the slide, cut to a region of
+interest and without the tiles that could not be read. Objects count in every cell of the mask. A compartment (tumour,
+stroma) is analysed tissue again, with fewer cells or a smaller region, so one noun serves the whole report.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
 from wsiparse.coords import Frame
+from wsiparse.tiling.cover import WHOLE
 from wsiparse.tiling.overlay import Pieces, laid_out, parts_of
 from wsiparse.tiling.polygons import coverage, united
 
@@ -59,25 +60,30 @@ class Tissue:
 
     Parameters
     ----------
-    mask : (h, w) bool, row-major, overview cells
+    mask : (h, w) bool, row-major, overview cells in which objects count
     cell_um : (x, y) edge of a cell, um
     slide_um : (width, height) of the slide, um; the last cells may reach past it and count with their part on it
     region : polygonal region of interest, um, or None for no restriction
+    cover : (h, w) uint8, how much of each cell of the mask is covered, of 255, at least 1; None for all of them whole
 
     Raises
     ------
     ValueError
-        If `mask` is no (h, w) bool array or empty, a size is not finite and positive, or `region` is no valid polygon.
+        If `mask` is no (h, w) bool array or empty, `cover` no (h, w) uint8 array, a size is not finite and positive, or
+        `region` is no valid polygon.
     """
 
     mask: NDArray[np.bool_]
     cell_um: tuple[float, float]
     slide_um: tuple[float, float]
     region: BaseGeometry | Pieces | None = None
+    cover: NDArray[np.uint8] | None = None
 
     def __post_init__(self) -> None:
         if self.mask.ndim != 2 or self.mask.dtype != np.bool_ or not self.mask.size:
             raise ValueError(f"a tissue mask must be (h, w) bool, got {self.mask.dtype} {self.mask.shape}")
+        if self.cover is not None and (self.cover.shape != self.mask.shape or self.cover.dtype != np.uint8):
+            raise ValueError(f"cover must be uint8 {self.mask.shape}, got {self.cover.dtype} {self.cover.shape}")
         if not all(math.isfinite(v) and v > 0 for v in (*self.cell_um, *self.slide_um)):
             raise ValueError(f"cell and slide sizes must be > 0 um, got {self.cell_um} and {self.slide_um}")
         if isinstance(self.region, BaseGeometry) and not (
@@ -193,7 +199,10 @@ class Tissue:
         else:
             pieces = coverage(self.pieces.edges, all_x, all_y)
         on_slide = (row >= 0)[:, None] & (column >= 0)
-        pieces *= on_slide & self.mask[np.maximum(row, 0)[:, None], np.maximum(column, 0)]
+        cell = np.maximum(row, 0)[:, None], np.maximum(column, 0)
+        pieces *= on_slide & self.mask[cell]
+        if self.cover is not None:
+            pieces *= self.cover[cell] / WHOLE
         pieces = np.add.reduceat(pieces, np.searchsorted(all_x, xs[:-1]), axis=1)
         return np.add.reduceat(pieces, np.searchsorted(all_y, ys[:-1]), axis=0)
 
@@ -235,6 +244,10 @@ class Tissue:
     def only(self, cells: NDArray[np.bool_]) -> Tissue:
         """The part of this tissue in some cells, (h, w) bool."""
         return replace(self, region=self.pieces, mask=self.mask & cells)
+
+    def without(self, shape_um: BaseGeometry) -> Tissue:
+        """This tissue outside of a polygon, um."""
+        return self.cut_to(laid_out([parts_of([shape_um])], self.ground)[1].rest)
 
     def cut_to(self, pieces: Pieces) -> Tissue:
         """This tissue in polygons that lie in its region, um."""
@@ -279,6 +292,7 @@ def analysed_tissue(
     *,
     roi: BaseGeometry | None = None,
     unreadable: Iterable[BaseGeometry] = (),
+    cover: NDArray[np.uint8] | None = None,
 ) -> Tissue:
     """The analysed tissue of a slide in microns.
 
@@ -289,6 +303,7 @@ def analysed_tissue(
     mask : (h, w) bool, tissue cells of the overview
     roi : valid Polygon or MultiPolygon, level-0 px, or None
     unreadable : polygons of tiles that could not be read, level-0 px; their area is taken out
+    cover : (h, w) uint8, how much of each cell of the mask is covered, of 255; None for all of them whole
     """
     mpp = np.array(overview.mpp) / np.array(overview.downsample)
     lost, region = parts_of(list(unreadable)), None
@@ -296,4 +311,4 @@ def analysed_tissue(
         ground = parts_of([shapely.box(0, 0, *slide_size) if roi is None else roi])
         region = laid_out([lost], ground)[1].rest if len(lost) else Pieces(ground)
         region = region.transformed(mpp)
-    return Tissue(mask, overview.mpp, (slide_size[0] * float(mpp[0]), slide_size[1] * float(mpp[1])), region)
+    return Tissue(mask, overview.mpp, (slide_size[0] * float(mpp[0]), slide_size[1] * float(mpp[1])), region, cover)

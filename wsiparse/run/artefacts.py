@@ -1,0 +1,104 @@
+"""Artefacts of one slide, looked for once, before its first tile: which parts are left out, and which only reported."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from shapely.geometry.base import BaseGeometry
+
+from wsiparse.artefacts.find import ARTEFACT_MPP, COARSEST_FOCUS_MPP, Ground, find_artefacts
+from wsiparse.choices import ArtefactKind
+from wsiparse.config import RunConfig
+from wsiparse.coords import Frame, frame_at
+from wsiparse.errors import TileReadError
+from wsiparse.machine import available_cores
+from wsiparse.parallel.threads import map_ordered
+from wsiparse.slides import Slide, require_mpp
+from wsiparse.tiling.geometry import polygonal
+from wsiparse.tiling.polygons import united
+from wsiparse.types import Box
+
+__all__ = ["Artefact", "artefacts_of", "without_artefacts"]
+
+log = logging.getLogger("wsiparse")
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Artefact:
+    """One kind of artefact on a slide.
+
+    Parameters
+    ----------
+    kind : of it
+    geometry : Polygon or MultiPolygon, level-0 px, perhaps empty
+    left_out : whether it is taken out of the analysed area
+    """
+
+    kind: ArtefactKind
+    geometry: BaseGeometry
+    left_out: bool
+
+
+def artefacts_of(
+    slide: Slide,
+    config: RunConfig,
+    overview: Frame,
+    masks: tuple[NDArray[np.bool_], NDArray[np.bool_]],
+    background: NDArray[np.float32],
+) -> tuple[Artefact, ...]:
+    """Look for the kinds of artefacts that the settings ask for; those that cannot be judged on a slide are left away.
+
+    Parameters
+    ----------
+    slide : open, with a known mpp
+    config : run settings
+    overview : frame of the masks
+    masks : (h, w) bool each, overview px: tissue; pen and black that were told from it
+    background : (3,) colour of glass
+    """
+    use = config.artefact_use
+    mpp = max(require_mpp(slide))
+    kinds: list[ArtefactKind] = [kind for kind, asked in use.items() if asked != "off"]
+    if mpp > COARSEST_FOCUS_MPP:
+        kinds = [kind for kind in kinds if kind != "out_of_focus"]
+    if not kinds or not (masks[0] | masks[1]).any():
+        return tuple(Artefact(kind, shapely.MultiPolygon(), use[kind] == "exclude") for kind in kinds)
+    frame = frame_at(slide.size, require_mpp(slide), max(ARTEFACT_MPP, mpp))
+
+    def read(box: Box) -> NDArray[np.uint8] | None:
+        try:
+            return slide.read(box, frame)
+        except TileReadError as err:
+            # its tiles are unreadable to the network as well, and reported as such
+            log.debug("not looked at for artefacts: %s", err)
+            return None
+
+    workers = config.num_workers or available_cores()
+    found = find_artefacts(
+        read,
+        Ground(frame, slide.size, overview, *masks, background),
+        kinds,
+        each=lambda look, blocks: map_ordered(look, blocks, workers=workers),
+    )
+    return tuple(Artefact(kind, found.shapes[kind], use[kind] == "exclude") for kind in kinds)
+
+
+def without_artefacts(
+    roi: BaseGeometry | None, artefacts: tuple[Artefact, ...], slide_size: tuple[int, int]
+) -> BaseGeometry | None:
+    """A region of interest without the artefacts that are left out; None for no restriction.
+
+    Parameters
+    ----------
+    roi : polygonal, level-0 px, or None for the whole slide
+    slide_size : (width, height), level-0 px
+    """
+    out = [a.geometry for a in artefacts if a.left_out and not a.geometry.is_empty]
+    if not out:
+        return roi
+    ground = shapely.box(0, 0, *slide_size) if roi is None else roi
+    return polygonal(shapely.difference(ground, united(out)))
