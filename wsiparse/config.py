@@ -9,13 +9,14 @@ import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from wsiparse.choices import ArtefactKind, ArtefactUse, Coords, Division, Mode, Ngff, Precision, Reader
+from wsiparse.choices import ArtefactKind, ArtefactUse, Coords, Division, Mode, Ngff, Precision, Reader, words
 from wsiparse.errors import ConfigError
+from wsiparse.plugins import READERS, plugin_names
 from wsiparse.types import Prompt, PromptKind, PromptSet
 
 __all__ = [
@@ -35,6 +36,17 @@ PALETTE = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#c
 
 #: A tile of this edge takes some 200 GB of memory in a network.
 MAX_TILE_PX = 16384
+
+
+def _known_reader(name: str) -> str:
+    names = plugin_names(READERS, words(Reader))
+    if name not in names:
+        raise ValueError(f"Input should be {', '.join(map(repr, names[:-1]))} or {names[-1]!r}")
+    return name
+
+
+#: A reader of this package, or of another one.
+ReaderName = Annotated[str, AfterValidator(_known_reader)]
 
 
 class _Strict(BaseModel):
@@ -141,7 +153,7 @@ class RunConfig(_Strict):
     whole_slide: bool = False
     artefacts: ArtefactConfig = ArtefactConfig()
     keep_artefacts: bool = False
-    reader: Reader = "auto"
+    reader: ReaderName = "auto"
     image: str | None = None
     coords: Coords = "qupath"
     compartments: Division | None = None

@@ -107,3 +107,26 @@ def test_grains_of_dark_pigment_are_no_ink():
         np.array([0.2, 0.4, 0.2])[:, None, None] + grains / grains.max() * np.array([0.8, 1.0, 1.2])[:, None, None]
     )
     assert not ink_mask(density.astype(np.float32), 2.0).any()
+
+
+def test_a_block_that_cannot_be_read_costs_only_itself(slide):
+    from wsiparse.artefacts.find import Ground, find_artefacts
+    from wsiparse.coords import Frame
+
+    rgb, tissue = slide
+    painted = drawn_over(rgb, "green", 60.0, 1.0)[0]
+    ground = Ground(
+        Frame((800, 800), (1.0, 1.0), (1.0, 1.0)),
+        (800, 800),
+        Frame((100, 100), (8.0, 8.0), (8.0, 8.0)),
+        tissue,
+        np.zeros_like(tissue),
+        np.full(3, 243, np.float32),
+    )
+    whole = find_artefacts(lambda b: painted[b.y : b.y1, b.x : b.x1], ground, ("ink",), block_px=400).shapes["ink"]
+    torn = find_artefacts(
+        lambda b: painted[b.y : b.y1, b.x : b.x1] if b.x == 0 else None, ground, ("ink",), block_px=400
+    ).shapes["ink"]
+    assert 0 < torn.area < whole.area
+    assert torn.difference(whole).area == 0
+    assert torn.bounds[2] <= 400

@@ -130,3 +130,28 @@ def test_a_slide_whose_report_is_damaged_is_missing_in_the_tables_and_told_by_ev
     for options in ((), ("--cohort-only",)):
         said = wsiparse("report", results, *options)
         assert (said.code, said.err) == (3, told.replace(": b.", f": {first.name}."))
+
+
+def test_a_workbook_and_a_scored_column_are_made_when_asked_for(
+    results: Path, wsiparse: Callable, tmp_path: Path
+) -> None:
+    pytest.importorskip("xlsxwriter", reason="needs the extra xlsx")
+    table = tmp_path / "t.csv"
+    table.write_text("slide,pathologist\na,10\nb,20\n", encoding="utf-8")
+    assert wsiparse("report", results, "--cohort-only").code == 0
+    assert not (results / "summary.xlsx").exists()
+    said = wsiparse("report", results, "--cohort-only", "--xlsx", "--metadata", table, "--score", "Pathologist")
+    assert said.code == 0
+    assert str(results / "summary.xlsx") in said.out
+    page = (results / "report.html").read_text(encoding="utf-8")
+    assert "Measured against <bdi>pathologist</bdi>" in page
+    assert "summary.xlsx" in json.loads((results / "tables.json").read_text(encoding="utf-8"))["files"]
+    first = (results / "summary.xlsx").read_bytes()
+    # once there it is made anew with the others, and the score is remembered
+    assert wsiparse("report", results, "--cohort-only").code == 0
+    assert (results / "summary.xlsx").read_bytes() == first
+    assert wsiparse("verify", results).code == 0
+    assert wsiparse("report", results, "--score", "x").code == 2
+    wrong = wsiparse("report", results, "--metadata", table, "--score", "x")
+    assert (wrong.code, wrong.err.count("\n")) == (1, 1)
+    assert "no column 'x'" in wrong.err

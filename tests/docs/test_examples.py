@@ -16,6 +16,7 @@ from tests.docs.pages import PAGES, fences, name_of
 from wsiparse.export import formats
 from wsiparse.recognize import registry
 from wsiparse.slides import MemorySlide
+from wsiparse.slides.scale import GivenMpp
 from wsiparse.slides.synthetic import paint_he
 
 MOST_LINES = 40
@@ -67,7 +68,7 @@ def test_the_example_of_a_reader_gives_the_objects_of_the_same_pixels(tmp_path: 
     picture = paint_he(320, 256, seed=3).image
     np.save(tmp_path / "slide.npy", picture)
     config = wsiparse.RunConfig(engine="classical")
-    with run(blocks("extending.md")[0])["NpySlide"](tmp_path / "slide.npy", 0.5) as slide:
+    with run(blocks("extending.md")[0])["NpySlide"](tmp_path / "slide.npy", GivenMpp(0.5)) as slide:
         found = wsiparse.analyse(slide, config)
         slide.check_unchanged()
     expected = wsiparse.analyse(MemorySlide(picture, 0.5), config)
@@ -93,8 +94,8 @@ def test_the_example_of_an_engine_recognises_whatever_the_tiling(monkeypatch: py
 
 
 def test_the_example_of_an_exporter_exports(place: Path, results: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(formats, "FORMATS", dict(formats.FORMATS))
-    run(blocks("extending.md")[2])
+    made = run(blocks("extending.md")[2])["FORMAT"]
+    monkeypatch.setattr(formats, "FORMATS", {**formats.FORMATS, "points": made})
     done = formats.export(results() / "objects.zarr", "points")
     table = wsiparse.read_objects(results())
     lines = [line.split("\t") for line in done.paths[0].read_text(encoding="utf-8").splitlines()]

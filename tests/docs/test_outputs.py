@@ -39,7 +39,7 @@ def test_every_file_of_a_results_folder_is_named(place: Path, results: Callable[
     there = {path.name for path in results().iterdir()}
     assert there <= named
     elsewhere = {"slides/<stem>__<8 digits>", "summary.csv", "run-<utc>-<id>.json", "status.csv", "metadata.json"}
-    elsewhere |= {"tables.json", "cohort.json", "studies.csv", "summary.xlsx"}
+    elsewhere |= {"tables.json", "studies.csv", "summary.xlsx", "cohort.json"}
     assert named - there == elsewhere | {"regions.geojson.gz", "exports"}
     top = {path.name for path in (place / "results").iterdir()}
     assert top - {"slides"} == {"summary.csv", "studies.csv", "cohort.json", "report.html", "tables.json"} | {

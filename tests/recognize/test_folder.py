@@ -72,12 +72,12 @@ def test_without_prompts_every_class_is_asked_for_and_the_nuclei_of_none(model: 
     [
         ("inflammatory cells", "inflammatory cells", None),
         ("TILs", "inflammatory cells", "wherever they lie"),
-        ("epithelial cells", "epithelial cells", "normal and neoplastic epithelium are not told apart"),
-        ("epithelium", "epithelial cells", "normal and neoplastic epithelium are not told apart"),
-        ("上皮细胞", "epithelial cells", "normal and neoplastic epithelium are not told apart"),
+        ("epithelial cells", "epithelial cells", "normal and neoplastic epithelium are not distinguished"),
+        ("epithelium", "epithelial cells", "normal and neoplastic epithelium are not distinguished"),
+        ("上皮细胞", "epithelial cells", "normal and neoplastic epithelium are not distinguished"),
         ("tumour cells", "epithelial cells", "epithelium that is no tumour is counted too"),
-        ("cancer cells", "epithelial cells", "benign tumours are not told apart"),
-        ("neoplastic cells", "epithelial cells", "not told apart"),
+        ("cancer cells", "epithelial cells", "cells of benign tumours are counted too"),
+        ("neoplastic cells", "epithelial cells", "not distinguished"),
         ("肿瘤细胞", "epithelial cells", "epithelium that is no tumour is counted too"),
         ("fibroblasts", "connective tissue cells", "only a part"),
         ("结缔组织细胞", "connective tissue cells", "answered as 'connective tissue cells'"),
@@ -105,7 +105,7 @@ def test_a_class_has_one_colour_and_a_given_one_wins(model: Path) -> None:
 def test_what_is_not_answered_is_refused(model: Path) -> None:
     with pytest.raises(PromptError, match="'nuclei', 'inflammatory cells', 'epithelial cells' and 'connective"):
         engine(model, "glands")
-    with pytest.raises(PromptError, match="already asked for"):
+    with pytest.raises(PromptError, match="ask for the same"):
         engine(model, "tumour cells", "epithelial cells")
     with pytest.raises(PromptError, match="nearest prompt is 'epithelial cells', but"):
         engine(model, "tumour cells", strict_prompts=True)
@@ -129,7 +129,7 @@ def test_reports_say_what_the_model_is_and_what_it_does_not_tell(model: Path) ->
     assert not told.classes_by_rule
     assert told.nucleus_probability
     text = " ".join(told.sentences)
-    assert "Normal and neoplastic epithelium are not told apart" in text
+    assert "Normal and neoplastic epithelium are not distinguished" in text
     assert "Licence of the model: CC0-1.0" in text
     only = limits_of(engine(model, "inflammatory cells").scales[0].spec)
     assert "neoplastic" not in " ".join(only.sentences)

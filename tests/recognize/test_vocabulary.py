@@ -252,7 +252,7 @@ def test_the_list_tells_what_each_engine_answers() -> None:
         two = {"classical"} if answer_of(text) is not None else set()
         learned = {"embedded"} if text in LEARNED else set()
         assert answers == two | learned
-        told = "normal and neoplastic epithelium are not told apart" in " ".join(fact.notes)
+        told = "normal and neoplastic epithelium are not distinguished" in " ".join(fact.notes)
         assert told == (text in ("epithelial cells", "neoplastic cells"))
         assert fact.engines["biomedparse"] == fact.support == support(text)
         assert re.fullmatch("#[0-9a-f]{6}", fact.colour)

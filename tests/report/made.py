@@ -140,8 +140,6 @@ def _immune(random: np.random.Generator, rows: list[dict[str, Any]], spots: int)
             "stroma_mm2": stroma["compartment_mm2"],
             "tumour_per_mm2": tumour["density_per_mm2"],
             "stroma_per_mm2": stroma["density_per_mm2"],
-            "stromal_percent": stroma["area_percent"],
-            "formula": "100 x summed area of inflammatory nuclei with their centroid in stroma / area of stroma",
             "difference": {"estimate": -312.7, "low": -455.1, "high": -170.2, "note": ""},
             "stroma": ["margin 0-100 um", "margin 100-500 um", "stroma"],
         },

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsiparse.report.stats.compartments import region_compartments
-from wsiparse.report.stats.immune import STIL_FORMULA, infiltrate, nearest_distances, stromal_percentage
+from wsiparse.report.stats.immune import infiltrate, nearest_distances
 from wsiparse.report.stats.tissue import Tissue
 
 TISSUE = Tissue(np.ones((50, 100), np.bool_), (8.0, 8.0), (800.0, 400.0))
@@ -16,29 +16,22 @@ HALVES = region_compartments(
 )
 
 
-def test_counts_densities_and_the_percentage_are_those_of_a_drawing() -> None:
+def test_counts_and_densities_are_those_of_a_drawing() -> None:
     cells = np.array([[10.0, 10.0], [299.0, 50.0], [301.0, 50.0], [400.0, 300.0], [750.0, 20.0]])
-    area = np.array([40.0, 40.0, 50.0, 60.0, 1000.0])
-    got = infiltrate(cells, area, HALVES, stroma=[HALVES.names.index("S")])
+    got = infiltrate(cells, HALVES, stroma=[HALVES.names.index("S")])
     assert (got.n_tumour, got.n_stroma) == (2, 2)
     assert (got.tumour_mm2, got.stroma_mm2) == (pytest.approx(0.12), pytest.approx(0.16))
     assert got.tumour_per_mm2 == pytest.approx(2 / 0.12)
     assert got.stroma_per_mm2 == pytest.approx(2 / 0.16)
-    assert got.stromal_percent == pytest.approx(100 * 110e-6 / 0.16)
-    assert got.formula == STIL_FORMULA
-    assert infiltrate(cells, area, HALVES).n_stroma == 3
+    assert infiltrate(cells, HALVES).n_stroma == 3
 
 
-def test_no_stroma_has_no_percentage_and_tumour_is_no_stroma() -> None:
+def test_no_stroma_has_no_density_and_tumour_is_no_stroma() -> None:
     only = region_compartments([("T", shapely.box(0, 0, 800, 400))], TISSUE, tumour=("T",))
-    got = infiltrate(np.zeros((0, 2)), np.zeros(0), only)
-    assert (got.stroma_per_mm2, got.stromal_percent, got.tumour_per_mm2) == (None, None, 0.0)
+    got = infiltrate(np.zeros((0, 2)), only)
+    assert (got.stroma_per_mm2, got.tumour_per_mm2) == (None, 0.0)
     with pytest.raises(ValueError, match="not tumour"):
-        infiltrate(np.zeros((0, 2)), np.zeros(0), only, stroma=[0])
-    with pytest.raises(ValueError, match="2 cells and 1 areas"):
-        infiltrate(np.zeros((2, 2)), np.zeros(1), only)
-    with pytest.raises(ValueError, match=">= 0"):
-        stromal_percentage(-1.0, 1.0)
+        infiltrate(np.zeros((0, 2)), only, stroma=[0])
 
 
 clouds = st.integers(0, 10**6).map(lambda s: np.random.default_rng(s).uniform(0, 400, (30, 2)))
@@ -60,8 +53,7 @@ def test_nearest_distances_equal_a_full_table_in_any_order(immune, tumour, seed:
 @given(clouds, st.integers(0, 99))
 def test_the_infiltrate_is_the_same_in_any_order(cells, seed: int) -> None:
     random = np.random.default_rng(seed)
-    area, order = random.uniform(10, 90, 30), random.permutation(30)
-    assert infiltrate(cells, area, HALVES) == infiltrate(cells[order], area[order], HALVES)
+    assert infiltrate(cells, HALVES) == infiltrate(cells[random.permutation(30)], HALVES)
 
 
 def test_distances_without_cells_say_whose_are_missing() -> None:

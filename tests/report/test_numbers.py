@@ -159,7 +159,14 @@ def test_drawn_compartments_are_those_of_geopandas(made: Path, objects: geopanda
         in_ring = objects[immune & centres.within(ring)]
         ring_mm2 = kept.clip(ring).area.sum() * 1e-6
         assert found["stroma_per_mm2"] == pytest.approx(len(in_ring) / ring_mm2, rel=1e-6)
-        assert found["stromal_percent"] == pytest.approx(100 * in_ring.area.sum() * 1e-6 / ring_mm2, rel=1e-6)
+        panel = {row["key"]: row["estimate"] for row in numbers["immune"]["panel"]}
+        assert panel["stil_nuclei"] == pytest.approx(100 * in_ring.area.sum() * 1e-6 / ring_mm2, rel=1e-6)
+        radius = np.sqrt(in_ring.area / np.pi) + 1
+        discs = in_ring.geometry.centroid.buffer(radius, quad_segs=32).union_all().area
+        assert panel["stil_cells"] == pytest.approx(100 * discs * 1e-6 / ring_mm2, rel=0.02)
+        inner_mm2 = kept.clip(inner).area.sum() * 1e-6
+        assert panel["itil"] == pytest.approx(found["n_tumour"] / inner_mm2, rel=1e-6)
+        assert panel["ratio"] == pytest.approx(100 * ring_mm2 / (ring_mm2 + inner_mm2), rel=1e-6)
         difference = found["tumour_per_mm2"] - found["stroma_per_mm2"]
         assert found["difference"]["estimate"] == pytest.approx(difference)
         assert "too little tissue" in found["difference"]["note"], "no interval from a handful of blocks"

@@ -136,14 +136,11 @@ def test_results_of_another_version_and_damaged_ones_are_not_called_stopped(
     (slide / "DONE.json").write_text(json.dumps(record), encoding="utf-8")
     (status,) = slide_statuses(results)
     assert status.state == ("other version" if change == "version" else "damaged")
-    again = ("run", folder / "slides" / "a.svs", "-o", results, *CLASSICAL)
     if change == "damage":
         [finding] = [one for one in next(iter(verify([slide]))).findings if one.path.name == "DONE.json"]
         for text in (status.detail, finding.text):
             assert "Run the slide again" in text
             assert "--overwrite" not in text
-        assert wsiparse(*again).code == 0
-        assert [one.state for one in slide_statuses(results)] == ["done"]
     if change == "version":
         assert "Run the slide again with --overwrite" in status.detail
         assert "results of another version of wsiparse (0.0.9, format 2; this is " in status.detail
@@ -152,3 +149,6 @@ def test_results_of_another_version_and_damaged_ones_are_not_called_stopped(
     assert told.out.splitlines()[-1] == f"1 slides: 1 {status.state}"
     write_status(results)
     assert status.state in (results / "status.csv").read_text(encoding="utf-8")
+    if change == "damage":
+        assert wsiparse("run", folder / "slides" / "a.svs", "-o", results, *CLASSICAL).code == 0
+        assert [one.state for one in slide_statuses(results)] == ["done"]

@@ -22,8 +22,8 @@ NUCLEI = RunConfig(engine="classical", prompts=("nuclei",))
 @pytest.fixture(scope="module")
 def spoilt() -> np.ndarray:
     """A generated slide at 0.5 um per px, its middle out of focus, a stroke of red over it."""
-    clean = paint_he(1400, 1400, seed=5, nuclei_per_mm2=3000).image
-    return drawn_over(blurred(clean, 3, 0.5, 150.0)[0], "red", 30.0, 0.5)[0]
+    clean = paint_he(1100, 1100, seed=5, nuclei_per_mm2=3000).image
+    return drawn_over(blurred(clean, 3, 0.5, 120.0)[0], "red", 30.0, 0.5)[0]
 
 
 def kept_area(result) -> float:
@@ -95,9 +95,25 @@ def test_the_file_of_artefacts_leaves_out_the_same_when_it_is_the_region_of_inte
 
 
 def test_results_say_which_setting_differs(spoilt, tmp_path: Path, wsiparse):
-    write_svs(tmp_path / "a.svs", spoilt[:700, :700], compression=None)
+    write_svs(tmp_path / "a.svs", spoilt[:600, :600], compression=None)
     options = ("--engine", "classical", "--prompt", "nuclei", "-o", tmp_path / "out")
     assert wsiparse("run", tmp_path / "a.svs", *options).code == 0
     said = wsiparse("run", tmp_path / "a.svs", *options, "--keep-artefacts")
     assert said.code in (1, 3)
     assert "artefacts" in said.err
+
+
+def test_a_slide_of_which_nothing_is_sharp_has_no_area_and_ends_well(tmp_path: Path, wsiparse):
+    soft = blurred(paint_he(600, 600, seed=5).image, 4, 0.5, 1000.0)[0]
+    write_svs(tmp_path / "a.svs", soft, compression=None)
+    said = wsiparse("run", tmp_path / "a.svs", "--engine", "classical", "--prompt", "nuclei", "-o", tmp_path / "out")
+    assert said.code == 0, said.err
+    (folder,) = (tmp_path / "out" / "slides").iterdir()
+    area = json.loads((folder / "report.json").read_text())["area"]
+    assert area["spoilt_mm2"] == pytest.approx(area["tissue_mm2"], rel=0.1)
+    assert area["analysed_mm2"] == pytest.approx(area["tissue_mm2"] - area["spoilt_mm2"])
+
+
+def test_glass_alone_has_no_artefacts():
+    prepared = analyse(MemorySlide(np.full((400, 400, 3), 242, np.uint8), 0.5), NUCLEI).prepared
+    assert [a.geometry.is_empty for a in prepared.ground.artefacts] == [True, True]

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 __all__ = ["BANDS", "CELL_PX", "FOCUS_REACH_PX", "focus_sums", "out_of_focus"]
 
-#: Edge of a cell, px of about 1 um.
-CELL_PX: Final = 16
+#: A cell's edge of 1 px, doubled so often: 16 px of about 1 um.
+_HALVINGS: Final = 4
+CELL_PX: Final = 1 << _HALVINGS
 #: Bands, finest first; of 1, 2, 4 and 8 px.
 BANDS: Final = 4
 #: Sigma of the Gaussian of each band, px of its picture, and where it is cut off, sigmas.
@@ -39,7 +40,7 @@ _LEAST_TISSUE: Final = 0.4
 #: in focus is at -1.5, -1.0 and -.8 on three slides and five annotated sets, and at -2.6, -2.0 and -1.6 on DSB 2018,
 #: whose scale is unknown and finer than assumed. The highest hundredth under a Gaussian of 1 um is at -1.7 in the
 #: first, of 2 um at -2.4, of 3 um at -2.15 in the second, of 6 um at -1.9 in the third.
-_LEAST_LOG2: Final = (-2.8, -2.1, -2.0)
+_LEAST_LOG2: Final = (-2.8, -2.25, -2.0)
 #: Or the first so far below the upper quartile of the slide, where that slide has so many windows, and at most this:
 #: a slide's own sharp parts say more than all slides together.
 _BELOW_SLIDE: Final = 1.2
@@ -67,9 +68,10 @@ def focus_sums(density: NDArray[np.float32]) -> NDArray[np.int64]:
     for k in range(BANDS):
         band = picture - ndimage.gaussian_filter(picture, _SIGMA, mode="nearest", truncate=_TRUNCATE)
         energy = np.rint(band * band / np.float32(_UNIT)).astype(np.int64)
-        side = CELL_PX >> k
-        rows, columns = (n // side for n in energy.shape)
-        sums.append(energy.reshape(rows, side, columns, side).sum(axis=(1, 3)) << 2 * k)
+        for _ in range(_HALVINGS - k):  # much faster than a sum over two axes of four
+            energy = energy[::2] + energy[1::2]
+            energy = energy[:, ::2] + energy[:, 1::2]
+        sums.append(energy << 2 * k)
         # two sums of two: the same for any window
         halved = picture[::2] + picture[1::2]
         picture = np.asarray((halved[:, ::2] + halved[:, 1::2]) / 4, np.float32)

@@ -30,12 +30,11 @@ _SMOOTH_UM: Final = 2.0
 #: A stroke is solid over a disk of this radius, um, in this share of its px: streaks of a felt pen leave gaps.
 _SOLID_UM: Final = 10.0
 _SOLID_SHARE: Final = 0.8
-#: From solid ink so far, um, px of its hue that are paler are ink as well; and a rim of this width whatever its hue.
+#: From solid ink so far, um, px of its hue that are paler are ink as well.
 _FRINGE_UM: Final = 16.0
-_RIM_UM: Final = 2.0
 
 #: A px depends on the picture within this distance, um.
-INK_REACH_UM: Final = 4 * _SMOOTH_UM + 2 * _SOLID_UM + _FRINGE_UM + _RIM_UM
+INK_REACH_UM: Final = 4 * _SMOOTH_UM + 2 * _SOLID_UM + _FRINGE_UM
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +99,7 @@ def ink_mask(density: Floats, mpp: float) -> Mask:
     for ink in _inks(smooth):
         solid = _solid(ink.sure, _SOLID_UM / mpp)
         if solid.any():
-            out |= dilate(solid, _RIM_UM / mpp) | (dilate(solid, _FRINGE_UM / mpp) & ink.faint)
+            out |= solid | (dilate(solid, _FRINGE_UM / mpp) & ink.faint)
     return out
 
 

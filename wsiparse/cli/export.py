@@ -8,6 +8,8 @@ from typing import Any
 import click
 
 from wsiparse.choices import Coords, ExportFormat, ExportKind, Ngff, words
+from wsiparse.cli.options import NameOf
+from wsiparse.plugins import FORMATS
 
 __all__ = ["command"]
 
@@ -18,7 +20,7 @@ __all__ = ["command"]
     "-f",
     "--format",
     "formats",
-    type=click.Choice(words(ExportFormat)),
+    type=NameOf(words(ExportFormat), FORMATS),
     multiple=True,
     required=True,
     help="What to write, see above (repeatable).",
@@ -64,20 +66,20 @@ def command(results: Path, formats: tuple[str, ...], out: Path | None, **given: 
     dicom-ann    Microscopy Bulk Simple Annotations
     dicom-seg    Segmentation: class maps
 
-    The slides are not needed. Files go to a folder exports/ in each slide's folder, where no file of the run lies, so
-    that none is replaced. One slide that fails does not stop the others. Exit code: 0 done, 1 error, 2 wrong usage,
-    3 some slides failed.
+    Other packages may add formats. The slides are not needed. Files go to a folder exports/ in each slide's folder,
+    where no file of the run lies, so that none is replaced. One slide that fails does not stop the others. Exit code: 0
+    done, 1 error, 2 wrong usage, 3 some slides failed.
 
     Example: wsiparse export results --format csv --format geojson
     """
-    from wsiparse.export.formats import FORMATS, ExportOptions, check_installed, export, find_objects
+    from wsiparse.export.formats import ExportOptions, check_installed, export, find_objects, format_of
     from wsiparse.results.one_slide import guarded
     from wsiparse.results.whole import fault_of
 
     options = {name: value for name, value in given.items() if value is not None}
     for name in options:
-        if not any(name in FORMATS[form].options for form in formats):
-            takers = ", ".join(form for form, entry in FORMATS.items() if name in entry.options)
+        if not any(name in format_of(form).options for form in formats):
+            takers = ", ".join(form for form in words(ExportFormat) if name in format_of(form).options)
             raise click.UsageError(f"--{name} is for the formats {takers}.")
     for form in formats:
         check_installed(form)
@@ -94,7 +96,7 @@ def command(results: Path, formats: tuple[str, ...], out: Path | None, **given: 
 
         def write(source: Path = source, slide: str = folder.name) -> str:
             for form in dict.fromkeys(formats):
-                own = {name: value for name, value in options.items() if name in FORMATS[form].options}
+                own = {name: value for name, value in options.items() if name in format_of(form).options}
                 done = export(source, form, out, ExportOptions(**own))
                 count = f"{done.objects} objects" if done.objects is not None else "labels"
                 lost = f", {done.dropped} dropped (nothing valid left after rounding)" if done.dropped else ""

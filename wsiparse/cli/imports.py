@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from wsiparse.choices import CoordinateUnit, Coords, Division, Ngff, ObjectKind, Outline, Reader, words
-from wsiparse.cli.options import class_options, config_from
+from wsiparse.cli.options import NameOf, class_options, config_from
+from wsiparse.plugins import READERS
 
 __all__ = ["command"]
 
@@ -65,7 +66,7 @@ __all__ = ["command"]
 )
 @click.option("--slide-mpp", type=float, help="Pixel size in um at full resolution, where the slide does not say it.")
 @click.option("--override-mpp", type=float, help="Pixel size in um at full resolution, instead of what the slide says.")
-@click.option("--reader", type=click.Choice(words(Reader)), help="Library that reads the slide (default: auto).")
+@click.option("--reader", type=NameOf(words(Reader), READERS), help="Library that reads the slide (default: auto).")
 @click.option("--image", metavar="NAME|NUMBER", help="Which image, for a slide file with several.")
 @click.option(
     "--compartments",

@@ -10,11 +10,42 @@ import click
 from click.shell_completion import CompletionItem
 
 from wsiparse.choices import Device, Mode, Precision, Reader, Runtime, ShardBy, words
+from wsiparse.plugins import READERS
 
 if TYPE_CHECKING:
     from wsiparse.config import RunConfig
 
-__all__ = ["analysis_options", "class_options", "config_from", "say_notice", "shard_options", "slide_options"]
+__all__ = ["NameOf", "analysis_options", "class_options", "config_from", "say_notice", "shard_options", "slide_options"]
+
+
+class NameOf(click.ParamType):  # type: ignore[type-arg]
+    """One of this program's words, or the name of a part of another package; those are looked for when it is asked."""
+
+    name = "name"
+
+    def __init__(self, built_in: tuple[str, ...], group: str) -> None:
+        self._built_in, self._group = built_in, group
+
+    def names(self) -> tuple[str, ...]:
+        """All of them."""
+        from wsiparse.plugins import plugin_names
+
+        return plugin_names(self._group, self._built_in)
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        """As a choice is shown."""
+        return f"[{'|'.join(self.names())}]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The word itself."""
+        if value not in self.names():
+            self.fail(f"{value!r} is not one of {', '.join(map(repr, self.names()))}.", param, ctx)
+        return value
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """The words that begin so."""
+        return [CompletionItem(name) for name in self.names() if name.startswith(incomplete)]
+
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -51,7 +82,7 @@ def slide_options(function: F) -> F:
             click.option("--ext", multiple=True, metavar=".svs", help="Only files with this ending (repeatable)."),
             click.option(
                 "--reader",
-                type=click.Choice(words(Reader)),
+                type=NameOf(words(Reader), READERS),
                 help="Library that reads the slides. direct uses none of them and is fastest; auto (default) uses it "
                 "where it gives the same pixels.",
             ),

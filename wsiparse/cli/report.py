@@ -207,6 +207,8 @@ def _tell(redone: RemadeReport, called: str) -> None:
 
 
 def _tell_cohort(results: Path, cohort: dict[str, Any]) -> None:
+    from wsiparse.report.xlsx import XLSX
+
     odd = sum(bool(s["flags"]) for s in cohort["slides"])
     without = sum(s["href"] is None for s in cohort["slides"])
     table = cohort["metadata"]
@@ -219,9 +221,10 @@ def _tell_cohort(results: Path, cohort: dict[str, Any]) -> None:
             click.echo(f"notice: {notice}", err=True)
         _tell_some([f"{table['file']}: no slide {row!r} in these results" for row in table["unmatched_rows"]], "rows")
         _tell_some([f"{table['file']}: no row for slide {name}" for name in table["unmatched_slides"]], "slides")
+    book = f" {results / XLSX}" if (results / XLSX).exists() else ""
     click.echo(
         f"{len(cohort['slides'])} slide(s), {without} without results, {odd} that stand out{joined} -> "
-        f"{results / 'summary.csv'} {results / 'report.html'}"
+        f"{results / 'summary.csv'} {results / 'report.html'}{book}"
     )
 
 

@@ -22,6 +22,8 @@ from wsiparse.export.geojson import OverlayFacts, write_centroids, write_geojson
 from wsiparse.export.objectframe import ObjectFrame
 from wsiparse.export.reading import object_frames, slide_fact, sound_batches, source_facts
 from wsiparse.names import safe_cell
+from wsiparse.plugins import FORMATS as PLUGIN_FORMATS
+from wsiparse.plugins import load_plugin, plugin_names, plugins
 from wsiparse.results.find import find_results
 from wsiparse.results.folder import DONE, done_record
 from wsiparse.results.publish import EXPORTS
@@ -32,6 +34,7 @@ from wsiparse.types import ObjectTable, PromptKind
 
 __all__ = [
     "FORMATS",
+    "ExportJob",
     "ExportOptions",
     "Exported",
     "FinishedSlide",
@@ -40,6 +43,8 @@ __all__ = [
     "export",
     "export_folder",
     "find_objects",
+    "format_names",
+    "format_of",
 ]
 
 _STEMS: Final[dict[PromptKind, str]] = {"cell": "cells", "region": "regions"}
@@ -97,8 +102,20 @@ class Exported:
     notes: tuple[str, ...] = ()
 
 
-class _Job:
-    """One slide's objects on their way into one format."""
+class ExportJob:
+    """One slide's objects on their way into one format.
+
+    Parameters
+    ----------
+    source : objects.zarr
+    folder : where the files go
+    options : of the user, with the origin of the coordinates
+
+    Attributes
+    ----------
+    reader : of the objects
+    kinds : which of them are wanted
+    """
 
     def __init__(self, source: Path, folder: Path, options: ExportOptions) -> None:
         self.reader = ObjectsReader(source)
@@ -117,12 +134,15 @@ class _Job:
 
     @property
     def offset(self) -> tuple[int, int]:
+        """Origin of the coordinates, level-0 px."""
         return self.bounds[:2]
 
     def facts(self) -> dict[str, object]:
+        """Where the objects come from, as JSON values."""
         return source_facts(self.reader, self.offset)
 
     def frames(self, *, outlines: bool, rows: int = 1 << 15) -> Iterator[ObjectFrame]:
+        """The objects as tables of at most `rows` rows, with their polygons where `outlines` are wanted."""
         return object_frames(
             self.reader,
             self.kinds,
@@ -137,14 +157,16 @@ class _Job:
         return tuple(kind for kind in self.kinds if self.reader.prompts.of_kind(kind)) or self.kinds
 
     def overlay_facts(self, kind: PromptKind) -> OverlayFacts:
+        """What the GeoJSON files say of the objects of a kind."""
         fingerprint, reader = str(slide_fact(self.reader, "fingerprint")), self.reader
         return OverlayFacts(reader.frames[kind], reader.prompts, fingerprint, reader.engine, self.offset)
 
     def batches(self, kind: PromptKind) -> Iterator[ObjectTable]:
+        """The objects of a kind as columns, px of their own frame."""
         return sound_batches(self.reader, kind)
 
 
-def _geojson(job: _Job) -> Exported:
+def _geojson(job: ExportJob) -> Exported:
     done = []
     for kind in job.asked_kinds():
         done.append(
@@ -161,7 +183,7 @@ def _geojson(job: _Job) -> Exported:
     return Exported(paths, sum(s.objects for s in done), sum(s.dropped for s in done))
 
 
-def _centroids(job: _Job) -> Exported:
+def _centroids(job: ExportJob) -> Exported:
     done = []
     for kind in job.asked_kinds():
         done.append(
@@ -175,24 +197,24 @@ def _centroids(job: _Job) -> Exported:
     return Exported(tuple(path for summary in done for path in summary.paths), sum(s.objects for s in done))
 
 
-def _csv(job: _Job) -> Exported:
+def _csv(job: ExportJob) -> Exported:
     path = job.folder / "objects.csv"
     return Exported((path,), write_csv(path, job.frames(outlines=False), cell=safe_cell))
 
 
-def _parquet(job: _Job) -> Exported:
+def _parquet(job: ExportJob) -> Exported:
     path = job.folder / "objects.parquet"
     return Exported((path,), write_parquet(path, job.frames(outlines=False), geometry=False, facts=job.facts()))
 
 
-def _geoparquet(job: _Job) -> Exported:
+def _geoparquet(job: ExportJob) -> Exported:
     path = job.folder / "objects.geo.parquet"
     # a frame is a row group, and polygons are in memory three times over while it is made
     frames = job.frames(outlines=True, rows=1 << 13)
     return Exported((path,), write_parquet(path, frames, geometry=True, facts=job.facts()))
 
 
-def _ome_zarr(job: _Job) -> Exported:
+def _ome_zarr(job: ExportJob) -> Exported:
     from wsiparse.export.labels import write_labels
 
     path = job.folder / "labels.ome.zarr"
@@ -201,17 +223,17 @@ def _ome_zarr(job: _Job) -> Exported:
     return Exported((path,), None)
 
 
-def _anndata(job: _Job) -> Exported:
+def _anndata(job: ExportJob) -> Exported:
     path = job.folder / "objects.h5ad"
     return Exported((path,), write_anndata(path, job.frames(outlines=False)))
 
 
-def _spatialdata(job: _Job) -> Exported:
+def _spatialdata(job: ExportJob) -> Exported:
     path = job.folder / "objects.spatialdata.zarr"
     return Exported((path,), write_spatialdata(path, job.frames(outlines=True), job.kinds))
 
 
-def _coco(job: _Job) -> Exported:
+def _coco(job: ExportJob) -> Exported:
     path, facts = job.folder / "objects.coco.json", job.facts()
     count = write_coco(
         path,
@@ -224,7 +246,7 @@ def _coco(job: _Job) -> Exported:
     return Exported((path,), count)
 
 
-def _dicom_ann(job: _Job) -> Exported:
+def _dicom_ann(job: ExportJob) -> Exported:
     from wsiparse.export.dicom import write_annotations
 
     path = job.folder / "annotations.dcm"
@@ -232,7 +254,7 @@ def _dicom_ann(job: _Job) -> Exported:
     return Exported((path,) if done.objects else (), done.objects, notes=done.notes)
 
 
-def _dicom_seg(job: _Job) -> Exported:
+def _dicom_seg(job: ExportJob) -> Exported:
     from wsiparse.export.dicom import write_segmentation
 
     paths, objects, notes = [], 0, dict[str, None]()
@@ -247,7 +269,7 @@ def _dicom_seg(job: _Job) -> Exported:
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A format that objects can be exported to.
+    """A format that objects can be exported to; one of another package registers as an entry point `wsiparse.formats`.
 
     Parameters
     ----------
@@ -259,7 +281,7 @@ class Format:
     """
 
     text: str
-    write: Callable[[_Job], Exported]
+    write: Callable[[ExportJob], Exported]
     options: frozenset[str]
     coords: Coords = "level0"
     needs: tuple[str, ...] = ()
@@ -322,15 +344,40 @@ FORMATS: Final[dict[str, Format]] = {
 }
 
 
+def format_names() -> tuple[str, ...]:
+    """Names of all formats, this package's first; nothing of the others is imported."""
+    return plugin_names(PLUGIN_FORMATS, tuple(FORMATS))
+
+
+def format_of(name: str) -> Format:
+    """A format of this package, or of another one that registers it (entry points `wsiparse.formats`).
+
+    Raises
+    ------
+    ConfigError
+        If it is of a package that does not work.
+    ValueError
+        If there is no such format.
+    """
+    if name in FORMATS:
+        return FORMATS[name]
+    point = plugins(PLUGIN_FORMATS, tuple(FORMATS)).get(name)
+    if point is None:
+        raise ValueError(f"format {name!r} is none of {', '.join(format_names())}")
+    return load_plugin(point, Format)
+
+
 def check_installed(name: str) -> None:
-    """See that the packages of a format can be loaded, before any work is done.
+    """See that a format and its packages can be loaded, before any work is done.
 
     Raises
     ------
     OutputError
         Naming the extra to install.
+    ConfigError, ValueError
+        As `format_of`.
     """
-    for package in FORMATS[name].needs:
+    for package in format_of(name).needs:
         optional(package, f"The format {name}")
 
 
@@ -383,7 +430,7 @@ def export(source: Path, name: str, out: Path | None = None, options: ExportOpti
     Parameters
     ----------
     source : its objects.zarr
-    name : one of `FORMATS`
+    name : one of `format_names`
     out : folder that gets a folder of the slide's; None for ``exports/`` beside `source`
     options : those the format does not heed must have their defaults
 
@@ -391,12 +438,12 @@ def export(source: Path, name: str, out: Path | None = None, options: ExportOpti
     ------
     OutputError
         If the objects are damaged, a package is not installed, or the folder cannot be written to.
+    ConfigError
+        If the format is of another package, which does not work.
     ValueError
         If there is no such format, or it does not heed an option that is given.
     """
-    if name not in FORMATS:
-        raise ValueError(f"format {name!r} is none of {', '.join(FORMATS)}")
-    form, options = FORMATS[name], options or ExportOptions()
+    form, options = format_of(name), options or ExportOptions()
     for option in ("kind", "coords", "simplify", "ngff", "slide"):
         if option not in form.options and getattr(options, option) != getattr(ExportOptions(), option):
             raise ValueError(f"the format {name} has no option {option}")
@@ -409,7 +456,7 @@ def export(source: Path, name: str, out: Path | None = None, options: ExportOpti
             f"{folder}: holds the results of a run, which an export must not change; choose another folder."
         )
     check_beside(source)
-    job = _Job(source, folder, options)
+    job = ExportJob(source, folder, options)
     with output_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     remove_dead(folder)

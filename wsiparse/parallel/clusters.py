@@ -29,6 +29,20 @@ _QUEUE_S: Final = 24 * 3600.0
 _CORES_A_PROCESS: Final = 4
 
 
+#: Workers hold no results: nothing to spill, and memory is the operating system's view of it.
+_SETTINGS: Final = {
+    "distributed.scheduler.allowed-failures": TRIES,
+    "distributed.worker.memory.target": False,
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.pause": False,
+    "distributed.worker.memory.terminate": 0.95,
+    "distributed.admin.log-length": 0,
+    # pages about a cluster ask nobody who they are: what is started here has none
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
+}
+
+
 @contextmanager
 def client_of(
     scheduler: str,
@@ -57,43 +71,8 @@ def client_of(
     import dask
     from distributed import Client
 
-    cluster: Any
-    # workers hold no results: nothing to spill, and memory is the operating system's view of it
-    settings = {
-        "distributed.scheduler.allowed-failures": TRIES,
-        "distributed.worker.memory.target": False,
-        "distributed.worker.memory.spill": False,
-        "distributed.worker.memory.pause": False,
-        "distributed.worker.memory.terminate": 0.95,
-        "distributed.admin.log-length": 0,
-        # pages about a cluster ask nobody who they are: what is started here has none
-        "distributed.scheduler.http.routes": [],
-        "distributed.worker.http.routes": [],
-    }
-    with dask.config.set(settings), ExitStack() as stack:
-        if "://" in scheduler:
-            cluster, wanted = scheduler, 1
-            if scheduler.startswith("tls://"):
-                _require_keys(scheduler)
-            else:
-                say(
-                    f"{scheduler}: this cluster takes code from everybody who reaches its ports. On a machine or "
-                    "network that is shared, use tls:// (see docs/hpc.md)"
-                )
-        elif scheduler == "local":
-            cluster = stack.enter_context(_local_cluster(workers, gpus, _own_keys()))
-            wanted = len(cluster.workers)
-            say(f"{wanted} worker processes, one for each {'GPU' if gpus else 'group of cores'}")
-        elif scheduler == "slurm":
-            cluster = stack.enter_context(_slurm_cluster(dict(slurm or {}), _own_keys()))
-            cluster.adapt(minimum_jobs=workers or 1, maximum_jobs=workers or 1)  # a job that dies is replaced
-            wanted = 1
-            say(f"{workers or 1} Slurm jobs asked for; waiting for the first worker")
-        else:
-            raise ConfigError(
-                f"scheduler '{scheduler}' is unknown: choose {', '.join(words(Scheduler))} or the address of a "
-                "running Dask scheduler such as tls://host:8786."
-            )
+    with dask.config.set(_SETTINGS), ExitStack() as stack:
+        cluster, wanted = _cluster(stack, scheduler, workers, gpus, slurm, say)
         try:
             client = stack.enter_context(Client(cluster, timeout=_CONNECT_S, set_as_default=False))  # type: ignore[no-untyped-call]
         except (OSError, ValueError) as err:
@@ -110,6 +89,40 @@ def client_of(
                 "at the queue and the job logs."
             ) from err
         yield client
+
+
+def _cluster(
+    stack: ExitStack,
+    scheduler: str,
+    workers: int | None,
+    gpus: Sequence[str],
+    slurm: Mapping[str, Any] | None,
+    say: Callable[[str], None],
+) -> tuple[Any, int]:
+    """The cluster that a name means, or its address, and how many workers to wait for."""
+    if "://" in scheduler:
+        if scheduler.startswith("tls://"):
+            _require_keys(scheduler)
+        else:
+            say(
+                f"{scheduler}: this cluster takes code from everybody who reaches its ports. On a machine or "
+                "network that is shared, use tls:// (see docs/hpc.md)"
+            )
+        return scheduler, 1
+    if scheduler == "local":
+        cluster = stack.enter_context(_local_cluster(workers, gpus, _own_keys()))
+        n = len(cluster.workers)
+        say(f"{n} worker processes, one for each {'GPU' if gpus else 'group of cores'}")
+        return cluster, n
+    if scheduler == "slurm":
+        cluster = stack.enter_context(_slurm_cluster(dict(slurm or {}), _own_keys()))
+        cluster.adapt(minimum_jobs=workers or 1, maximum_jobs=workers or 1)  # a job that dies is replaced
+        say(f"{workers or 1} Slurm jobs asked for; waiting for the first worker")
+        return cluster, 1
+    raise ConfigError(
+        f"scheduler '{scheduler}' is unknown: choose {', '.join(words(Scheduler))} or the address of a "
+        "running Dask scheduler such as tls://host:8786."
+    )
 
 
 def _own_keys() -> Any:

@@ -29,7 +29,7 @@ RULE_LIMITS: Final = (
     "Inflammatory cells are called by a rule on size, shape and stain of nuclei; no network that learned cell types "
     "has looked at them. On 30 breast tiles of BRCA-M2C the rule called 3.9 times too many (F1 0.37), many of them "
     "tumour and stroma. Compare only slides of one organ, stain and scanner, and check the calls on the slide. "
-    "Intervals tell nothing of these errors."
+    "Intervals do not contain these errors."
 )
 
 #: Strength of the stain of the tiles that the limits were chosen on (CoNSeP 0.63, CRCHistoPhenotypes 0.65).

@@ -54,8 +54,8 @@ TWO_PROMPTS: Final[Mapping[str, Answer]] = MappingProxyType({t: Answer(t) for t 
 
 #: What a report says of an engine that answers only these two prompts.
 NUCLEI_ONLY: Final = (
-    "The engine finds nuclei. It tells no tumour from normal cells and no kinds of tissue. A probability it gives is "
-    "that of a nucleus, not of the nucleus's class."
+    "The engine finds nuclei. It does not distinguish tumour from normal cells, nor kinds of tissue. "
+    "A probability it gives is that of a nucleus, not of the nucleus's class."
 )
 
 

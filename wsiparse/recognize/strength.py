@@ -79,9 +79,9 @@ class StainFacts:
         """Why counts of inflammatory cells may not be trusted for the stain's sake, a sentence; "" for no reason."""
         if self.strength is None:
             return (
-                f"There is too little tissue to tell how strongly the slide is stained (at least {LEAST_TISSUE_MM2:g} "
-                "mm² is needed), so its pixels were taken as they are: a paler or darker stain changes the count of "
-                "inflammatory cells."
+                "There is too little tissue to measure how strongly the slide is stained (at least "
+                f"{LEAST_TISSUE_MM2:g} mm² is needed), so its pixels were taken as they are: a paler or darker stain "
+                "changes the count of inflammatory cells."
             )
         if not CHECKED[0] <= self.strength <= CHECKED[1]:
             side = "weakly" if self.strength < CHECKED[0] else "strongly"

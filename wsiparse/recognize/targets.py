@@ -151,7 +151,7 @@ TARGETS: Final[tuple[Target, ...]] = (
             _words(
                 "cancer cells, cancer cell, malignant cells, malignant cell, carcinoma cells, 癌细胞, 癌細胞, "
                 "恶性细胞, 恶性肿瘤细胞, krebszellen, cellules cancéreuses, células cancerosas",
-                "cells of benign tumours are not told apart and are counted too",
+                "cells of benign tumours are counted too",
             ),
         ),
     ),
@@ -159,7 +159,7 @@ TARGETS: Final[tuple[Target, ...]] = (
         "inflammatory cells",
         "Inflammatory",
         "#f0e442",
-        "nuclei of leukocytes; their types are not told apart",
+        "nuclei of leukocytes; their types are not distinguished",
         masks=4132,
         dice=Dice(0.538, 0.617, 682),
         scored=True,
@@ -239,12 +239,12 @@ TARGETS: Final[tuple[Target, ...]] = (
             _words(
                 "apoptotic cells, apoptotic cell, apoptotic nuclei, 凋亡细胞, 凋亡細胞, apoptotische zellen, "
                 "cellules apoptotiques, células apoptóticas",
-                "necrotic cells are not told apart and are counted too",
+                "necrotic cells are counted too",
             ),
             _words(
                 "necrotic cells, necrotic cell, necrotic nuclei, 坏死细胞, 壞死細胞, nekrotische zellen, "
                 "cellules nécrotiques, células necróticas",
-                "apoptotic cells are not told apart and are counted too",
+                "apoptotic cells are counted too",
             ),
             _words("dying cells, pyknotic cells, pyknotic nuclei", "dead cells of every look are counted"),
         ),

@@ -166,19 +166,12 @@ def write_cohort_report(
     write_text(results / COHORT_PAGE, cohort_page(cohort, {}))
     kept = {key: cohort[key] for key in _KEPT}
     kept["slides"] = [{key: own[key] for key in _OF_SLIDE} for own in cohort["slides"]]
-    write_cohort_record(results, kept | {"made_of": cohort_made_of(results, slides)})
     names = [SUMMARY, STUDIES, COHORT, COHORT_PAGE]
     if xlsx or (results / XLSX).exists():
         names += _workbook(results / XLSX, cohort)
+    write_cohort_record(results, kept | {"made_of": cohort_made_of(results, slides)})
     write_tables_record(results, names)
     return cohort
-
-
-def cohort_made_of(results: Path, slides: Sequence[CohortSlide]) -> dict[str, str]:
-    """What the numbers over all slides are made of: SHA-256 of metadata.json and of the content of each report.json."""
-    table = hashed_record(results / METADATA)
-    of_slides = {slide.folder: str(slide.numbers["sha256"]) for slide in slides if slide.numbers is not None}
-    return of_slides | ({METADATA: table[1]} if table is not None else {})
 
 
 def _workbook(path: Path, cohort: dict[str, Any]) -> list[str]:
@@ -190,6 +183,13 @@ def _workbook(path: Path, cohort: dict[str, Any]) -> list[str]:
         path.unlink()
     cohort["notices"].append("summary.xlsx is gone, for the package xlsxwriter is not installed here any more")
     return []
+
+
+def cohort_made_of(results: Path, slides: Sequence[CohortSlide]) -> dict[str, str]:
+    """What the numbers over all slides are made of: SHA-256 of metadata.json and of the content of each report.json."""
+    table = hashed_record(results / METADATA)
+    of_slides = {slide.folder: str(slide.numbers["sha256"]) for slide in slides if slide.numbers is not None}
+    return of_slides | ({METADATA: table[1]} if table is not None else {})
 
 
 def lost_lines(cohort: Mapping[str, Any], told: Collection[str] = ()) -> list[str]:

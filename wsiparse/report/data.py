@@ -173,33 +173,9 @@ def load(
     asked = asked or inputs.compartments
     if asked is None:
         asked = "roi" if any(name for name, _ in kept) else "auto"
-    settings = ReportSettings(asked, IntervalSettings(seed=seed))
     is_tumour = inputs.tumour_is_epithelium if tumour_is_epithelium is None else tumour_is_epithelium
-    drawn_out = [shape for name, shape in given if name in out]
-    spoilt = [shape for _, shape, left_out in inputs.found_artefacts if left_out and not shape.is_empty]
-    everywhere = _tissue(inputs, inputs.tissue, inputs.drawn_tissue, [])
-    # what the run's own file leaves out lies outside `inputs.roi` already; it is not what the file does not reach
-    reach = _reach(inputs)
-    in_roi = _tissue(inputs, inputs.tissue, reach, [])
-    unreadable = [shapely.box(*box) for box in inputs.unreadable]
-    readable = _tissue(inputs, inputs.tissue, reach, unreadable) if unreadable else in_roi
-    same = reach is inputs.roi and not drawn_out
-    asked_for = readable if same else _tissue(inputs, inputs.tissue, inputs.roi, [*unreadable, *drawn_out])
-    lost = [*unreadable, *drawn_out, *spoilt]
-    tissue = _tissue(inputs, inputs.tissue, inputs.roi, lost) if spoilt else asked_for
-    area = {
-        "tissue_mm2": everywhere.area_mm2,
-        "outside_roi_mm2": max(everywhere.area_mm2 - in_roi.area_mm2, 0.0),
-        "unreadable_mm2": max(in_roi.area_mm2 - readable.area_mm2, 0.0),
-        "drawn_out_mm2": max(readable.area_mm2 - asked_for.area_mm2, 0.0),
-        "spoilt_mm2": max(asked_for.area_mm2 - tissue.area_mm2, 0.0),
-        "artefacts": _artefacts(inputs, asked_for),
-        "artefact_mm2": _tissue(inputs, inputs.artefacts, None, []).area_mm2,
-        "whole_slide": inputs.whole_slide,
-        "whole_cells": inputs.cover is None,
-        "drawn_tissue": inputs.tissue_file[0] if inputs.tissue_file is not None else None,
-        "unreadable_tiles": len(inputs.unreadable),
-    }
+    marked = [(kind, shape) for kind, shape, left_out in inputs.found_artefacts if left_out and not shape.is_empty]
+    tissue, area = _analysed(inputs, [shape for name, shape in given if name in out], [shape for _, shape in marked])
     mpp = np.asarray(inputs.mpp)
     source = Source(
         objects=objects_in(tissue, {kind: reader.batches(kind) for kind in KINDS}, reader.frames),
@@ -211,7 +187,7 @@ def load(
         mpp=inputs.mpp,
         slide_size=inputs.size,
         classes_by_rule=inputs.limits.classes_by_rule,
-        # results of an older version do not tell the latter, and its engines by rule gave no other probability
+        # results of an older version do not have the latter, and its engines by rule gave no other probability
         nucleus_probability=inputs.limits.nucleus_probability or inputs.limits.classes_by_rule,
         scored=inputs.limits.scored,
         cells_of=cells_of(reader.prompts, tumour_is_epithelium=is_tumour),
@@ -225,13 +201,43 @@ def load(
         tissue_mm2=tissue.area_mm2,
         background=[float(v) for v in background_colour(inputs.picture)[0]],
     )
-    marked = [(artefact_class(kind), s) for kind, s, left_out in inputs.found_artefacts if left_out and not s.is_empty]
-    drawn = drawn_regions(_in_um([*given, *marked], mpp), is_left_out)
-    file = (regions.name, regions.sha256) if regions is not None else inputs.region_file
-    notes = regions.notes if regions is not None else inputs.region_notes
+    settings = ReportSettings(asked, IntervalSettings(seed=seed))
+    named = [(artefact_class(kind), shape) for kind, shape in marked]
+    drawn = drawn_regions(_in_um([*given, *named], mpp), is_left_out)
+    file, notes = inputs.region_file, inputs.region_notes
     if regions is not None:
-        notes += _microns(inputs, [shape for _, shape in kept])
+        file = (regions.name, regions.sha256)
+        notes = regions.notes + _microns(inputs, [shape for _, shape in kept])
     return ReportData(reader, inputs, source, area, quality, settings, regions, drawn, file, notes, is_tumour)
+
+
+def _analysed(
+    inputs: ReportInputs, drawn_out: Sequence[BaseGeometry], spoilt: Sequence[BaseGeometry]
+) -> tuple[Tissue, dict[str, Any]]:
+    """The analysed tissue without what is drawn out of it or spoilt, and what was left out for which reason, mm2."""
+    everywhere = _tissue(inputs, inputs.tissue, inputs.drawn_tissue, [])
+    # what the run's own file leaves out lies outside `inputs.roi` already; it is not what the file does not reach
+    reach = _reach(inputs)
+    in_roi = _tissue(inputs, inputs.tissue, reach, [])
+    unreadable = [shapely.box(*box) for box in inputs.unreadable]
+    readable = _tissue(inputs, inputs.tissue, reach, unreadable) if unreadable else in_roi
+    same = reach is inputs.roi and not drawn_out
+    asked_for = readable if same else _tissue(inputs, inputs.tissue, inputs.roi, [*unreadable, *drawn_out])
+    lost = [*unreadable, *drawn_out, *spoilt]
+    tissue = _tissue(inputs, inputs.tissue, inputs.roi, lost) if spoilt else asked_for
+    return tissue, {
+        "tissue_mm2": everywhere.area_mm2,
+        "outside_roi_mm2": max(everywhere.area_mm2 - in_roi.area_mm2, 0.0),
+        "unreadable_mm2": max(in_roi.area_mm2 - readable.area_mm2, 0.0),
+        "drawn_out_mm2": max(readable.area_mm2 - asked_for.area_mm2, 0.0),
+        "spoilt_mm2": max(asked_for.area_mm2 - tissue.area_mm2, 0.0),
+        "artefacts": _artefacts(inputs, asked_for),
+        "artefact_mm2": _tissue(inputs, inputs.artefacts, None, []).area_mm2,
+        "whole_slide": inputs.whole_slide,
+        "whole_cells": inputs.cover is None,
+        "drawn_tissue": inputs.tissue_file[0] if inputs.tissue_file is not None else None,
+        "unreadable_tiles": len(inputs.unreadable),
+    }
 
 
 def read_regions_file(path: Path, offset: tuple[int, int], slide_size: tuple[int, int]) -> RegionsFile:

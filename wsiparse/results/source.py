@@ -7,7 +7,7 @@ from pathlib import Path
 from wsiparse.errors import OutputError, SlideError
 from wsiparse.results.runlog import read_entries
 from wsiparse.slides import Slide, open_slide
-from wsiparse.slides.base import READERS
+from wsiparse.slides.declared import reader_names
 from wsiparse.store.read import ObjectsReader
 
 __all__ = ["find_slide", "slide_of_results"]
@@ -35,12 +35,10 @@ def slide_of_results(path: Path, reader: ObjectsReader, image: str | None = None
     told = str(reader.slide.get("reader", "auto"))
     number = reader.slide.get("image")  # 0 is what files of one image have
     own = image if image is not None else str(number) if number is not None else None
-    slide = open_slide(path, reader=told if told in READERS else "auto", image=own)
+    slide = open_slide(path, reader=told if told in reader_names() else "auto", image=own)
     if slide.fingerprint != reader.slide["fingerprint"] or list(slide.size) != list(reader.slide["size"]):
         slide.close()
-        raise SlideError(
-            f"{path}: not the slide these results are of, or changed since. Tell where that slide is with --slide."
-        )
+        raise SlideError(f"{path}: not the slide these results are of, or changed since. Give that slide with --slide.")
     return slide
 
 

@@ -58,7 +58,7 @@ def artefacts_of(
     config : run settings
     overview : frame of the masks
     masks : (h, w) bool each, overview px: tissue; pen and black that were told from it
-    background : (3,) colour of glass
+    background : (3,) float32, colour of glass, 0-255
     """
     use = config.artefact_use
     mpp = max(require_mpp(slide))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import errno
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 
-from wsiparse.atomic import output_error, remove_dead
+from wsiparse.atomic import output_error, output_errors, remove_dead
 from wsiparse.parallel.dask import DaskExecutor
 from wsiparse.parallel.threads import side_by_side
 from wsiparse.report.cohort import kept_lines, write_cohort_report
@@ -74,43 +74,24 @@ def run_slides(
     """
     results, executor = setup.results, setup.executor
     if len(jobs) > 1 or merge_later:  # a single slide that cannot be used leaves nothing behind
-        try:
+        with output_errors(results):
             results.mkdir(parents=True, exist_ok=True)
-        except OSError as err:
-            raise output_error(results, err) from err
     remove_dead(results)
     facts = {"shard": str(setup.shard) if setup.shard is not None else None}
     taken = check_folders(results, [job.path for job in jobs])
     run_log = RunLog(results, [job.path for job in jobs], setup.config, facts)
     state = "stopped"
     with ExitStack() as stack:
-        waiting = [
-            rank
-            for rank, job in enumerate(jobs)
-            if not job.fault and (setup.overwrite or not _looks_done(results, job))
-        ]
+        again = setup.overwrite
+        waiting = [k for k, job in enumerate(jobs) if not job.fault and (again or not _looks_done(results, job))]
         place = {rank: k for k, rank in enumerate(waiting)}
         cache = stack.enter_context(
             SlideCache(stage_dir, [jobs[rank].path for rank in waiting], ahead=executor.slides_at_once)
         )
 
         def one(rank: int) -> Outcome:
-            job = jobs[rank]
-            folder = slide_folder(results, job.path)
-
-            def failed(reason: str, known: bool) -> Outcome:
-                return Outcome(job.path, folder, "failed", error=reason, known=known)
-
-            def work() -> Outcome:
-                if job.fault:
-                    return failed(job.fault, True)
-                if job.path in taken:
-                    return failed(taken[job.path], True)
-                with ExitStack() as own:
-                    source = own.enter_context(cache.slide(place[rank])) if rank in place else None
-                    return run_slide(job, setup, run=run_log.run, rank=rank, source=source)
-
-            return guarded(file_name(job.path), folder, results, work, failed)
+            copy = cache.slide(place[rank]) if rank in place else nullcontext()
+            return _outcome(jobs[rank], setup, run_log.run, rank, copy, taken.get(jobs[rank].path, ""))
 
         try:
             stop = executor.stop if isinstance(executor, DaskExecutor) else lambda: None
@@ -127,6 +108,31 @@ def run_slides(
         if say is not None:
             for line in kept_lines(cohort):
                 say(line)
+
+
+def _outcome(
+    job: Job, setup: RunSetup, run: str, rank: int, copy: AbstractContextManager[Path | None], taken: str
+) -> Outcome:
+    """What becomes of one slide, whatever happens to it.
+
+    Parameters
+    ----------
+    run, rank : see `run_slide`
+    copy : gives where it is read from
+    taken : why its results folder is another slide's, or ""
+    """
+    folder = slide_folder(setup.results, job.path)
+
+    def failed(reason: str, known: bool) -> Outcome:
+        return Outcome(job.path, folder, "failed", error=reason, known=known)
+
+    def work() -> Outcome:
+        if job.fault or taken:
+            return failed(job.fault or taken, True)
+        with copy as source:
+            return run_slide(job, setup, run=run, rank=rank, source=source)
+
+    return guarded(file_name(job.path), folder, setup.results, work, failed)
 
 
 def _looks_done(results: Path, job: Job) -> bool:

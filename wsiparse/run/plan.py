@@ -62,6 +62,7 @@ __all__ = [
     "SlideOverview",
     "analysis_area",
     "check_memory",
+    "chosen_cells",
     "overlay_offset",
     "prepare",
 ]
@@ -152,6 +153,11 @@ class Prepared:
     ground: SlideOverview
 
     @property
+    def spec(self) -> RecognizerSpec:
+        """The engine of the first pass, calibrated to the slide."""
+        return self.passes[0].scale.spec
+
+    @property
     def area_mm2(self) -> float:
         """The analysed area, mm^2."""
         return self.passes[0].plan.area_mm2
@@ -235,7 +241,7 @@ def _sample(slide: Slide, plan: TilePlan) -> NDArray[np.uint8]:
     cells = np.argwhere(plan.area.tissue)
     if len(cells) == 0:
         return np.zeros((0, SAMPLE_PX, SAMPLE_PX, 3), np.uint8)
-    chosen = cells[np.sort(np.argsort(_lots(cells), kind="stable")[:SAMPLE_PATCHES])]
+    chosen = chosen_cells(cells, SAMPLE_PATCHES)
     scale = np.asarray(plan.area.overview.downsample) / np.asarray(plan.frame.downsample)
     patches = []
     for x, y in np.floor((chosen[:, ::-1] + 0.5) * scale).astype(int):
@@ -244,6 +250,11 @@ def _sample(slide: Slide, plan: TilePlan) -> NDArray[np.uint8]:
         except TileReadError as err:
             log.warning("stain sample skipped: %s", err)
     return np.stack(patches) if patches else np.zeros((0, SAMPLE_PX, SAMPLE_PX, 3), np.uint8)
+
+
+def chosen_cells(cells: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    """Some of the cells, (N, 2) row and column, in their order: drawn by their place alone, so always the same."""
+    return cells[np.sort(np.argsort(_lots(cells), kind="stable")[:most])]
 
 
 def _lots(cells: NDArray[np.int64]) -> NDArray[np.uint64]:

@@ -14,6 +14,7 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -45,6 +46,7 @@ from wsiparse.run.engine import Engine
 from wsiparse.run.filling import MissingChunks, SlideSource, fill, filling
 from wsiparse.run.objects import assemble
 from wsiparse.run.plan import Prepared, check_memory, prepare
+from wsiparse.run.scale_check import require_mpp_or_guess, scale_notice
 from wsiparse.run.settings import FOUND, chosen_here, differences, job_config, other_arithmetic, settings_of, told
 from wsiparse.run.shards import Shard
 from wsiparse.run.state import SlideRun
@@ -156,84 +158,129 @@ def run_slide(job: Job, setup: RunSetup, *, run: str = "", rank: int = 0, source
         earlier run stay, and finished parts of this one wait in the work folder for the next try.
     """
     began = time.monotonic()
-    config, engine, executor = setup.config, setup.engine, setup.executor
-    overwrite, shard, compute = setup.overwrite, setup.shard, setup.compute
+    config, executor = setup.config, setup.executor
     progress = OfSlide(setup.progress, file_name(job.path))
     folder = slide_folder(setup.results, job.path)
-    slide_mpp, override_mpp = job.slide_mpp or config.slide_mpp, job.override_mpp or config.override_mpp
-    source = source or Path(job.path)
-    image = job.image or config.image
+    call = SlideSource(
+        source or Path(job.path),
+        job.slide_mpp or config.slide_mpp,
+        job.override_mpp or config.override_mpp,
+        job.image or config.image,
+        run,
+        rank,
+    )
     with open_slide(
-        source,
-        slide_mpp=slide_mpp,
-        override_mpp=override_mpp,
+        call.source,
+        slide_mpp=call.slide_mpp,
+        override_mpp=call.override_mpp,
         reader=config.reader,
-        image=image,
+        image=call.image,
         threads=executor.workers,
     ) as slide:
+        local = isinstance(executor, LocalExecutor)
+        if local:
+            require_mpp_or_guess(slide, call.source, config.reader, call.image)
         _tell_scale(slide, file_name(job.path), progress)
-        prepared = prepare(slide, config, engine, job.roi, job.tissue)
-        if isinstance(executor, LocalExecutor):
+        prepared = prepare(slide, config, setup.engine, job.roi, job.tissue)
+        if local:
             check_memory(prepared, config)
-        record = done_record(folder, prepared.digest)
-        if record is not None and not overwrite and report_record(folder) is None:
-            redo_slide_report(folder, None, None)
-        if record is not None and not overwrite and not (record["unreadable"] and compute):
-            return _already(job, folder, record, prepared)
-        if record is None and not overwrite:
-            elsewhere = _of_other_settings(folder, prepared, slide, config, compute=compute)
-            if elsewhere is not None:
-                return _already(job, folder, elsewhere, prepared)
+        there = None if setup.overwrite else _there(folder, prepared, slide, setup)
+        if there is not None and not (there["unreadable"] and setup.compute and there["digest"] == prepared.digest):
+            return _already(job, folder, there, prepared)
+        # a network of another machine is not at hand here
+        recognizer = partial(setup.engine.recognizers.of, prepared.spec)
+        doubt = scale_notice(slide, prepared, recognizer) if local else ""
+        if doubt:
+            progress.say(f"notice: {file_name(job.path)}: {doubt}")
         work = folder.absolute() / f"work-{prepared.digest[:12]}"
-        if overwrite:
+        if setup.overwrite:
             shutil.rmtree(work, ignore_errors=True)
         elif not work.exists():
             for line in other_arithmetic(folder, job_config(prepared, config)):
                 progress.say(f"notice: {line}")
         chunk_status = ChunkStatus(_open_work(work, job, config, prepared))
-        missing = _missing(chunk_status, shard and shard.of_slide(folder.name), again=compute)
-        call = SlideSource(source, slide_mpp, override_mpp, image, run, rank)
+        missing = _missing(chunk_status, setup.shard and setup.shard.of_slide(folder.name), again=setup.compute)
         with slide_log(folder / LOG), staging(folder) as own:
-            slide_run = SlideRun(slide, folder, work, own, prepared, config, executor.workers, progress)
+            slide_run = SlideRun(slide, folder, work, own, prepared, config, executor.workers, progress, doubt)
             _log_begin(slide_run, job, chunk_status, missing)
-            chunks = MissingChunks(slide_run, engine, executor, missing, chunk_status, call)
+            chunks = MissingChunks(slide_run, setup.engine, executor, missing, chunk_status, call)
             try:
-                if shard is not None:
-                    fill(chunks)
-                    _check_unchanged(slide_run)
-                    return Outcome(job.path, folder, "shard done")
-                if not compute and missing:
-                    n = sum(len(own) for own in chunk_status.chunks)
-                    others = "".join(f" {line}" for line in other_arithmetic(folder, job_config(prepared, config)))
-                    raise OutputError(
-                        f"{folder}: {len(missing)} of {n} parts are missing. Run the slide again (or the array tasks "
-                        f"that did not end) before merging.{others}"
-                    )
-                with filling(chunks):
-                    if record is not None and not overwrite and _same_tiles(record, chunk_status):
-                        return _already(job, folder, record, prepared)
-                    summary, lost = assemble(slide_run, chunk_status)
-                _check_unchanged(slide_run)
-                stale = publish_staged(own, folder, prepared.digest, replace=overwrite)
+                outcome = _made(job, setup, chunks, there)
             except (FieldError, OutputError):
-                record = done_record(folder, prepared.digest)
-                if record is not None and not overwrite:  # another run was faster, and has cleaned up
-                    return _already(job, folder, record, prepared)
-                raise
-            nothing = nothing_told(prepared.prompts, summary.n_cells, summary.analysed_mm2)
-            if nothing:
-                log.warning("%s", nothing)
-            log.info(
-                "done in %.1f s: %d cells on %.4f mm2; peak memory of the process %d MB",
-                time.monotonic() - began,
-                summary.n_cells,
-                summary.analysed_mm2,
-                (peak_rss_bytes() or 0) // 1_000_000,
-            )
-        if not lost:  # else the next run tries the unreadable tiles again and finds the rest done
+                faster = None if setup.overwrite else done_record(folder, prepared.digest)
+                if faster is None:
+                    raise
+                return _already(job, folder, faster, prepared)  # another run was faster, and has cleaned up
+            if outcome.status == "done":
+                _log_end(outcome, time.monotonic() - began)
+        if outcome.status == "done" and not outcome.unreadable:  # else the next run tries the unreadable tiles again
             shutil.rmtree(work, ignore_errors=True)
+    return outcome
+
+
+def _there(folder: Path, prepared: Prepared, slide: Slide, setup: RunSetup) -> dict[str, Any] | None:
+    """The record of finished results that will do, their report made anew where it is gone; None where there are none.
+
+    Raises
+    ------
+    OutputError
+        If results of other settings are there.
+    """
+    record = done_record(folder, prepared.digest)
+    if record is None:
+        return _of_other_settings(folder, prepared, slide, setup.config, compute=setup.compute)
+    if report_record(folder) is None:
+        redo_slide_report(folder, None, None)
+    return record
+
+
+def _made(job: Job, setup: RunSetup, chunks: MissingChunks, there: dict[str, Any] | None) -> Outcome:
+    """Compute what is missing, and publish the results unless they are left to others.
+
+    Parameters
+    ----------
+    there : record of the same results, some of whose tiles could not be read, or None
+
+    Raises
+    ------
+    FieldError, OutputError
+        If parts are missing and nobody computes them, or something cannot be read or written.
+    """
+    slide_run, status = chunks.slide_run, chunks.status
+    folder, prepared = slide_run.folder, slide_run.prepared
+    if setup.shard is not None:
+        fill(chunks)
+        _check_unchanged(slide_run)
+        return Outcome(job.path, folder, "shard done")
+    if not setup.compute and chunks.chunks:
+        n = sum(len(own) for own in status.chunks)
+        others = "".join(f" {line}" for line in other_arithmetic(folder, job_config(prepared, setup.config)))
+        raise OutputError(
+            f"{folder}: {len(chunks.chunks)} of {n} parts are missing. Run the slide again (or the array tasks "
+            f"that did not end) before merging.{others}"
+        )
+    with filling(chunks):
+        if there is not None and _same_tiles(there, status):
+            return _already(job, folder, there, prepared)
+        summary, lost = assemble(slide_run, status)
+    _check_unchanged(slide_run)
+    stale = publish_staged(slide_run.staging, folder, prepared.digest, replace=setup.overwrite)
+    nothing = nothing_told(prepared.prompts, summary.n_cells, summary.analysed_mm2)
+    if nothing:
+        log.warning("%s", nothing)
     notices = (*prepared.ground.told, *((_stale(folder, stale),) if stale else ()), *((nothing,) if nothing else ()))
     return Outcome(job.path, folder, "done", summary, lost, notices=notices)
+
+
+def _log_end(outcome: Outcome, seconds: float) -> None:
+    assert outcome.summary is not None
+    log.info(
+        "done in %.1f s: %d cells on %.4f mm2; peak memory of the process %d MB",
+        seconds,
+        outcome.summary.n_cells,
+        outcome.summary.analysed_mm2,
+        (peak_rss_bytes() or 0) // 1_000_000,
+    )
 
 
 def _tell_scale(slide: Slide, name: str, progress: Progress) -> None:
@@ -370,7 +417,7 @@ def _log_begin(slide_run: SlideRun, job: Job, chunk_status: ChunkStatus, missing
     absent = missing_mm2(slide_run.slide)
     if absent:
         log.warning("%.3f mm2 of the slide are not in the file; they are background here", absent)
-    for notice in slide_run.slide.mpp_notices:
+    for notice in slide_run.mpp_notices:
         log.warning("scale: %s", notice)
     for note in slide_run.slide.notes:
         log.warning("file: %s", note)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from wsiparse.choices import Reader, words
 from wsiparse.coords import Frame
 from wsiparse.errors import MissingMppError, UnsupportedSlideError
+from wsiparse.slides.declared import reader_names, reader_of, readers_for
 from wsiparse.slides.discover import slide_of_folder
 from wsiparse.slides.files import check_file, expanded, picture_kind
 from wsiparse.slides.images import NoSuchImageError
@@ -165,7 +166,8 @@ def open_slide(
     slide_mpp : um per level-0 px, used where the metadata have none that can be used; 0.05-20
     override_mpp : um per level-0 px, used instead of what the metadata say; 0.05-20
     reader : "openslide" or "tiffslide" for that library; "direct" for reading its tiles without one; "image" for PNG,
-        JPEG, BMP and TIFFs without tiles that OpenSlide does not know; "zarr" for folders; "auto" for direct where its
+        JPEG, BMP and TIFFs without tiles that OpenSlide does not know; "zarr" for folders; the name of another
+        package's reader (`wsiparse.slides.declared`); "auto" for one of those whose ending it is, for direct where its
         pixels are known to be those of the library that would serve the file, else that library (OpenSlide, then
         tiffslide; the other way round for OME-TIFF), or image or zarr
     image : name or number (from 0) of the image to read in a file of several; None for the one that is the slide
@@ -179,6 +181,8 @@ def open_slide(
         If it is empty, truncated, or no reader understands it.
     MissingMppError
         If `slide_mpp` or `override_mpp` is not believable.
+    ConfigError
+        If `reader` is of another package, which does not work.
     ValueError
         If `reader` is unknown.
 
@@ -189,8 +193,8 @@ def open_slide(
     ...     print(slide.size, slide.mpp)
     (320, 256) (0.5, 0.5)
     """
-    if reader not in READERS:
-        raise ValueError(f"reader {reader!r} is none of {', '.join(READERS)}")
+    if reader not in reader_names():
+        raise ValueError(f"reader {reader!r} is none of {', '.join(reader_names())}")
     path = expanded(path)
     given = given_mpp(slide_mpp, override_mpp)
     if is_zarr_folder(path) and reader in ("auto", "zarr"):
@@ -199,7 +203,8 @@ def open_slide(
     check_file(path)
     skeleton = tiff_skeleton(path)
     reasons = {}
-    for name in _order(path, skeleton) if reader in ("auto", "direct") else (reader,):
+    order = (*(readers_for(path) if reader == "auto" else ()), *_order(path, skeleton))
+    for name in order if reader in ("auto", "direct") else (reader,):
         try:
             slide = _open_with(name, path, given, skeleton, image)
         except NoSuchImageError as error:
@@ -208,7 +213,7 @@ def open_slide(
             reasons[name] = str(error).rstrip(".")
             continue
         # a picture is in memory already
-        if reader != name and (reader == "direct" or not (skeleton is None or name == "image")):
+        if name in READERS and reader != name and (reader == "direct" or not (skeleton is None or name == "image")):
             slide = _fastest(slide, threads, needed=reader == "direct")
         return _settled(slide)
     if image is not None:
@@ -278,6 +283,8 @@ def _open_with(
         return ImageSlide(path, mpp, image)
     if reader == "zarr":
         raise UnsupportedSlideError("not a folder")
+    if reader not in READERS:
+        return reader_of(reader).open(path, mpp)
     from wsiparse.slides.tiffslide import TiffSlideSlide
 
     return TiffSlideSlide(path, mpp, image)

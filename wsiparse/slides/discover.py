@@ -11,6 +11,7 @@ from typing import Final
 
 from wsiparse.errors import SlideNotFoundError, UnsupportedSlideError
 from wsiparse.names import folded
+from wsiparse.slides.declared import reading_endings
 from wsiparse.slides.dicom import file_series, is_dicom
 from wsiparse.slides.files import expanded
 from wsiparse.slides.multiscales import holds_image, is_zarr_folder
@@ -45,7 +46,8 @@ def find_slides(
     ----------
     paths : what the user gave
     recursive : look into sub-folders too
-    extensions : endings to look for in folders, with or without the dot, any case; default `SLIDE_EXTENSIONS`
+    extensions : endings to look for in folders, with or without the dot, any case; default `SLIDE_EXTENSIONS`, and what
+        readers of other packages open
     say : told in one line what was left out: results, and names of a slide that is there under another
     absent : told of what would raise, which is then left out
 
@@ -60,7 +62,11 @@ def find_slides(
     >>> [path.name for path in wsiparse.find_slides(["*.svs"])]
     ['slide.svs']
     """
-    endings = tuple(sorted({"." + e.lower().lstrip(".") for e in extensions})) if extensions else SLIDE_EXTENSIONS
+    endings = (
+        tuple(sorted({"." + e.lower().lstrip(".") for e in extensions}))
+        if extensions
+        else (*SLIDE_EXTENSIONS, *reading_endings())
+    )
     found: dict[str, Path] = {}
     own, seen, lines = OwnResults(), dict[str, str](), list[str]()
     for given in paths:
@@ -141,7 +147,7 @@ def _in_folder(folder: Path, recursive: bool, endings: tuple[str, ...], own: Own
         if entry.name.startswith("."):
             continue
         is_slide = entry.name.lower().endswith(endings)
-        nameless = not is_slide and endings == SLIDE_EXTENSIONS and _may_be_dicom(entry)
+        nameless = not is_slide and endings[: len(SLIDE_EXTENSIONS)] == SLIDE_EXTENSIONS and _may_be_dicom(entry)
         is_slide = is_slide or nameless
         if is_slide and (nameless or entry.suffix.lower() == ".dcm"):
             uid = file_series(entry)

@@ -20,7 +20,7 @@ TISSUE_RULE: Final = (
 
 #: The same of results of earlier versions, which counted cells whole.
 TISSUE_BIAS: Final = (
-    "The analysed area is larger than the tissue: its edge is told on cells of 8 µm and grown a little. On squares of "
+    "The analysed area is larger than the tissue: its edge is drawn on cells of 8 µm and grown a little. On squares of "
     "tissue it was 4 % too large at 0.8 mm, 7 % at 0.4 mm, 15 % at 0.2 mm, 35 % at 0.1 mm; glass in gaps of less than "
     "about 0.1 mm counts as tissue, which more than doubled the area of pieces of 0.1 mm. Densities on small or torn "
     "pieces are too low by as much."

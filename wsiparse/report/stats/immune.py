@@ -1,17 +1,4 @@
-"""Immune infiltrate: densities in tumour and stroma, the stromal percentage, distances to tumour cells. Pure.
-
-The stromal percentage and Salgado et al., "The evaluation of tumor-infiltrating lymphocytes (TILs) in breast cancer:
-recommendations by an International TILs Working Group 2014", Annals of Oncology 26, 259-271, 2015:
-
-- There, the percentage is the area of stroma *occupied by* mononuclear inflammatory cells over the area of stroma,
-  judged by eye. Here the numerator is the summed area of the inflammatory objects, which are nuclei: a dense infiltrate
-  whose cells touch fills far less than 100 %, since cytoplasm and gaps are not counted. The number is proportional to
-  the eye's only within one stain, scale and prompt; it is no substitute for a pathologist's score.
-- There, only stroma within the borders of the invasive tumour counts, its edge included, and necrosis, in-situ
-  carcinoma, normal lobules and artefacts do not. Here the caller says which compartments are the stroma; with `auto`
-  compartments the margin bands are the nearest to that rule, all tissue outside tumour is not.
-- There, granulocytes are excluded. Here an inflammatory object is what the prompt found.
-"""
+"""Immune infiltrate: densities in tumour and stroma, distances to tumour cells. Pure."""
 
 from __future__ import annotations
 
@@ -28,20 +15,14 @@ from wsiparse.report.stats.compartments import Compartments
 
 __all__ = [
     "NEAR_UM",
-    "STIL_FORMULA",
     "Infiltrate",
     "NearestDistances",
     "infiltrate",
     "nearest_distances",
-    "stromal_percentage",
 ]
 
 Floats = NDArray[np.float64]
 
-STIL_FORMULA: Final = (
-    "100 x summed area of inflammatory nuclei with their centroid in stroma / area of stroma "
-    "(after Salgado et al. 2015; nuclei only, so lower than an estimate by eye)"
-)
 #: Distances for which the share of immune cells at most that far from a tumour cell is given, um.
 NEAR_UM: Final = (10.0, 20.0, 30.0, 50.0, 100.0)
 
@@ -55,8 +36,6 @@ class Infiltrate:
     n_tumour, n_stroma : immune cells in each
     tumour_mm2, stroma_mm2 : their areas
     tumour_per_mm2, stroma_per_mm2 : densities, None without area
-    stromal_percent : see `formula`, 0-100; None without stroma
-    formula : of the percentage, in words
     """
 
     n_tumour: int
@@ -65,55 +44,28 @@ class Infiltrate:
     stroma_mm2: float
     tumour_per_mm2: float | None
     stroma_per_mm2: float | None
-    stromal_percent: float | None
-    formula: str = STIL_FORMULA
 
 
-def stromal_percentage(immune_area_um2: float, stroma_mm2: float) -> float | None:
-    """100 x area of immune cells in stroma / area of stroma; None without stroma. See `STIL_FORMULA`.
-
-    Parameters
-    ----------
-    immune_area_um2 : summed area of the immune cells in stroma, um^2
-    stroma_mm2 : area of stroma, mm^2
-
-    Raises
-    ------
-    ValueError
-        If an area is negative.
-    """
-    if immune_area_um2 < 0 or stroma_mm2 < 0:
-        raise ValueError(f"areas must be >= 0, got {immune_area_um2} um2 and {stroma_mm2} mm2")
-    return 100.0 * immune_area_um2 * 1e-6 / stroma_mm2 if stroma_mm2 > 0 else None
-
-
-def infiltrate(
-    immune_um: Floats, area_um2: Floats, compartments: Compartments, *, stroma: Sequence[int] | None = None
-) -> Infiltrate:
+def infiltrate(immune_um: Floats, compartments: Compartments, *, stroma: Sequence[int] | None = None) -> Infiltrate:
     """Immune cells of the tumour and stroma compartments.
 
     Parameters
     ----------
     immune_um : (N, 2) float64, centroids of immune cells, x then y, um
-    area_um2 : (N,) float64, their areas, um^2
     compartments : the partition; its `tumour` says what is tumour
     stroma : positions of the compartments that are stroma; by default all that are not tumour
 
     Raises
     ------
     ValueError
-        If a stroma compartment is tumour or does not exist, or lengths differ.
+        If a stroma compartment is tumour or does not exist.
     """
-    areas = np.asarray(area_um2, np.float64)
-    if len(areas) != len(immune_um):
-        raise ValueError(f"{len(immune_um)} cells and {len(areas)} areas")
     count = len(compartments.names)
     outside = [k for k in range(count) if k not in compartments.tumour] if stroma is None else sorted(set(stroma))
     if any(k in compartments.tumour or not 0 <= k < count for k in outside):
         raise ValueError(f"stroma {outside} must be compartments that are not tumour {compartments.tumour}, of {count}")
     where = compartments.of_points(immune_um)
-    in_stroma = np.isin(where, outside)
-    n_tumour, n_stroma = int(np.isin(where, compartments.tumour).sum()), int(in_stroma.sum())
+    n_tumour, n_stroma = (int(np.isin(where, part).sum()) for part in (compartments.tumour, outside))
     mm2 = compartments.area_mm2
     tumour_mm2, stroma_mm2 = (math.fsum(mm2[k] for k in part) for part in (compartments.tumour, outside))
     return Infiltrate(
@@ -123,8 +75,6 @@ def infiltrate(
         stroma_mm2,
         n_tumour / tumour_mm2 if tumour_mm2 > 0 else None,
         n_stroma / stroma_mm2 if stroma_mm2 > 0 else None,
-        # fsum: the same bits for any order of cells
-        stromal_percentage(math.fsum(areas[in_stroma].tolist()), stroma_mm2),
     )
 
 

@@ -36,7 +36,7 @@ def infiltrate_of(
     tissue: Tissue,
     settings: IntervalSettings,
 ) -> dict[str, Any] | None:
-    """Densities in tumour and stroma, their difference, the stromal percentage; None without tumour.
+    """Densities in tumour and stroma, their difference; None without tumour.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def infiltrate_of(
         return None
     stroma = list(compartments.stroma)
     points = objects.um[immune]
-    found = infiltrate(points, objects.area_um2(immune), compartments, stroma=stroma)
+    found = infiltrate(points, compartments, stroma=stroma)
     difference: dict[str, Any] = {"estimate": None, "low": None, "high": None, "note": "no region is stroma"}
     if stroma:
         where = compartments.of_points(points)
@@ -71,9 +71,6 @@ def infiltrate_of(
         "stroma_mm2": found.stroma_mm2,
         "tumour_per_mm2": found.tumour_per_mm2,
         "stroma_per_mm2": found.stroma_per_mm2,
-        # points of other programs have no area
-        "stromal_percent": found.stromal_percent if objects.area_px[immune].all() else None,
-        "formula": found.formula,
         "stroma": [compartments.names[k] for k in stroma],
         "difference": difference,
     }

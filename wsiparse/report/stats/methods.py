@@ -11,7 +11,7 @@ METHODS: Final[tuple[Mapping[str, str], ...]] = (
     {
         "title": "Tissue and densities",
         "text": (
-            "Tissue is told from glass on the overview (about 8 um per px); pen, ink and black borders are kept out. "
+            "Tissue is found on the overview (about 8 um per px); pen, ink and black borders are kept out. "
             "The analysed area is what tissue covers within the region of interest: in each cell of the overview, the "
             "part that loses at least half as much light as the tissue just inside of the edge. It is without tiles "
             "that could not be read and without regions drawn as Ignore* or Artefact. An object counts where its "
@@ -56,9 +56,9 @@ METHODS: Final[tuple[Mapping[str, str], ...]] = (
     {
         "title": "Compartments",
         "text": (
-            "auto: places are told apart by a Poisson likelihood ratio of neoplastic or epithelial cells and "
+            "auto: places are separated by a Poisson likelihood ratio of neoplastic or epithelial cells and "
             "connective cells, smoothed over tissue; the two pairs of densities and the places are found in turn "
-            "until they agree. The inside is called tumour where neoplastic cells were told apart or the user says "
+            "until they agree. The inside is called tumour where neoplastic cells were asked for or the user says "
             "that the epithelium is tumour, else epithelium. Margin bands lie outside its border at the stated "
             "distances. roi: the classes of the annotated regions; where classes overlap the one with less area wins; "
             "areas are exact."

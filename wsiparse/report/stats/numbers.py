@@ -152,7 +152,7 @@ def _uncertainty(source: Source, settings: ReportSettings, everything: Resampled
     return {
         "intervals": (
             f"{100 * intervals.level:g} % intervals from a spatial block bootstrap: blocks of "
-            f"{intervals.block_um:g} um, {intervals.replicates} replicates, seed {intervals.seed}. They tell how the "
+            f"{intervals.block_um:g} um, {intervals.replicates} replicates, seed {intervals.seed}. They show how the "
             "density of this tissue would vary with the placement of its cells, not how other tissue of the patient "
             "differs. Errors of the engine and of the tissue's outline are not in them."
         ),

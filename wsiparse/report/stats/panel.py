@@ -4,6 +4,9 @@ After the international TIL working group: Salgado et al., Annals of Oncology 26
 in Anatomic Pathology 24, 235-251 and 311-335, 2017; Amgad et al., npj Breast Cancer 6, 16, 2020. Research use: the
 group's rules are about a pathologist's eye. What differs here is said beside each number, and above all:
 
+- a reader judges by eye how much of the stroma mononuclear cells occupy, gaps between them and all. Nuclei alone fill
+  far less than 100 % even where cells touch; both percentages here are proportional to the eye's only within one stain,
+  scale and engine;
 - cells are told apart by an engine, granulocytes and macrophages not always from lymphocytes;
 - *stroma* is what the compartments say; necrosis, in-situ tumour and normal tissue count unless they are drawn out;
 - the border is that of the compartments: of epithelium unless tumour is known, and then no *invasive* margin.

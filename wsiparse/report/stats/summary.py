@@ -107,6 +107,6 @@ def nothing_told(prompts: PromptSet, n_cells: int, analysed_mm2: float) -> str:
             "none that this engine can see; look at overlay.jpg and try another --engine."
         )
     return (
-        f"{found}, and nuclei of any kind were not asked for: nothing tells whether this engine can see them on this "
+        f"{found}, and nuclei of any kind were not asked for: it is not known whether this engine can see them on this "
         "slide. Ask for them too (--prompt nuclei, or another --engine that has it), and look at overlay.jpg."
     )
