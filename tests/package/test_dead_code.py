@@ -23,6 +23,7 @@ USED_ELSEWHERE = {
         *("log_message", "args"),
     },
     # commands that click finds by their decorator
+    "cli/engines.py": {"list_command", "check_command"},
     "cli/weights.py": {"fetch_command", "path_command", "verify_command"},
     # settings read as a whole, columns of tables read by name
     "config.py": None,

@@ -97,7 +97,7 @@ def test_a_gpu_is_pytorchs(machine: dict[str, str]) -> None:
     ("precision", "runtime", "said"),
     [
         ("fp16", "auto", "needs a GPU"),
-        ("auto", "onnx", "choose one of auto, openvino, torch"),
+        ("auto", "onnx", "choose one of auto, openvino, onnxruntime, torch"),
         ("auto", "openvino 2024.0", "openvino 2026.4 is installed here"),
         ("auto", "torch 1.0", "Install torch 1.0, or begin anew"),
     ],

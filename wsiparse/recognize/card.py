@@ -26,12 +26,16 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from wsiparse.errors import WeightsError
+from wsiparse.recognize.exported.rdf import OddRdfError, card_of_rdf, is_rdf
 from wsiparse.types import PromptKind
 
 __all__ = ["CARD", "FORMAT", "ModelCard", "PromptOfClass", "Stains", "card_path", "read_card"]
 
 #: The file that makes a folder a model.
 CARD: Final = "model.yaml"
+
+#: bioimage.io's description, which is a card where there is no other.
+RDF: Final = "rdf.yaml"
 
 FORMAT: Final = "wsiparse-model/1"
 
@@ -337,7 +341,9 @@ def _check_family(card: ModelCard) -> None:
 
 def card_path(path: Path) -> Path:
     """The card that a user means by a folder or by the card itself."""
-    return path if path.suffix in (".yaml", ".yml") else path / CARD
+    if path.suffix in (".yaml", ".yml"):
+        return path
+    return path / RDF if (path / RDF).is_file() and not (path / CARD).is_file() else path / CARD
 
 
 def read_card(path: Path) -> ModelCard:
@@ -369,6 +375,11 @@ def read_card(path: Path) -> ModelCard:
         raise WeightsError(f"{card}: not a YAML file ({' '.join(str(error).split())[:120]}).") from error
     if not isinstance(found, dict):
         raise WeightsError(f"{card}: no mapping of keys to values. docs/engines.md shows a card.")
+    if is_rdf(found):
+        try:
+            found = card_of_rdf(found)
+        except OddRdfError as error:
+            raise WeightsError(f"{card}: {error}.") from error
     try:
         return ModelCard.model_validate(found)
     except ValidationError as error:

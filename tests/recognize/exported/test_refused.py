@@ -17,10 +17,12 @@ import yaml
 
 from tests.recognize.exported.folders import card_of, onnx_bytes, script_bytes, write_exported
 from tests.recognize.exported.networks import Channels, NaNs, Shrunk
+from wsiparse.config import RunConfig
 from wsiparse.errors import ConfigError, WeightsError
 from wsiparse.recognize import arithmetic
-from wsiparse.recognize.base import engine_info, load_recognizer, on_this_machine
+from wsiparse.recognize.base import engine_info, limits_of, load_recognizer, on_this_machine
 from wsiparse.recognize.card import read_card
+from wsiparse.run.engine import Engine
 from wsiparse.types import Prompt, PromptSet, RecognizerSpec
 
 NUCLEI = PromptSet((Prompt("nuclei", "Nuclei"),))
@@ -235,6 +237,15 @@ def test_an_onnx_file_of_other_channels_or_one_size_is_refused(tmp_path: Path) -
     assert "wants `fixed_size: true`" in refused(write_exported(tmp_path / "m", fixed, "model.onnx"))
     broken = write_exported(tmp_path / "m", onnx_bytes(NaNs(), TINY), "model.onnx")
     assert "answers no numbers" in refused(broken, loads=True)
+
+
+def test_a_network_that_normalises_by_the_whole_tile_is_said(tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    content = onnx_bytes(torch.nn.Sequential(torch.nn.InstanceNorm2d(3), Channels()), TINY)
+    folder = write_exported(tmp_path / "m", content, "model.onnx")
+    engine = Engine(RunConfig(engine=str(folder)))
+    assert "normalises by the whole tile (InstanceNormalization)" in " ".join(engine.notices)
+    assert engine.notices[0] in limits_of(engine.scales[0].spec).sentences
 
 
 def test_a_runtime_that_is_not_there_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,6 +67,7 @@ class ModelEngine(FolderEngine):
     def __init__(self, path: Path, *, card: ModelCard) -> None:
         super().__init__(path, card=card)
         self._onnx = self._weights.suffix == _ONNX
+        self._facts: OnnxFacts | None = None
         self.devices = ("cpu",) if self._onnx else ("cpu", "cuda", "mps")
         self._card_path = card_path(path)
         if self._weights.suffix not in (_ONNX, _TORCHSCRIPT):
@@ -88,7 +89,7 @@ class ModelEngine(FolderEngine):
             If one is not there or not the card's, or the ONNX file reaches outside its folder or claims too much.
         """
         files = [self._weights, *(self.folder / name for name in self.card.weights.data)]
-        _checked(self, tuple(_state(file) for file in files))
+        self._facts = _checked(self, tuple(_state(file) for file in files))
 
     def info(self, spec: RecognizerSpec) -> EngineInfo:
         """Facts of the card; the weights are hashed."""
@@ -174,9 +175,23 @@ class ModelEngine(FolderEngine):
         prompts, notices = super().completed(asked, strict=strict)
         if self.regions:
             prompts = tuple(p.model_copy(update={"kind": p.kind or "region"}) for p in prompts)
+        self.check_weights()
+        if self._over_tile:
+            notices = (*notices, self._over_tile)
         if not self._onnx:
             notices = (*notices, f"{self._weights.name} is TorchScript: it runs code of its author ({self.source}).")
         return prompts, notices
+
+    @property
+    def _over_tile(self) -> str:
+        """That answers depend on the whole tile, a sentence; "" where nothing is known of it."""
+        if self._facts is None or not self._facts.over_tile:
+            return ""
+        means = ", ".join(self._facts.over_tile)
+        return (
+            f"{self.title} normalises by the whole tile ({means}): no halo makes its results independent of the tiles, "
+            "so compare only slides of one tile size."
+        )
 
     def limits(self, spec: RecognizerSpec) -> EngineLimits:
         """What its card says of it, and what the slide did not tell."""
@@ -188,13 +203,14 @@ class ModelEngine(FolderEngine):
             warnings.append("The slide's own stain vectors are not those of H&E: Ruifrok's fixed ones are taken.")
         if self.card.input.normalise.kind == "percentile" and not facts.sampled:
             warnings.append("The slide has no tissue to take percentiles of: fixed values are taken.")
-        licence = (*self.card.notes, f"Licence of the model: {self.licence}.")
+        over_tile = (self._over_tile,) if self._over_tile else ()
+        licence = (*over_tile, *self.card.notes, f"Licence of the model: {self.licence}.")
         if self.regions:
             classes = ", ".join(self.card.classes)
             sentence = f"Regions are those that the model {self.title} learned ({classes}), each by itself."
             return EngineLimits(warnings=tuple(warnings), sentences=(sentence, *licence))
         found = super().limits(replace(spec, calibration=(facts.strength,) if facts.strength else ()))
-        return replace(found, warnings=(*found.warnings, *warnings))
+        return replace(found, warnings=(*found.warnings, *warnings), sentences=(*found.sentences, *over_tile))
 
 
 def _state(path: Path) -> tuple[str, int, int]:
@@ -209,14 +225,14 @@ def _state(path: Path) -> tuple[str, int, int]:
 
 
 @lru_cache(maxsize=8)
-def _checked(engine: ModelEngine, _states: tuple[tuple[str, int, int], ...]) -> None:
+def _checked(engine: ModelEngine, _states: tuple[tuple[str, int, int], ...]) -> OnnxFacts | None:
     """Hashes of all files, and of an ONNX file what it claims; once for each state of the files."""
     card, folder = engine.card, engine.folder
     content = _read(folder / card.weights.file, card.weights.sha256)
     for name, sha256 in card.weights.data.items():
         _read(folder / name, sha256)
     if not card.weights.file.endswith(_ONNX):
-        return
+        return None
     path = folder / card.weights.file
     try:
         facts = read_onnx(content)
@@ -224,6 +240,7 @@ def _checked(engine: ModelEngine, _states: tuple[tuple[str, int, int], ...]) -> 
         raise WeightsError(f"{path}: {error}. Export the model again.") from error
     _check_external(path, card, facts)
     _check_input(path, card, facts)
+    return facts
 
 
 def _read(path: Path, sha256: str) -> bytes:

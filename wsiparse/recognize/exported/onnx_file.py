@@ -21,9 +21,12 @@ _DEEPEST: Final = 40
 #: Field numbers.
 _MODEL_GRAPH, _MODEL_FUNCTION = 7, 25
 _GRAPH_NODE, _GRAPH_INITIALIZER, _GRAPH_INPUT, _GRAPH_OUTPUT, _GRAPH_SPARSE = 1, 5, 11, 12, 15
-_NODE_ATTRIBUTE, _FUNCTION_NODE = 5, 7
+_NODE_TYPE, _NODE_ATTRIBUTE, _FUNCTION_NODE = 4, 5, 7
 _ATTRIBUTE_TENSORS, _ATTRIBUTE_GRAPHS, _ATTRIBUTE_SPARSE = (5, 10), (6, 11), (22, 23)
 _TENSOR_DIMS, _TENSOR_TYPE, _TENSOR_NAME, _TENSOR_RAW, _TENSOR_EXTERNAL, _TENSOR_LOCATION = 1, 2, 8, 9, 13, 14
+
+#: Operations that normalise by, or average over, the whole picture.
+_OVER_TILE: Final = frozenset({"InstanceNormalization", "GroupNormalization", "GlobalAveragePool", "GlobalMaxPool"})
 
 #: TensorProto.DataType -> bits of an element; 8 for those that are not named.
 _BITS: Final = {
@@ -59,11 +62,13 @@ class OnnxFacts:
     inputs : name and shape of each, None for a side of any length
     outputs : how many
     external : tensors in other files
+    over_tile : operations that take means over the whole picture, so that a pixel's answer depends on all others
     """
 
     inputs: tuple[tuple[str, tuple[int | None, ...]], ...]
     outputs: int
     external: tuple[ExternalData, ...]
+    over_tile: tuple[str, ...] = ()
 
 
 def read_onnx(content: bytes) -> OnnxFacts:
@@ -91,7 +96,9 @@ def read_onnx(content: bytes) -> OnnxFacts:
     weights = {_name(t, _TENSOR_NAME) for field, t in _messages(graphs[0]) if field == _GRAPH_INITIALIZER}
     shapes = [_named_shape(value) for field, value in _messages(graphs[0]) if field == _GRAPH_INPUT]
     outputs = sum(field == _GRAPH_OUTPUT for field, _ in _messages(graphs[0]))
-    return OnnxFacts(tuple(one for one in shapes if one[0] not in weights), outputs, tuple(external))
+    nodes = (value for field, value in _messages(graphs[0]) if field == _GRAPH_NODE)
+    over_tile = tuple(sorted(_OVER_TILE.intersection(_name(node, _NODE_TYPE) for node in nodes)))
+    return OnnxFacts(tuple(one for one in shapes if one[0] not in weights), outputs, tuple(external), over_tile)
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, memoryview | int]]:
