@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from wsiparse.objects.panoptic import quantise
-from wsiparse.recognize.embedded.shares import ALL_NUCLEI, class_sums, prompt_of_pixels, wanted_shares
+from wsiparse.recognize.embedded.shares import ALL_NUCLEI, class_sums, deal_nuclei, prompt_of_pixels, wanted_shares
 
 
 def scene(seed: int, n: int = 3, size: int = 12, classes: int = 3) -> tuple[NDArray, NDArray, NDArray]:
@@ -97,3 +97,42 @@ def test_nothing_to_deal() -> None:
     wanted = wanted_shares(np.zeros((0, 3), np.int64), [0, ALL_NUCLEI], 0.4, whole=False)
     assert wanted.shape == (0, 2)
     assert (prompt_of_pixels(np.ones((4, 4), np.float32), empty, wanted) == -1).all()
+
+
+def most_of(foreground: NDArray, labels: NDArray, prompt: NDArray, n: int, count: int) -> list[int]:
+    """The prompt with most of each nucleus, -1 where it got no pixel."""
+    weight = quantise(foreground).astype(np.int64)
+    sums = [[weight[(labels == k) & (prompt == p)].sum() for p in range(count)] for k in range(1, n + 1)]
+    return [row.index(max(row)) if max(row) else -1 for row in sums]
+
+
+@given(
+    st.integers(0, 10_000),
+    st.permutations([0, 1, 2, ALL_NUCLEI]),
+    st.integers(1, 4),
+    st.sampled_from([0.0, 0.36]),
+    st.booleans(),
+)
+def test_the_class_of_a_nucleus_does_not_depend_on_what_else_is_asked_for(
+    seed: int, order: list[int], asked: int, least: float, whole: bool
+) -> None:
+    foreground, maps, labels = scene(seed, n=8, size=24)
+    sums = class_sums(foreground, maps, labels, 8)  # of noise: shares are nearly equal
+    every = [0, 1, 2, ALL_NUCLEI]
+    classes = most_of(foreground, labels, deal_nuclei(foreground, labels, sums, every, least, whole=False), 8, 4)
+    some = order[:asked]
+    found = most_of(foreground, labels, deal_nuclei(foreground, labels, sums, some, least, whole=whole), 8, asked)
+    if set(some) >= {0, 1, 2} and not whole:
+        return  # every class is asked for: the same pixels but for the order of equals
+    other = some.index(ALL_NUCLEI) if ALL_NUCLEI in some else -1
+    assert found == [some.index(every[k]) if every[k] in some else other for k in classes]
+
+
+def test_every_class_together_is_dealt_as_its_shares_say() -> None:
+    foreground, maps, labels = scene(3)
+    sums = class_sums(foreground, maps, labels, 3)
+    for asked in ([0, 1, 2], [0, 1, 2, ALL_NUCLEI], [2, ALL_NUCLEI, 0, 1]):
+        np.testing.assert_array_equal(
+            deal_nuclei(foreground, labels, sums, asked, 0.4, whole=False),
+            prompt_of_pixels(foreground, labels, wanted_shares(sums, asked, 0.4, whole=False)),
+        )

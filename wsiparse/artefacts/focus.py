@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 __all__ = ["BANDS", "CELL_PX", "FOCUS_REACH_PX", "focus_sums", "out_of_focus"]
 
-#: Edge of a cell, px of about 1 um.
-CELL_PX: Final = 16
+#: A cell's edge of 1 px, doubled so often: 16 px of about 1 um.
+_HALVINGS: Final = 4
+CELL_PX: Final = 1 << _HALVINGS
 #: Bands, finest first; of 1, 2, 4 and 8 px.
 BANDS: Final = 4
 #: Sigma of the Gaussian of each band, px of its picture, and where it is cut off, sigmas.
@@ -67,9 +68,10 @@ def focus_sums(density: NDArray[np.float32]) -> NDArray[np.int64]:
     for k in range(BANDS):
         band = picture - ndimage.gaussian_filter(picture, _SIGMA, mode="nearest", truncate=_TRUNCATE)
         energy = np.rint(band * band / np.float32(_UNIT)).astype(np.int64)
-        side = CELL_PX >> k
-        rows, columns = (n // side for n in energy.shape)
-        sums.append(energy.reshape(rows, side, columns, side).sum(axis=(1, 3)) << 2 * k)
+        for _ in range(_HALVINGS - k):  # much faster than a sum over two axes of four
+            energy = energy[::2] + energy[1::2]
+            energy = energy[:, ::2] + energy[:, 1::2]
+        sums.append(energy << 2 * k)
         # two sums of two: the same for any window
         halved = picture[::2] + picture[1::2]
         picture = np.asarray((halved[:, ::2] + halved[:, 1::2]) / 4, np.float32)

@@ -257,6 +257,10 @@ class DeclaredEngine(abc.ABC):
         """What a report must say of its answers on one slide; `spec` is calibrated to the slide."""
         return EngineLimits()
 
+    def least_halo_px(self) -> int:
+        """The least halo its tiles can have, px: what the network crops of them."""
+        return 0
+
     def operations_per_tile(self, spec: RecognizerSpec) -> float | None:
         """Floating-point operations of one tile with all prompts, where it is heavy enough to count."""
         return None

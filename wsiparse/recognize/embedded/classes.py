@@ -20,7 +20,7 @@ from wsiparse.objects.split import SplitPixels, split_cells
 from wsiparse.recognize.embedded.compact import PLAIN_MAPS, CompactNetwork
 from wsiparse.recognize.embedded.cut import CUT, Cut, calibrated, landscape_of
 from wsiparse.recognize.embedded.openvino import OpenVinoMaps
-from wsiparse.recognize.embedded.shares import ALL_NUCLEI, class_sums, prompt_of_pixels, wanted_shares
+from wsiparse.recognize.embedded.shares import ALL_NUCLEI, class_sums, deal_nuclei
 from wsiparse.recognize.instances import in_tile_split
 from wsiparse.recognize.prompts import NUCLEI, Answer, check_nucleus_prompts
 from wsiparse.recognize.strength import at_reference, byte_table
@@ -149,8 +149,7 @@ class NucleusRecognizer(abc.ABC):
                 continue
             labels, n = split_cells(foreground > self._threshold, landscape[k], self._split)
             sums = class_sums(foreground, maps.classes, labels, n)
-            wanted = wanted_shares(sums, self._asked, self._least_share, whole=self._whole)
-            prompt = prompt_of_pixels(foreground, labels, wanted)
+            prompt = deal_nuclei(foreground, labels, sums, self._asked, self._least_share, whole=self._whole)
             for p in range(len(self._asked)):
                 np.multiply(foreground, prompt == p, out=probabilities[k, p])
         return Recognition(probabilities, landscape)
