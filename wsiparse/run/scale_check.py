@@ -95,15 +95,13 @@ def scale_notice(slide: Slide, prepared: Prepared, recognizer: Callable[[], Reco
     guess = engine.scale_guess(recognizer(), _look(slide, centres, work.scale.info.mpp, _CHECKED_PX))
     if guess is None or guess.trust == "none" or abs(math.log(guess.mpp / mpp)) <= math.log(MOST_OFF):
         return ""
-    seen = (
-        f"nuclei look like pixels of {guess.mpp:.2g} um ({guess.low:.2g}-{guess.high:.2g}), and {mpp:.4g} um are used "
-        f"({slide.mpp_source})"
-    )
+    seen = f"{guess.mpp:.2g} um ({guess.low:.2g}-{guess.high:.2g}), and {mpp:.4g} um are used ({slide.mpp_source})"
     if slide.mpp_notices and "override" not in slide.mpp_source:
         raise MissingMppError(
-            f"{slide.path.name}: {seen}; {slide.mpp_notices[0].rstrip('.')}. Give the right size to --override-mpp."
+            f"{slide.path.name}: nuclei look like pixels of {seen}; {slide.mpp_notices[0].rstrip('.')}. Give the right "
+            "size to --override-mpp."
         )
-    return f"{seen}. If they are wrong, --override-mpp {guess.mpp:.2g} replaces them."
+    return f"nuclei look like pixels of {seen}. If they are wrong, --override-mpp {guess.mpp:.2g} replaces them."
 
 
 def guess_mpp(path: Path, reader: str, image: str | None) -> ScaleGuess | None:
