@@ -49,7 +49,6 @@ OTHERS = {
     "scripts/evaluate_embedded.py FOLDER": "needs annotated tiles",
     "scripts/evaluate_failures.py FOLDER": "needs annotated tiles; tests/recognize/test_evaluate_failures.py",
     "scripts/evaluate_split.py FOLDER": "needs annotated tiles; tests/objects/test_object_scripts.py",
-    "scripts/teach_curve.py TILES": "needs annotated tiles",
     "scripts/draw_failures.py FOLDER/dsb2018_colour": "needs annotated tiles; tests/docs/test_accuracy.py",
     "pip install": "changes an environment",
     "mkdocs serve": "serves until Ctrl-C; tests/docs/test_site.py builds the site",
