@@ -90,7 +90,8 @@ def _check_places(points: NDArray[np.float64], names: Sequence[str], truth: Trut
     if len(points):
         for one, other in cKDTree(points).query_pairs(_SAME_UM, output_type="ndarray").tolist():
             if names[one] != names[other]:
-                raise _clash(truth, *points[one], names[one], names[other])
+                x, y = points[one].tolist()
+                raise _clash(truth, x, y, names[one], names[other])
 
 
 def _clash(truth: Truth, x: float, y: float, one: str, other: str) -> RoiError:

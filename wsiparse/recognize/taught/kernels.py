@@ -66,7 +66,7 @@ def nucleus_sums(
             moment[k, 3] += v * v
             moment[k, 4] += u * u
             moment[k, 5] += v * u
-            whole = 0
+            whole = np.int64(0)
             for c in range(3):
                 value = np.int64(od[y, x, c])
                 stain[k, c] += value

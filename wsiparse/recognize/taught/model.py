@@ -151,6 +151,6 @@ def probabilities(model: TaughtModel, features: NDArray[np.float64]) -> NDArray[
     (n, C) float64, rows sum to 1
     """
     out = np.empty((len(features), len(model.classes)))
-    arrays = (np.array(values, np.float64) for values in (model.mean, model.scale, model.weights))
-    kernels.scores(np.ascontiguousarray(features), *arrays, out)
+    mean, scale, weights = (np.array(values, np.float64) for values in (model.mean, model.scale, model.weights))
+    kernels.scores(np.ascontiguousarray(features), mean, scale, weights, out)
     return out
