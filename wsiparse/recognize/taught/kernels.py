@@ -66,9 +66,9 @@ def nucleus_sums(
             moment[k, 3] += v * v
             moment[k, 4] += u * u
             moment[k, 5] += v * u
-            whole = np.int64(0)
+            whole = 0
             for c in range(3):
-                value = np.int64(od[y, x, c])
+                value = int(od[y, x, c])
                 stain[k, c] += value
                 stain[k, 3 + c] += value * value
                 whole += value
