@@ -16,9 +16,19 @@ from tests.conftest import ROOT
 from tests.imports.files import outlines, qupath
 from tests.train.painted import TINY, write_tiles
 from wsiparse.cli.main import COMMANDS
+from wsiparse.objects.scores import centroids_of
+from wsiparse.slides.synthetic import paint_he
 
 #: Commands whose example is about a results folder that is there already.
-OF_RESULTS = {"ask", "mcp", "status", "merge", "verify", "export", "report", "view", "evaluate", "compare"}
+OF_RESULTS = {"ask", "mcp", "status", "merge", "verify", "export", "report", "view", "evaluate", "compare", "teach"}
+
+
+def write_labels(path: Path) -> None:
+    """Every painted nucleus of the demo slide by its kind."""
+    painted = paint_he(640, 512, seed=7)
+    ids, points = centroids_of(painted.labels)
+    rows = [f"{x},{y},{'A' if painted.inflammatory[i - 1] else 'B'}" for i, (x, y) in zip(ids, points, strict=True)]
+    path.write_text("\n".join(["x,y,class", *rows]))
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -40,6 +50,9 @@ def test_every_command_has_help_whose_example_works(
     if name == "evaluate":
         (tmp_path / "truth").mkdir()
         (tmp_path / "truth" / "demo.points.csv").write_text("x,y,class\n300,250,Tumor\n")
+    if name == "teach":
+        (tmp_path / "labels").mkdir()
+        write_labels(tmp_path / "labels" / "demo.points.csv")
     if name == "compare":
         shutil.copytree("results", "other_results")
     if name == "import":

@@ -21,6 +21,9 @@ NOT_RUN = {
     "wsiparse run slides/ -o results -n 8 --config configs/slurm_workers.yaml": "needs Slurm; tests/slurm",
     "wsiparse run slides/ -o results --scheduler local": "a process for every core; the next line's -n 2 is run",
     "wsiparse run slides/ -o glands --prompt inflammatory cells --prompt glandular structure": "needs the weights",
+    "wsiparse run slides/ -o taught --engine my-classes": "needs what the line before makes; tests/teach",
+    "wsiparse evaluate taught --truth truth": "the same; the page about it has one that is run",
+    "wsiparse teach results --annotations labels -o my-classes": "tests/cli/test_help.py runs it with labels",
     "wsiparse train tiles/mine -o my-model": "takes hours; tests/cli/test_train.py runs a short one",
     "wsiparse train TILES/consep TILES/brca_m2c TILES/nucls TILES/nucls_points TILES/tnbc TILES/nuinsseg "
     "TILES/dsb2018_colour -o embedded --recipe configs/train_embedded.yaml": "takes hours, and needs the tiles",

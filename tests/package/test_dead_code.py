@@ -34,6 +34,8 @@ USED_ELSEWHERE = {
     "recognize/embedded/engine.py": {"embedded_engine"},
     "recognize/exported/engine.py": {"folder_engine"},
     "recognize/card.py": None,
+    "recognize/taught/engine.py": {"TaughtEngine"},
+    "recognize/taught/model.py": {"model_config"},
     "measure/intervals.py": {"mean_low", "mean_high"},  # of evaluation.json
     "recognize/embedded/compact.py": {"flop_per_px"},  # for docs/training.md and tests
     "report/stats/groups.py": None,

@@ -41,6 +41,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "demo": ("demo", "Try it on a painted slide with known nuclei."),
     "prompts": ("prompts", "List what can be looked for, and which engine finds it."),
     "engines": ("engines", "List the engines, what each finds and whether it is ready."),
+    "teach": ("teach", "Teach the nuclei of results your own classes."),
     "train": ("train", "Train a nucleus network on annotated tiles."),
     "weights": ("weights", "Fetch, find or check the BiomedParse weights."),
 }

@@ -55,6 +55,10 @@ _BUILT_IN: Final = (
 #: What makes an engine of a model folder.
 _FOLDER: Final = EntryPoint("folder", "wsiparse.recognize.exported.engine:folder_engine", GROUP)
 
+#: The file of a folder that `wsiparse teach` wrote, and what makes an engine of it.
+_TAUGHT_FILE: Final = "taught.json"
+_TAUGHT: Final = EntryPoint("taught", "wsiparse.recognize.taught.engine:TaughtEngine", GROUP)
+
 
 #: The engine of a recognizer that the program handed in, while it is at work.
 _GIVEN: Final[ContextVar[DeclaredEngine | None]] = ContextVar("given engine", default=None)
@@ -110,6 +114,9 @@ def engine_of(name: str) -> DeclaredEngine:
     if point is not None:
         return _loaded(point)
     check_engine_name(name)
+    taught = Path(name).absolute() / _TAUGHT_FILE
+    if taught.is_file():
+        return _of_taught(taught, taught.stat().st_mtime_ns)
     card = card_path(Path(name).absolute())
     return _of_folder(card, card.stat().st_mtime_ns if card.is_file() else 0)
 
@@ -160,6 +167,13 @@ def _loaded(point: EntryPoint) -> DeclaredEngine:
 def _of_folder(card: Path, _changed_ns: int) -> DeclaredEngine:
     """Read once, and again when its card has changed; `wsiparse train` writes the card last."""
     made: DeclaredEngine = _FOLDER.load()(card)
+    return made
+
+
+@lru_cache(maxsize=8)
+def _of_taught(file: Path, _changed_ns: int) -> DeclaredEngine:
+    """Read once, and again when the file has changed."""
+    made: DeclaredEngine = _TAUGHT.load()(file, engine_of)
     return made
 
 

@@ -1,0 +1,1 @@
+"""A user's own classes from labelled nuclei of finished results."""
