@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from tests.ask.checks import check_figures
+from wsiparse.ask import formulas
 from wsiparse.ask.answer import answer, examples
 from wsiparse.ask.facts import REFUSED, AskedResults
 from wsiparse.ask.text import answer_text
+from wsiparse.report.stats.methods import COHORT_METHODS
 
 DONE = ["a1", "a2", "a3", "b1", "b2", "b3"]
 
@@ -159,6 +161,11 @@ def _alternatives(line: str) -> list[str]:
             *first, last = words.removesuffix(" are").replace(" or ", ", ").split(", ")
             return [line.replace(words.removesuffix(" are"), word) for word in (*first, last)]
     return [line]
+
+
+def test_every_formula_has_its_method_in_the_reports() -> None:
+    titles = {method["title"] for method in COHORT_METHODS}
+    assert {title for _, _, title in formulas._FORMULAS.values()} <= titles
 
 
 TOPICS = ("density", "interval", "stromal percentage", "hot-spots", "rate ratio", "Cliff's delta", "p value", "share",

@@ -23,7 +23,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy(place / "slides" / "slide.svs", place)
     write_svs(place / "old_scan.svs", picture, mpp=None)
     (place / "slides.csv").write_text("slide,mpp,roi,patient\nold_scan.svs,0.5,,7\n", encoding="ascii")
-    (place / "patients.csv").write_text("slide,case,response\nslide.svs,7,yes\n", encoding="ascii")
+    (place / "patients.csv").write_text("slide,case,response,sTIL\nslide.svs,7,yes,20\n", encoding="ascii")
     ring = [[60, 60], [260, 60], [260, 200], [60, 200], [60, 60]]
     region = {
         "type": "Feature",

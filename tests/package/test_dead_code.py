@@ -13,6 +13,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "wsiparse"
 #: Used by others than our own code, by name.
 USED_ELSEWHERE = {
     # hooks that a library calls
+    "cli/options.py": {"get_metavar", "shell_complete"},
     "cli/main.py": {"list_commands", "get_command", "format_commands", "ctx"},
     "parallel/dask.py": {"setup"},
     "slides/urls.py": {"absolute_update", "inc"},

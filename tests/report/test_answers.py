@@ -27,10 +27,18 @@ def test_the_questions_are_answered_with_the_numbers_of_the_page() -> None:
     assert page.index("Can I trust this slide?") < page.index('class="key"')
 
 
-def test_a_slide_without_warnings_is_not_praised() -> None:
+def test_a_slide_without_warnings_is_not_praised_and_doubts_are_counted() -> None:
     numbers = made.numbers()
     numbers["limits"] = {"warnings": [], "sentences": []}
-    assert "Look at the pictures all the same" in dict(answers(numbers, []))["Can I trust this slide?"]
+    (row,) = (r for r in numbers["rows"] if r["class"] == "Inflammatory" and r["compartment"] == "all tissue")
+
+    def trust(rows: list) -> str:
+        return dict(answers(numbers, rows))["Can I trust this slide?"]
+
+    assert "look at the pictures all the same" in trust([row])
+    assert trust([row | {"density_low": None}]).startswith("With care: there is no interval.")
+    numbers["uncertainty"]["ambiguous"][0]["percent"] = 29.0
+    assert trust([row]).startswith("With care: the class of many Inflammatory cells is doubtful.")
 
 
 @pytest.mark.parametrize(

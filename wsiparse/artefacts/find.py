@@ -52,7 +52,7 @@ class Ground:
     slide_size : (width, height), level-0 px; polygons end there
     overview : frame of the masks; covers the slide
     tissue, foreign : (h, w) bool, overview px: where objects count; pen and black that were told from tissue there
-    background : (3,) colour of glass
+    background : (3,) float32, colour of glass, 0-255
     """
 
     frame: Frame
@@ -63,7 +63,18 @@ class Ground:
     background: NDArray[np.float32]
 
     def at(self, mask: Mask, xs: NDArray[np.float64], ys: NDArray[np.float64]) -> Mask:
-        """A mask of the overview at places, px of the frame: (len(ys), len(xs)) bool."""
+        """A mask of the overview at places.
+
+        Parameters
+        ----------
+        mask : (h, w) bool, overview px
+        xs : (W,) float64, columns, px of the frame
+        ys : (H,) float64, rows, px of the frame
+
+        Returns
+        -------
+        (H, W) bool
+        """
         (height, width), (ox, oy), (fx, fy) = mask.shape, self.overview.downsample, self.frame.downsample
         columns = np.clip((xs * (fx / ox)).astype(np.int64), 0, width - 1)
         rows = np.clip((ys * (fy / oy)).astype(np.int64), 0, height - 1)

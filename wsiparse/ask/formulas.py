@@ -26,7 +26,7 @@ _FORMULAS: Final[Mapping[str, tuple[str, str, str]]] = {
     "stromal percentage": (
         "100 x summed area of inflammatory nuclei with their centroid in stroma / area of stroma",
         "immune: infiltrate: stromal_percent",
-        "Stromal percentage",
+        "Panel of immune cells",
     ),
     "distance": ("mean over immune cells of the distance to the nearest tumour or epithelial cell",
                  "immune: distances", "Distances"),

@@ -209,7 +209,7 @@ def table_of(
 
     Parameters
     ----------
-    shapes : (N,) object, polygons, px of the frame, inside it
+    shapes : (N,) of dtype object, polygons, px of the frame, inside it
     class_id : (N,) uint8
     score : (N,) float32
     is_point : (N,) bool, those that have no area of their own

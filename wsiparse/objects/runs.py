@@ -151,7 +151,16 @@ def label_runs(labels: NDArray[np.int32], n: int, origin: tuple[int, int] = (0, 
 
 
 def runs_of(image: NDArray[np.integer]) -> tuple[Ints, Ints, Ints, Ints]:
-    """Runs of equal values but 0, in raster order: row, first px, px after the last, value, (R,) int32 each."""
+    """Runs of equal values but 0, in raster order.
+
+    Parameters
+    ----------
+    image : (H, W) of an integer dtype
+
+    Returns
+    -------
+    row, first px, px after the last, value : (R,) int32 each
+    """
     n = int(kernels.count_runs(image)) if image.size else 0
     y, x0, x1, value = (np.empty(n, np.int32) for _ in range(4))
     if n:

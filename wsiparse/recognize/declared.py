@@ -8,8 +8,8 @@ must be cheap: torch and weights are for `load`.
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, Final, Literal
 
@@ -25,12 +25,32 @@ from wsiparse.types import EngineInfo, EngineLimits, Prompt, PromptSet, Recognit
 if TYPE_CHECKING:
     from wsiparse.recognize.base import Recognizer
 
-__all__ = ["DeclaredEngine", "ScaleOf"]
+__all__ = ["DeclaredEngine", "ScaleGuess", "ScaleOf", "ScalePatches"]
 
 #: Positions of prompts that are seen at one scale, a spec with these prompts only, the engine's facts at that scale.
 ScaleOf = tuple[tuple[int, ...], RecognizerSpec, EngineInfo]
 
+#: Patches of a slide, (H, W, 3) uint8 each, as the engine would see them if level-0 pixels were of so many um.
+ScalePatches = Callable[[float], Sequence[NDArray[np.uint8]]]
+
 _NO_OPTIONS: Final[Mapping[str, str | bool]] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleGuess:
+    """The pixel size that the nuclei of a slide look like.
+
+    Parameters
+    ----------
+    mpp : um per level-0 px
+    low, high : between which it most likely lies
+    trust : "good" is right within a fifth in nine of ten tiles, "rough" within a half; "none" is not to be relied on
+    """
+
+    mpp: float
+    low: float
+    high: float
+    trust: Literal["good", "rough", "none"]
 
 
 class DeclaredEngine(abc.ABC):
@@ -219,9 +239,27 @@ class DeclaredEngine(abc.ABC):
         """What a calibrated spec knows of the slide's stain; None for an engine that takes every slide as it is."""
         return None
 
+    def tells_scale(self) -> bool:
+        """Whether `scale_guess` knows anything."""
+        return False
+
+    def scale_guess(self, recognizer: Recognizer, look: ScalePatches) -> ScaleGuess | None:
+        """The pixel size that nuclei look like, or None where it cannot know.
+
+        Parameters
+        ----------
+        recognizer : of this engine, with any prompts
+        look : patches at an assumed size, um per level-0 px
+        """
+        return None
+
     def limits(self, spec: RecognizerSpec) -> EngineLimits:
         """What a report must say of its answers on one slide; `spec` is calibrated to the slide."""
         return EngineLimits()
+
+    def least_halo_px(self) -> int:
+        """The least halo its tiles can have, px: what the network crops of them."""
+        return 0
 
     def operations_per_tile(self, spec: RecognizerSpec) -> float | None:
         """Floating-point operations of one tile with all prompts, where it is heavy enough to count."""

@@ -37,6 +37,7 @@ __all__ = [
     "listed",
     "model_beside",
     "only_on_cpu",
+    "scale_engine",
 ]
 
 GROUP: Final = "wsiparse.engines"
@@ -171,6 +172,11 @@ def automatic_engine(weights: str = "") -> DeclaredEngine:
     """
     engines = [engine for engine in map(_loaded, _BUILT_IN) if engine.automatic]
     return next((e for e in engines if not e.missing(e.find_weights(weights))), engines[-1])
+
+
+def scale_engine() -> DeclaredEngine | None:
+    """The first engine of this package that can tell the pixel size from nuclei; None where none can."""
+    return next((engine for engine in map(_loaded, _BUILT_IN) if engine.tells_scale() and not engine.missing()), None)
 
 
 def only_on_cpu(name: str) -> bool:

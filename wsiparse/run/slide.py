@@ -14,6 +14,7 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -45,6 +46,7 @@ from wsiparse.run.engine import Engine
 from wsiparse.run.filling import MissingChunks, SlideSource, fill, filling
 from wsiparse.run.objects import assemble
 from wsiparse.run.plan import Prepared, check_memory, prepare
+from wsiparse.run.scale_check import require_mpp_or_guess, scale_notice
 from wsiparse.run.settings import FOUND, chosen_here, differences, job_config, other_arithmetic, settings_of, told
 from wsiparse.run.shards import Shard
 from wsiparse.run.state import SlideRun
@@ -175,13 +177,21 @@ def run_slide(job: Job, setup: RunSetup, *, run: str = "", rank: int = 0, source
         image=call.image,
         threads=executor.workers,
     ) as slide:
+        local = isinstance(executor, LocalExecutor)
+        if local:
+            require_mpp_or_guess(slide, call.source, config.reader, call.image)
         _tell_scale(slide, file_name(job.path), progress)
         prepared = prepare(slide, config, setup.engine, job.roi, job.tissue)
-        if isinstance(executor, LocalExecutor):
+        if local:
             check_memory(prepared, config)
         there = None if setup.overwrite else _there(folder, prepared, slide, setup)
         if there is not None and not (there["unreadable"] and setup.compute and there["digest"] == prepared.digest):
             return _already(job, folder, there, prepared)
+        # a network of another machine is not at hand here
+        recognizer = partial(setup.engine.recognizers.of, prepared.spec)
+        doubt = scale_notice(slide, prepared, recognizer) if local else ""
+        if doubt:
+            progress.say(f"notice: {file_name(job.path)}: {doubt}")
         work = folder.absolute() / f"work-{prepared.digest[:12]}"
         if setup.overwrite:
             shutil.rmtree(work, ignore_errors=True)
@@ -191,7 +201,7 @@ def run_slide(job: Job, setup: RunSetup, *, run: str = "", rank: int = 0, source
         chunk_status = ChunkStatus(_open_work(work, job, config, prepared))
         missing = _missing(chunk_status, setup.shard and setup.shard.of_slide(folder.name), again=setup.compute)
         with slide_log(folder / LOG), staging(folder) as own:
-            slide_run = SlideRun(slide, folder, work, own, prepared, config, executor.workers, progress)
+            slide_run = SlideRun(slide, folder, work, own, prepared, config, executor.workers, progress, doubt)
             _log_begin(slide_run, job, chunk_status, missing)
             chunks = MissingChunks(slide_run, setup.engine, executor, missing, chunk_status, call)
             try:
@@ -407,7 +417,7 @@ def _log_begin(slide_run: SlideRun, job: Job, chunk_status: ChunkStatus, missing
     absent = missing_mm2(slide_run.slide)
     if absent:
         log.warning("%.3f mm2 of the slide are not in the file; they are background here", absent)
-    for notice in slide_run.slide.mpp_notices:
+    for notice in slide_run.mpp_notices:
         log.warning("scale: %s", notice)
     for note in slide_run.slide.notes:
         log.warning("file: %s", note)

@@ -78,6 +78,7 @@ class SlideRun:
     config : run settings
     workers : threads of this process
     progress : where to tell how far it is
+    scale_doubt : a line where nuclei do not look like the slide's pixel size, or ""
     """
 
     slide: Slide
@@ -88,10 +89,16 @@ class SlideRun:
     config: RunConfig
     workers: int
     progress: Progress
+    scale_doubt: str = ""
+
+    @property
+    def mpp_notices(self) -> tuple[str, ...]:
+        """What is doubtful about the slide's pixel size, by its metadata and its nuclei."""
+        return (*self.slide.mpp_notices, *((self.scale_doubt,) if self.scale_doubt else ()))
 
     def facts(self) -> dict[str, object]:
         """What results say about the slide."""
-        return slide_facts(self.slide)
+        return slide_facts(self.slide) | {"mpp_notices": list(self.mpp_notices)}
 
     def output(self) -> SlideOutput:
         """What its files are made of."""

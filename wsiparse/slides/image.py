@@ -71,7 +71,7 @@ class ImageSlide(PyramidSlide):
     UnsupportedSlideError
         If it is no such picture, too large, damaged, or not 8-bit RGB or grey; the text is the bare reason.
     NoSuchImageError
-        If another image than its own is asked for.
+        If `image` is named and the picture is the only one of its file.
     """
 
     def __init__(self, path: Path, mpp: GivenMpp | None = None, image: str | None = None) -> None:

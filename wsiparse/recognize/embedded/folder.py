@@ -14,14 +14,15 @@ from wsiparse.config import OTHER_NUCLEI, PromptConfig
 from wsiparse.errors import WeightsError
 from wsiparse.recognize.arithmetic import resolved
 from wsiparse.recognize.card import ModelCard, card_path, read_card
-from wsiparse.recognize.declared import DeclaredEngine
+from wsiparse.recognize.declared import DeclaredEngine, ScaleGuess, ScalePatches
 from wsiparse.recognize.device import resolve_device
 from wsiparse.recognize.embedded.cut import Cut
+from wsiparse.recognize.embedded.scale import ScaleForm, read_form, tell_scale
 from wsiparse.recognize.prompts import NUCLEI, Answer, answer_of
 from wsiparse.recognize.ruled import strength_of
 from wsiparse.recognize.strength import StainFacts
 from wsiparse.recognize.words import match, plain
-from wsiparse.types import UNKNOWN_HALO, EngineInfo, EngineLimits, RecognizerSpec, SplitSettings
+from wsiparse.types import UNKNOWN_HALO, EngineInfo, EngineLimits, Prompt, PromptSet, RecognizerSpec, SplitSettings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -238,6 +239,27 @@ class FolderEngine(DeclaredEngine):
         if _RESTRICTED.search(self.licence):
             notices = (*notices, f"the licence of {self.title}: {self.licence}")
         return prompts, notices
+
+    @cached_property
+    def _scale_form(self) -> ScaleForm | None:
+        return read_form(self.folder)
+
+    def tells_scale(self) -> bool:
+        """Whether the folder has what was fitted for it."""
+        return self._scale_form is not None
+
+    def scale_guess(self, recognizer: Recognizer, look: ScalePatches) -> ScaleGuess | None:
+        """What the nuclei found at several assumed sizes look like.
+
+        Parameters
+        ----------
+        recognizer : of this engine, with any prompts
+        look : patches at an assumed size, um per level-0 px
+        """
+        if self._scale_form is None:
+            return None
+        nuclei = recognizer.with_prompts(PromptSet((Prompt(NUCLEI, "Nuclei"),)))
+        return tell_scale(self._scale_form, nuclei, nuclei.info, look)
 
     def limits(self, spec: RecognizerSpec) -> EngineLimits:
         """What was learned, and what its card says of it."""

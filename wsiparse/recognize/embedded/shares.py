@@ -66,7 +66,8 @@ def deal_nuclei(
 
     Parameters
     ----------
-    foreground, labels : see `class_sums`
+    foreground : (H, W) float32, 0-1, as for `class_sums`
+    labels : (H, W) int32, 0 for no nucleus, as for `class_sums`
     sums : (n, C) int64, what `class_sums` gives
     asked, least_share, whole : see `wanted_shares`
 

@@ -58,8 +58,9 @@ def label_landscape(labels: NDArray[np.int32]) -> NDArray[np.uint8]:
     """Landscape by which the splitter finds the same labels again.
 
     Each 4-connected piece of a label has one pixel of 255, the deepest of it (the first in raster order), and falls
-    from 127 to 1 with the way from there inside the piece. Pixels that touch another piece are 0: when the flood comes
-    to them, each has been reached by its own piece, but for arms that are one pixel wide.
+    from 127 to 4 with the way from there inside the piece. Pixels that touch another piece are lower: when the flood
+    comes to them, each has been reached by its own piece. Single pixels in the corner of three pieces, and arms one
+    pixel wide beside each other, may go to a neighbour.
 
     Parameters
     ----------

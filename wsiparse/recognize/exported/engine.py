@@ -118,6 +118,10 @@ class ModelEngine(FolderEngine):
             return onnx_resolved(replace(spec, device="cpu" if spec.device == "auto" else resolve_device(spec.device)))
         return by_torch(replace(spec, device=resolve_device(spec.device)), "float32")
 
+    def least_halo_px(self) -> int:
+        """What the network crops of a tile on every side."""
+        return self.card.input.margin_px
+
     def wants_sample(self) -> bool:
         """Whether anything of the slide as a whole is wanted."""
         from wsiparse.recognize.exported.calibration import needs_sample

@@ -6,7 +6,10 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-__all__ = ["label_levels", "paint_stars"]
+__all__ = ["RIM", "label_levels", "paint_stars"]
+
+#: Highest level of pixels that touch another label; all others of a label are higher.
+RIM = 3
 
 
 @njit(cache=True, nogil=True)
@@ -54,11 +57,63 @@ def label_levels(labels: NDArray[np.int32], out: NDArray[np.uint8]) -> None:
                     n += 1
         seed = _deepest(members, n, piece, depth, queue, height, width)
         _fall(seed, n, piece, depth, queue, level, height, width)
-    for i in range(flat.size):
+    _rims(piece, depth, queue, level, height, width)
+
+
+@njit(cache=True, nogil=True)
+def _rims(
+    piece: NDArray[np.int32],
+    tier: NDArray[np.int32],
+    queue: NDArray[np.int64],
+    level: NDArray[np.uint8],
+    height: int,
+    width: int,
+) -> None:
+    """Levels of pixels that touch another piece: how many of them hang on each in a row, at most `RIM`.
+
+    A flood that reaches a pixel first decides. Of two pieces that touch, the pixels along the touch come last, each
+    from the inside of its own piece; where a pixel has no inside beside it (at the corner of three pieces), the one
+    that it hangs on goes before all others of the rim.
+    """
+    end = 0
+    for i in range(piece.size):
+        tier[i] = 0
+        if piece[i] == 0:
+            continue
+        tier[i] = 1
         for side in range(4):
             j = _neighbour(i, side, height, width)
-            if j >= 0 and piece[i] != 0 and piece[j] != 0 and piece[j] != piece[i] and level[i] != 255:
-                level[i] = 0
+            if j >= 0 and piece[j] != 0 and piece[j] != piece[i] and level[i] != 255:
+                tier[i] = -1
+    for i in range(piece.size):
+        if tier[i] == -1:
+            level[i] = 0
+            for side in range(4):
+                j = _neighbour(i, side, height, width)
+                if j >= 0 and piece[j] == piece[i] and tier[j] == 1:
+                    tier[i] = 2
+            if tier[i] == 2:
+                queue[end] = i
+                end += 1
+    done = 0
+    while done < end:
+        i = queue[done]
+        done += 1
+        for side in range(4):
+            j = _neighbour(i, side, height, width)
+            if j >= 0 and piece[j] == piece[i] and tier[j] == -1:
+                tier[j] = tier[i] + 1
+                queue[end] = j
+                end += 1
+    for k in range(end - 1, -1, -1):
+        i = queue[k]
+        if tier[i] == 2:
+            continue
+        for side in range(4):
+            j = _neighbour(i, side, height, width)
+            if j >= 0 and piece[j] == piece[i] and tier[j] == tier[i] - 1:
+                level[j] = min(RIM, max(level[j], level[i] + 1))
+                break
 
 
 @njit(cache=True, nogil=True)
@@ -113,7 +168,7 @@ def _fall(
     height: int,
     width: int,
 ) -> None:
-    """Levels of a piece: 255 at the seed, then 127 down to 1 by the steps from it."""
+    """Levels of a piece: 255 at the seed, then 127 down to `RIM` + 1 by the steps from it."""
     mine = piece[seed]
     for k in range(n):  # `queue` holds all members: `_deepest` left them there
         depth[queue[k]] = -1
@@ -131,7 +186,7 @@ def _fall(
     longest = depth[queue[n - 1]]
     for k in range(1, n):
         i = queue[k]
-        level[i] = 1 + 126 * (longest - depth[i]) // longest
+        level[i] = RIM + 1 + (126 - RIM) * (longest - depth[i]) // longest
     level[seed] = 255
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from wsiparse.report.pages.words import interval, listed, micro, significant, times
 
 __all__ = ["answers"]
 
 Numbers = Mapping[str, Any]
+
+#: More cells than this share, per cent, whose class is a close call make a slide doubtful.
+_MANY_CLOSE: Final = 20.0
 
 
 def answers(numbers: Numbers, rows: Sequence[Numbers]) -> list[tuple[str, str]]:
@@ -24,7 +27,7 @@ def answers(numbers: Numbers, rows: Sequence[Numbers]) -> list[tuple[str, str]]:
         ("How many?", _how_many(numbers, rows)),
         ("Where?", _where(numbers)),
         ("How sure?", _how_sure(numbers, rows)),
-        ("Can I trust this slide?", _trust(numbers)),
+        ("Can I trust this slide?", _trust(numbers, rows)),
     ]
 
 
@@ -74,9 +77,10 @@ def _how_sure(numbers: Numbers, rows: Sequence[Numbers]) -> str:
             told.append(f"the interval reaches from {_off(low / value)} to {_off(high / value)}")
         elif row["density_note"]:
             told.append(f"no interval: {micro(row['density_note'])}")
-    names = {row["class"] for row in rows}
-    close = [one for one in numbers["uncertainty"]["ambiguous"] if one["class"] in names and one["percent"] is not None]
-    told += [f"{significant(one['percent'], 2)} % of {one['class']} are a close call of class" for one in close]
+    told += [
+        f"{significant(one['percent'], 2)} % of {one['class']} are a close call of class"
+        for one in _close(numbers, rows)
+    ]
     if not told:
         return "Not known."
     text = "; ".join(told)
@@ -88,11 +92,24 @@ def _off(ratio: float) -> str:
     return f"{'+' if percent > 0 else ''}{significant(percent, 2)} %"
 
 
-def _trust(numbers: Numbers) -> str:
-    warnings = numbers["limits"]["warnings"]
+def _trust(numbers: Numbers, rows: Sequence[Numbers]) -> str:
+    warnings, against = numbers["limits"]["warnings"], []
     if warnings:
-        return f"With care: {times(len(warnings), 'warning stands', 'warnings stand')} at the top of this page."
+        against.append(times(len(warnings), "warning stands at the top", "warnings stand at the top"))
+    if rows and all(row["density_low"] is None for row in rows):
+        against.append("there is no interval")
+    against += [f"the class of many {one['class']} cells is doubtful" for one in _close(numbers, rows, _MANY_CLOSE)]
+    if against:
+        return f"With care: {listed(against)}. What the engine cannot tell on any slide stands at the top."
     return (
         "Nothing that the program looks for speaks against it: pixel size, stain, unreadable tiles, tissue without "
-        "cells. Look at the pictures all the same."
+        "cells, doubtful classes. What the engine cannot tell on any slide stands at the top; look at the pictures all "
+        "the same."
     )
+
+
+def _close(numbers: Numbers, rows: Sequence[Numbers], least_percent: float = 0.0) -> list[Numbers]:
+    """Classes of the rows of which at least so many per cent are a close call."""
+    names = {row["class"] for row in rows}
+    known = [one for one in numbers["uncertainty"]["ambiguous"] if one["percent"] is not None]
+    return [one for one in known if one["class"] in names and one["percent"] >= least_percent]

@@ -127,7 +127,7 @@ def by_distance(
     Parameters
     ----------
     immune_um : (N, 2) float64, in the tissue, x then y, um
-    where : (h, w) distance of each mask cell, um, negative inside; NaN for none
+    where : (h, w) float64, distance of each mask cell, um, negative inside; NaN for none
     tissue : what was analysed
     settings : of the intervals
 
