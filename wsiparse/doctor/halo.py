@@ -95,7 +95,7 @@ def densest_square(slide: Slide, mpp: float) -> MemorySlide:
         If the slide has no scale or no tissue, or cannot be read.
     """
     seen = survey(slide, _OVERVIEW_MPP)
-    tissue = find_tissue(seen.picture, seen.frame.mean_mpp)[0]
+    tissue = find_tissue(seen.picture, seen.frame.mean_mpp).mask
     if not tissue.any():
         raise PlanError(f"{slide.path.name}: no tissue to measure on. Give another slide, or none.")
     frame = frame_at(slide.size, require_mpp(slide), mpp)
