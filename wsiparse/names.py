@@ -89,7 +89,7 @@ def unique_names(paths: Sequence[str], labels: Sequence[str], ids: Sequence[str]
 
     Parameters
     ----------
-    paths : of the slides, or addresses without secrets; "" where it is not known
+    paths : paths of the slides, or addresses without secrets; "" where it is not known
     labels : what they are called where nobody else is, such as the file's stem
     ids : unique, used where paths do not tell slides apart
 

@@ -38,7 +38,7 @@ def load_plugin(point: EntryPoint, kind: type[T]) -> T:
 
     Parameters
     ----------
-    point : of one of the groups
+    point : entry point of one of the groups
     kind : what it must be; its `name`, where it has one, must be that of the entry point
 
     Raises

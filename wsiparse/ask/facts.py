@@ -26,7 +26,7 @@ class AskedFile:
     Parameters
     ----------
     name : relative to the folder that was given, or to that of the run where there is one; with forward slashes
-    sha256 : of its bytes
+    sha256 : SHA-256 of its bytes
     data : its content
     engine : which engine its numbers come from
     """

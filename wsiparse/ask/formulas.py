@@ -33,7 +33,7 @@ _FORMULAS: Final[Mapping[str, tuple[str, str, str]]] = {
     "hot spots": ("Getis-Ord Gi* of squares, one-sided, false discovery rate", "immune: hot_spots; dense_squares",
                   "Hot spots"),
     "mixing": ("Morisita-Horn index and cross-K", "immune: mixing", "Mixing"),
-    "compartments": ("places told apart by the cells found, or drawn regions", "compartments", "Compartments"),
+    "compartments": ("places separated by the cells found, or drawn regions", "compartments", "Compartments"),
     "threshold": ("objects left when the threshold rises by the step", "uncertainty: threshold", "Threshold band"),
     "doubtful class": ("the largest class share leads the second by less than the lead", "uncertainty: ambiguous",
                        "Doubtful class"),

@@ -67,7 +67,7 @@ def parse(question: str, names: Vocabulary) -> Query | Refusal:
     Parameters
     ----------
     question : one sentence
-    names : of the results that are asked about
+    names : names of the results that are asked about
     """
     words = words_of(question)
     if not words:

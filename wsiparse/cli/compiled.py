@@ -24,7 +24,7 @@ def provide_compile_cache(environment: MutableMapping[str, str]) -> str | None:
 
     Parameters
     ----------
-    environment : of this process; worker processes inherit it
+    environment : environment of this process; worker processes inherit it
 
     Returns
     -------

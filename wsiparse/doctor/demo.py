@@ -87,7 +87,7 @@ def paint_slide(slide: Path, *, size_px: int, seed: int) -> PaintedSlide:
     ----------
     slide : file to write, ``X.svs``; its folder is made
     size_px : edge, px; memory is about 150 bytes a pixel
-    seed : of the random numbers; the same size and seed always give the same bytes
+    seed : seed of the random numbers; the same size and seed always give the same bytes
 
     Raises
     ------

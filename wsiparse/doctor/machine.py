@@ -126,7 +126,7 @@ def judge_gpus(facts: TorchFacts, driver: str | None, environment: Mapping[str, 
 
     Parameters
     ----------
-    facts : of PyTorch
+    facts : facts of PyTorch
     driver : version of the NVIDIA driver, None without
     environment : variables of the process
     """

@@ -43,7 +43,7 @@ def source_image(facts: Mapping[str, Any], slide: Path | None) -> Any:
 
     Parameters
     ----------
-    facts : of the slide, as objects.zarr has them
+    facts : facts of the slide, as objects.zarr has them
     slide : the slide where it is DICOM: a file of its series, or a folder with it; None for a derived one
 
     Raises

@@ -38,7 +38,7 @@ class FeatureStyle:
 
     Parameters
     ----------
-    geometry : of every feature
+    geometry : geometry of every feature
     object_type, locked : how QuPath takes the objects
     prompts : class names and colours
     metadata : of every feature; empty for cells, which are too many to carry it (440 bytes each in QuPath 0.6 and
@@ -56,7 +56,7 @@ class FeatureStyle:
 
         Parameters
         ----------
-        names : of the measurements
+        names : names of the measurements
 
         Returns
         -------
@@ -153,7 +153,7 @@ class FeatureText:
         ----------
         table : N objects, field px
         ids : (N, 16) uint8, the bytes of each id
-        numbers : of the same objects
+        numbers : numbers of the same objects
 
         Returns
         -------
@@ -170,17 +170,13 @@ class FeatureText:
         return self._buffer.data[:size]
 
     def points(self, table: ObjectTable, ids: NDArray[np.uint8], numbers: Measurements) -> memoryview:
-        """The features of a table with at least one row, each at its centroid.
+        """As `polygons`, each at its centroid.
 
         Parameters
         ----------
         table : N objects, field px
         ids : (N, 16) uint8, the bytes of each id
-        numbers : of the same objects
-
-        Returns
-        -------
-        JSON text, valid until the next call
+        numbers : numbers of the same objects
         """
         centi = np.stack([axis.centi(table.centroid[:, i]) for i, axis in enumerate(self._axes)], axis=1)
         fixed, common = self._common(table, ids, numbers)

@@ -61,9 +61,9 @@ def multiscales(
 
     Parameters
     ----------
-    version : of NGFF
-    name : of the image
-    frame : of level 0
+    version : version of NGFF
+    name : name of the image
+    frame : frame of level 0
     levels : number of arrays
     facts : kept as its metadata
     """

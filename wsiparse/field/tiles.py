@@ -108,7 +108,7 @@ def whole_core(part: FieldTile, inner: Box, core: Box) -> FieldTile:
 
     Parameters
     ----------
-    part : of the size of `inner`
+    part : what was recognised, as large as `inner`
     inner : the part, field px, inside `core`
     core : the tile's core
     """

@@ -53,7 +53,7 @@ def figure(folder: Path, name: FigureName, rank: int) -> Picture:
     ----------
     folder : results of the slide
     name : "overview" (the slide), "overlay" (outlines over it), "density" (maps of every class), "hot-spot"
-    rank : of the hot-spot, 1 the hottest
+    rank : rank of the hot-spot, 1 the hottest
 
     Raises
     ------
@@ -87,7 +87,7 @@ def crop(folder: Path, x_um: float, y_um: float, width_um: float, height_um: flo
     Parameters
     ----------
     x_um, y_um : upper left corner, um from that of the slide
-    width_um, height_um : of the part
+    width_um, height_um : those of the part
 
     Raises
     ------

@@ -31,7 +31,7 @@ class Planned:
 
     Parameters
     ----------
-    id : of these slides, settings and estimates
+    id : id of these slides, settings and estimates
     command : what starts it, without the program
     slides : estimates, as ``wsiparse plan --json`` gives them
     notices : what it said beside them

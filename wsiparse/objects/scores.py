@@ -226,7 +226,7 @@ def overlap_agreement(
     Parameters
     ----------
     truth, found : (H, W) of an integer dtype, instance ids, 0 is background
-    radius : of the centroid match, px
+    radius : radius of the centroid match, px
 
     Raises
     ------

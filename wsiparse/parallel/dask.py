@@ -61,7 +61,7 @@ class DaskExecutor:
     ----------
     client : `distributed.Client`
     make_state : called once in every worker process; the state holds what is loaded once (the network)
-    name : of this run; several runs may share a cluster
+    name : name of this run; several runs may share a cluster
 
     Attributes
     ----------

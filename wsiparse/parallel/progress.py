@@ -37,8 +37,8 @@ class OfSlide:
 
     Parameters
     ----------
-    progress : of the run
-    name : of the slide
+    progress : progress of the run
+    name : name of the slide
     """
 
     def __init__(self, progress: Progress, name: str) -> None:

@@ -155,7 +155,7 @@ def calibrate(spec: RecognizerSpec, sample: NDArray[np.uint8], tissue_mm2: float
 
     Parameters
     ----------
-    spec : of any engine
+    spec : spec of any engine
     sample : (N, H, W, 3) uint8 patches of tissue at the engine's scale; N = 0 leaves the engine's fixed values
     tissue_mm2 : tissue of the slide; little of it does not tell how strongly the slide is stained
     """
@@ -183,14 +183,7 @@ def recognition_grid(
     grid: TileGrid,
     tiles: Sequence[tuple[int, NDArray[np.float32]]],
 ) -> RecognitionGrid | None:
-    """Scores of every tile and prompt, or None for an engine that has no such statistics.
-
-    Parameters
-    ----------
-    spec : whose prompts the statistics are of
-    positions : of these prompts in the run's prompt set
-    grid : the tiles
-    tiles : index and statistics, (P, 4) float32, of each tile that was read
+    """The engine's own scores: see `wsiparse.recognize.declared.DeclaredEngine.recognition_grid`.
 
     Raises
     ------

@@ -118,7 +118,7 @@ def calibration_of(sample: NDArray[np.uint8], strength: float | None = None) -> 
     Parameters
     ----------
     sample : (N, H, W, 3) uint8, N >= 1, patches of tissue at 0.5 um/px
-    strength : of the slide's stain, None where it is not known
+    strength : strength of the slide's stain, None where it is not known
 
     Returns
     -------

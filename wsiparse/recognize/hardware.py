@@ -14,8 +14,8 @@ class Gpu:
 
     Parameters
     ----------
-    name : of the product
-    total_bytes, free_bytes : of its memory
+    name : name of the product
+    total_bytes, free_bytes : those of its memory
     capability : CUDA compute capability, (major, minor)
     fault : why a small sum on it failed, one line; "" if it worked
     """
@@ -33,7 +33,7 @@ class TorchFacts:
 
     Parameters
     ----------
-    version : of PyTorch, "" if it cannot be imported
+    version : version of PyTorch, "" if it cannot be imported
     fault : why it cannot be imported, or what it says against its devices; "" if nothing
     cuda : version of CUDA it was built for, "" if for none
     rocm : the same of ROCm

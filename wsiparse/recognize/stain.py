@@ -180,7 +180,7 @@ def otsu(values: NDArray[np.floating], bins: int = 256) -> float:
     Parameters
     ----------
     values : (N,) of a float dtype, N >= 1, finite
-    bins : of the histogram between the extremes
+    bins : bins of the histogram between the extremes
 
     Returns
     -------

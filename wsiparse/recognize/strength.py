@@ -133,7 +133,7 @@ def byte_table(strength: float | None) -> NDArray[np.uint8] | None:
 
     Parameters
     ----------
-    strength : of the slide; None for one that is not known
+    strength : strength of the slide; None for one that is not known
     """
     if strength is None:
         return None

@@ -45,7 +45,7 @@ class PromptFacts(NamedTuple):
     Parameters
     ----------
     prompt : the words
-    support : of BiomedParse
+    support : support of BiomedParse
     engines : engine -> "trained", "untested" or "answered" (has no language model, answers these words); those that do
         not answer it are left out
     notes : what engines of a closed list say when they are asked for it, each behind its engine's name

@@ -138,7 +138,7 @@ def write_done(folder: Path, files: list[str], digest: str, summary: SlideSummar
     ----------
     folder : the slide's results folder
     files : names below it that belong to the result
-    digest : of the plan and every setting that shapes the result
+    digest : digest of the plan and every setting that shapes the result
     summary : the slide's numbers
     facts : anything else worth keeping (slide, engine, weights sha256, unreadable tiles)
     """

@@ -58,7 +58,7 @@ def run_slides(
     Parameters
     ----------
     jobs : slides of this process
-    setup : of the run; with a shard, each slide's parts are shared out (``--shard-by tiles``)
+    setup : setup of the run; with a shard, each slide's parts are shared out (``--shard-by tiles``)
     fail_fast : stop at the first slide that fails
     merge_later : leave summary.csv and report.html to `wsiparse merge`: a job of an array is not alone
     stage_dir : node-local folder that slides are copied to ahead of their turn

@@ -91,23 +91,11 @@ class Analysis:
         return self.objects().polygons()
 
     def to_pandas(self) -> pandas.DataFrame:
-        """A row an object, cells first; the columns of `wsiparse export`, x_px and y_px in level-0 px.
-
-        Raises
-        ------
-        OutputError
-            If pandas is not installed.
-        """
+        """A row an object, cells first; the columns of `wsiparse export`, x_px and y_px in level-0 px; needs pandas."""
         return self.objects().to_pandas()
 
     def to_geopandas(self) -> geopandas.GeoDataFrame:
-        """`to_pandas` with the polygons as geometry, level-0 px, no coordinate reference system.
-
-        Raises
-        ------
-        OutputError
-            If geopandas is not installed.
-        """
+        """`to_pandas` with the polygons as geometry, level-0 px, no coordinate reference system; needs geopandas."""
         return self.objects().to_geopandas()
 
 

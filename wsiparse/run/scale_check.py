@@ -131,9 +131,9 @@ def _guessed(engine: DeclaredEngine, slide: Slide, centres: Centres) -> ScaleGue
 def guess_told(guess: ScaleGuess | None) -> str:
     """What a guess says, in a few words."""
     if guess is None:
-        return "cannot be told: too few nuclei, or no tissue, was found"
+        return "not known: too few nuclei, or no tissue, was found"
     size = f"{guess.mpp:.2g} ({guess.low:.2g}-{guess.high:.2g}) um per px"
-    words = {"good": "look like", "rough": "look roughly like", "none": "do not tell the pixel size; unreliable:"}
+    words = {"good": "look like", "rough": "look roughly like", "none": "do not show the pixel size; unreliable:"}
     return f"{words[guess.trust]} {size}"
 
 

@@ -149,7 +149,7 @@ def longest_first(sizes: Sequence[int], count: int) -> list[list[int]]:
 
     Parameters
     ----------
-    sizes : of the items, any unit, >= 0
+    sizes : sizes of the items, any unit, >= 0
     count : number of shares, >= 1
 
     Returns
@@ -180,7 +180,7 @@ def imbalance(sizes: Sequence[int], shares: Sequence[Sequence[int]]) -> tuple[fl
 
     Parameters
     ----------
-    sizes : of the items; time is taken to be proportional to it
+    sizes : sizes of the items; time is taken to be proportional to it
     shares : positions of the items of each share
     """
     loads = [sum(sizes[i] for i in share) for share in shares]

@@ -100,7 +100,7 @@ def compare_levels(
     fine, coarse : read a box that lies inside the level, (h, w, 3) uint8
     size : (width, height) of the coarser level, px; the finer one has `ratio` times as many, give or take some
     ratio : px of the finer level per px of the coarser one, on both axes
-    tiles : of the finer level, where known
+    tiles : tiles of the finer level, where known
     background : colour of what the finer level does not have; squares of nothing else are not compared
     """
     pairs: list[tuple[NDArray[np.float64], NDArray[np.float64]]] = []

@@ -45,7 +45,7 @@ def slide_files(fs: Any, path: str, name: str) -> list[SlideFile]:
     Parameters
     ----------
     fs : fsspec file system
-    path : of the slide on it
+    path : path of the slide on it
     name : its file name
 
     Raises

@@ -22,7 +22,7 @@ class DeclaredReader:
     Parameters
     ----------
     name : what ``--reader`` takes, one word; slides that it opens have it as `reader`
-    endings : of the files that it opens when nobody names a reader, lower case, with the dot
+    endings : endings of the files that it opens when nobody names a reader, lower case, with the dot
     open : opens a file; gets its path and the pixel size people gave (`wsiparse.slides.scale.settle_mpp` takes it);
         raises `UnsupportedSlideError`, whose text is the bare reason, for a file that it cannot read
     """

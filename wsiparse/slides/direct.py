@@ -216,7 +216,7 @@ class _Reading:
 
     Parameters
     ----------
-    fd : of the file
+    fd : descriptor of the file
     level : whose tiles they are
     picture : to be filled
     scratch : memory for tiles that are not kept

@@ -22,7 +22,7 @@ class Handles(Generic[H]):
 
     Parameters
     ----------
-    name : of the slide, for the error after closing
+    name : name of the slide, for the error after closing
     open_one : opens a handle; what it raises is passed on, and the next read tries again
 
     Attributes

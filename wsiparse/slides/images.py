@@ -34,7 +34,7 @@ class ImageFact:
     ----------
     name : "" without one
     size : (width, height), px; (0, 0) where unknown
-    levels : of its pyramid
+    levels : levels of its pyramid
     """
 
     name: str

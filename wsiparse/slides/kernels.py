@@ -23,7 +23,7 @@ def block_means(source: NDArray[np.uint8], width: int, height: int, out: NDArray
     Parameters
     ----------
     source : (rows * height, columns * width * 3) uint8, RGB interleaved
-    width, height : of a block, px; width * height <= 2^16
+    width, height : size of a block, px; width * height <= 2^16
     out : (rows, columns * 3) uint8, written
     """
     rows, columns, length = out.shape[0], out.shape[1] // 3, source.shape[1]

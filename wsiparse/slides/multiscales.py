@@ -133,7 +133,7 @@ def read_objective(folder: Path, number: int, count: int) -> float | None:
     Parameters
     ----------
     folder : top of the hierarchy
-    number : of the image
+    number : number of the image
     count : images in the folder; OME-XML of another number does not tell which is which
     """
     described = _described(folder)

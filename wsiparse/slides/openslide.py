@@ -66,7 +66,7 @@ class OpenSlideSlide(PyramidSlide):
     ----------
     path : an existing file
     mpp : the pixel size people give, or None
-    skeleton : of the file if it is a TIFF, to refuse what OpenSlide would misread
+    skeleton : skeleton of the file if it is a TIFF, to refuse what OpenSlide would misread
 
     Raises
     ------

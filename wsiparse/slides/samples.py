@@ -97,7 +97,7 @@ def to_rgb(
     Parameters
     ----------
     pixels : (h, w, samples) uint8 or uint16
-    meaning : of the samples
+    meaning : meaning of the samples
     background : (r, g, b) under what is transparent
 
     Returns

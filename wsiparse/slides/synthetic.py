@@ -62,7 +62,7 @@ def paint_he(
     nuclei_per_mm2 : wanted density on tissue; crowding may leave it lower, `labels` tell the truth
     mpp : um per px
     large_um : least and most of the longer half axis of a nucleus that is not inflammatory (those have 3.2-3.7)
-    seed : of the random numbers; the same arguments always give the same bytes
+    seed : seed of the random numbers; the same arguments always give the same bytes
     """
     rng = np.random.default_rng(seed)
     yy, xx = np.mgrid[0:height, 0:width]

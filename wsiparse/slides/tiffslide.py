@@ -160,7 +160,7 @@ class _Handle:
     ----------
     properties : tiffslide's, empty where it does not understand the file, and for OME-TIFF
     image : number of the image
-    levels : of the image; empty where tiffslide puts it together from several
+    levels : levels of the image; empty where tiffslide puts it together from several
     """
 
     def __init__(self, path: Path, image: str | None) -> None:

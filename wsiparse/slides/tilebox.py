@@ -26,14 +26,14 @@ class TileBox:
 
     Parameters
     ----------
-    level : of the slide
+    level : level of the slide
     box : px of the level, inside it
     tile : (width, height) of a tile, px
 
     Attributes
     ----------
     pixels : (box.height, box.width, 3) uint8, whatever memory held until they are filled
-    rows, columns : of the tiles that the box touches
+    rows, columns : those of the tiles that the box touches
     inner_rows, inner_columns : those of them that no other box will want
     seam_row : the first row of those that the boxes below will want
     """
@@ -74,7 +74,7 @@ class TileBox:
 
         Parameters
         ----------
-        tiles : of each its key and its (height, width, 3) uint8 pixels, C-contiguous and writable
+        tiles : each with its key and its (height, width, 3) uint8 pixels, C-contiguous and writable
         """
         from wsiparse.slides.kernels import put_tiles  # compiled code is loaded by those who read tiles only
 

@@ -40,7 +40,7 @@ class Worth(NamedTuple):
 
     Parameters
     ----------
-    first_row : of the box
+    first_row : first row of the box
     seam_row : the first row of those that the boxes below will want
     inner : columns that the boxes beside it will not want
     recent_bytes : most bytes of tiles outside the seam

@@ -50,7 +50,7 @@ class TileFormat:
     ----------
     coding : compression
     size : (width, height) of a tile, px; edge tiles are stored whole
-    colour : of JPEG samples: "RGB", "YCBCR", or None to let the JPEG's own markers decide
+    colour : colour of JPEG samples: "RGB", "YCBCR", or None to let the JPEG's own markers decide
     tables : JPEG tables shared by all tiles (TIFF tag 347), b"" without any
     differences : samples are stored as differences to their left neighbour (TIFF predictor 2)
     """
@@ -78,7 +78,7 @@ def decode_tile(data: bytes, stored: TileFormat, out: NDArray[np.uint8]) -> None
     Parameters
     ----------
     data : the bytes the TIFF places there
-    stored : of the tile's level
+    stored : how tiles are stored, of the tile's level
     out : (height, width, 3) uint8, C-contiguous; written: RGB, or anything if the tile is damaged
 
     Raises

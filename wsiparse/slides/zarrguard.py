@@ -54,10 +54,10 @@ class Claim:
     Parameters
     ----------
     packing : the codec outermost, "" for none; checksums around it are `trailer` bytes
-    raw_bytes : of a decoded chunk
+    raw_bytes : bytes of a decoded chunk
     trailer : bytes of checksums behind it
     inner : chunks of a shard, 0 without shards
-    index_bytes : of a shard's index
+    index_bytes : bytes of a shard's index
     index_first : whether the index begins the shard
     """
 

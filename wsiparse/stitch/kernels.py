@@ -281,7 +281,7 @@ def border_segments(
     ys, x0, x1 : (R,) int32, runs in raster order, block px
     component : (R,) int32, renumbered: closed ones 0.., then the open ones, both in their old order
     number : (components,) int32, comes zeroed
-    width, height : of the block, px
+    width, height : size of the block, px
     shared : whether the left, top, right and bottom border are
     sides : (4, n, 3) int64, written: first, past last px along the border, number among the open components
     counts : (4,) int64, written: how many segments each side has, sorted along the border

@@ -33,7 +33,7 @@ def object_ids(table: ObjectTable, prompts: PromptSet, fingerprint: str) -> NDAr
     ----------
     table : checked
     prompts : class id - 1 is the position in it
-    fingerprint : of the slide
+    fingerprint : fingerprint of the slide
 
     Returns
     -------

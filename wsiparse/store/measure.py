@@ -94,15 +94,7 @@ def measure(
 def measure_checked(
     table: ObjectTable, prompts: PromptSet, um2_per_px: float, *, judged: bool | None = None, free: bool = False
 ) -> Measurements:
-    """`measure` of a table that `wsiparse.store.tables.checked` returned.
-
-    Parameters
-    ----------
-    table : objects, field px
-    prompts : names of the class shares
-    um2_per_px : area of a field px, um^2
-    judged : whether recognition scores are among them; None: when any object has one
-    free : the outlines follow no pixels
+    """`measure` of a table that `wsiparse.store.tables.checked` returned; the parameters are the same.
 
     Raises
     ------

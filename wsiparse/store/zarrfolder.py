@@ -29,7 +29,7 @@ def filled_folder(folder: Path, value_bytes: int, *, zarr_format: Literal[2, 3] 
     ----------
     folder : an empty folder
     value_bytes : what the arrays will hold, uncompressed; little is made in memory, and the files are the same
-    zarr_format : of the metadata
+    zarr_format : version of the metadata
 
     Raises
     ------

@@ -37,8 +37,8 @@ class Strip:
 
     Parameters
     ----------
-    rows : of the picture
-    window : of the picture, context included
+    rows : rows of the picture
+    window : window of the picture, context included
     inner : the rows, within the window
     """
 
@@ -95,18 +95,7 @@ def within(mask: NDArray[np.bool_], radius: float, sampling: tuple[float, float]
 
 
 def dilate(mask: NDArray[np.bool_], radius: float, sampling: tuple[float, float] = (1.0, 1.0)) -> NDArray[np.bool_]:
-    """As `within`, at once: for strips.
-
-    Parameters
-    ----------
-    mask : (H, W) bool
-    radius : between centres, in units of `sampling`
-    sampling : (y, x) distance between neighbours, any unit
-
-    Returns
-    -------
-    (H, W) bool; `mask` itself when it is empty
-    """
+    """As `within`, at once: for strips. `mask` itself when it is empty."""
     from scipy import ndimage
 
     if not mask.any():
@@ -121,7 +110,7 @@ def erode(mask: NDArray[np.bool_], radius_px: float, *, outside: bool = True) ->
     Parameters
     ----------
     mask : (H, W) bool
-    radius_px : of the disk
+    radius_px : radius of the disk
     outside : what lies beyond the picture
 
     Returns
@@ -145,7 +134,7 @@ def close_gaps(mask: NDArray[np.bool_], radius_px: float) -> NDArray[np.bool_]:
     Parameters
     ----------
     mask : (H, W) bool
-    radius_px : of the disk
+    radius_px : radius of the disk
 
     Returns
     -------

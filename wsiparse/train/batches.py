@@ -23,8 +23,8 @@ def batch_of(
     Parameters
     ----------
     step : number of the step, from 0
-    recipe : of the training
-    sets : of each set its recipe and the planes of its tiles, (C, H, W) uint8
+    recipe : recipe of the training
+    sets : for each set its recipe and the planes of its tiles, (C, H, W) uint8
     device : where the batch is wanted
 
     Returns

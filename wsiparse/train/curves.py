@@ -49,7 +49,7 @@ def draw_curves(log: Sequence[Mapping[str, Any]], steps: int) -> Image.Image:
     Parameters
     ----------
     log : entries with `step`, `losses` and, where they were taken, `figures`
-    steps : of the whole training
+    steps : steps of the whole training
     """
     losses: dict[str, list[tuple[float, float]]] = {}
     nuclei: dict[str, list[tuple[float, float]]] = {}

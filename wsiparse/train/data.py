@@ -31,7 +31,7 @@ class Tile:
 
     Parameters
     ----------
-    name : of the file, without suffix
+    name : name of the file, without suffix
     rgb : (H, W, 3) uint8
     labels : (H, W) int32 instance ids 1..n, or None
     classes : (n + 1,) or (N,) int64, annotation class of each instance or point
@@ -53,11 +53,11 @@ class TileSet:
 
     Parameters
     ----------
-    name : of the folder
+    name : name of the folder
     recipe : how it is used
     seen : tiles that shape weights
     held_out : tiles that measure
-    sha256 : of every file read, by its name
+    sha256 : SHA-256 of every file read, by its name
     """
 
     name: str

@@ -201,8 +201,8 @@ def train(
     ----------
     sets : tiles, divided into seen and held out
     recipe : every number
-    folder : of the checkpoint, and of the weights that outlined points
-    digest : of recipe and tiles
+    folder : folder of the checkpoint, and of the weights that outlined points
+    digest : digest of recipe and tiles
     device : torch device string
     report : called every 20 steps, and whenever figures were taken
 

@@ -60,15 +60,15 @@ class Recipe(_Strict):
 
     Parameters
     ----------
-    seed : of all chance
-    widths, deep : of the network
+    seed : seed of the random numbers
+    widths, deep : those of the network
     classes : class maps, in order
     steps, batch, crop_px : how much is seen
     rate, decay, warm_up : highest learning rate, weight decay, steps until the highest rate
     average : how much of the averaged weights one step keeps, 0-1
     outline_points_at : steps, as shares of all, at which points get outlines from the network as far as it has come
     measure_every, save_every : steps between held-out figures and between checkpoints
-    precision : of the convolutions in training
+    precision : precision of the convolutions in training
     ink : share of crops with a stroke of ink
     bare : share of crops of glass and painted dirt without any nucleus
     sets : by folder name

@@ -58,7 +58,7 @@ def train_model(
 
     Parameters
     ----------
-    folders : of annotated tiles, one for each set
+    folders : folders of annotated tiles, one for each set
     recipe : every number
     output : the model folder; made if it is not there
     device : torch device string

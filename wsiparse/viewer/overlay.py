@@ -66,7 +66,7 @@ class OverlayTiles:
     reader : the objects
     indexes : where they lie, by kind
     labels : label images of the same objects
-    pyramid : of the overlay
+    pyramid : pyramid of the overlay
     mpp : um per level-0 px, x
     """
 
@@ -87,7 +87,7 @@ class OverlayTiles:
         Parameters
         ----------
         class_id : position in the prompt set + 1
-        exponent, column, row : of the tile, see `TilePyramid`
+        exponent, column, row : those of the tile, see `TilePyramid`
 
         Raises
         ------

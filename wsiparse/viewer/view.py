@@ -87,8 +87,8 @@ class View:
         Parameters
         ----------
         class_id : position in the prompts + 1
-        level : of the pyramid
-        column, row : of the tile
+        level : level of the pyramid
+        column, row : those of the tile
 
         Raises
         ------
@@ -105,7 +105,7 @@ class View:
         Parameters
         ----------
         class_id : position in the prompts + 1
-        exponent, column, row : of the tile, see `TilePyramid`
+        exponent, column, row : those of the tile, see `TilePyramid`
         """
         tiles = self.occupied.get(class_id)
         if tiles is None:

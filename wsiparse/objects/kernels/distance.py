@@ -166,7 +166,7 @@ def diffuse(
     values : (S,) int32, any unit; changed in place on pixels
     flow : (S,) int32, scratch
     steps : >= 0
-    weight : of a step, 1/256
+    weight : weight of a step, 1/256
     """
     for _ in range(steps):
         for k in range(len(x0)):

@@ -88,7 +88,7 @@ def operations_per_tile(prompts: int, tokens: int = 5, *, joint: bool = False) -
     Parameters
     ----------
     prompts : how many
-    tokens : of a typical prompt, start and end included
+    tokens : tokens of a typical prompt, start and end included
     joint : all prompts decoded together instead of each alone
     """
     passes = 1 if joint else prompts

@@ -113,7 +113,7 @@ def sine_position(height: int, width: int, dim: int, device: torch.device, dtype
     device : where the result lies
     height, width : plane, px of the feature map
     dim : channels, a multiple of 4
-    dtype : of the result; a half-precision one is computed in float32 first
+    dtype : dtype of the result; a half-precision one is computed in float32 first
 
     Returns
     -------

@@ -84,7 +84,7 @@ class BiomedParseRecognizer:
     tokenizer : words to token ids
     spec : prompts, device and precision
     mode : "solo" decodes each prompt alone, "joint" all together (see `BiomedParseNetwork.decode`)
-    weights_sha256 : of the checkpoint, for the manifest
+    weights_sha256 : SHA-256 of the checkpoint, for the manifest
     largest_batch : tiles at once; None is 1 on the CPU and no limit (but memory's) on a GPU
     compile_backbone : let ``torch.compile`` build the backbone's blocks; the first tiles then take a minute
 

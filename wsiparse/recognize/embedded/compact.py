@@ -157,7 +157,7 @@ def folded(trained: Mapping[str, Tensor], eps: float = 1e-5) -> dict[str, Tensor
     Parameters
     ----------
     trained : (...) float32 tensors by name, the state of a network with ``norm=True``
-    eps : of its BatchNorm
+    eps : epsilon of its BatchNorm
 
     Returns
     -------
@@ -199,7 +199,7 @@ def load_compact(content: bytes, name: str = "weights") -> CompactNetwork:
     Parameters
     ----------
     content : the file
-    name : of the file, for errors
+    name : name of the file, for errors
 
     Raises
     ------

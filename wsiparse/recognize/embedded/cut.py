@@ -20,7 +20,7 @@ class Cut:
     Parameters
     ----------
     foreground : a pixel of a higher foreground belongs to a nucleus
-    centre_share : of the centre map in the landscape; the foreground has the rest
+    centre_share : share of the centre map in the landscape; the foreground has the rest
     boundary_share : how much of the boundary is taken off
     sigma_px : smoothing of the landscape
     persistence : least rise of a peak above its saddle, grey levels

@@ -30,9 +30,9 @@ def tried_network(content: bytes, name: str, card: ModelCard, spec: RecognizerSp
 
     Parameters
     ----------
-    content : of the weights file
-    name : of the file, for errors
-    card : of the folder
+    content : content of the weights file
+    name : name of the file, for errors
+    card : card of the folder
     spec : device, precision and runtime
 
     Raises

@@ -130,7 +130,7 @@ class OpenVinoMaps:
 
     Attributes
     ----------
-    shape : of the network
+    shape : shape of the network
     """
 
     def __init__(self, network: CompactNetwork, precision: str) -> None:

@@ -100,10 +100,10 @@ def _trust(numbers: Numbers, rows: Sequence[Numbers]) -> str:
         against.append("there is no interval")
     against += [f"the class of many {one['class']} cells is doubtful" for one in _close(numbers, rows, _MANY_CLOSE)]
     if against:
-        return f"With care: {listed(against)}. What the engine cannot tell on any slide stands at the top."
+        return f"With care: {listed(against)}. What the engine cannot see on any slide stands at the top."
     return (
         "Nothing that the program looks for speaks against it: pixel size, stain, unreadable tiles, tissue without "
-        "cells, doubtful classes. What the engine cannot tell on any slide stands at the top; look at the pictures all "
+        "cells, doubtful classes. What the engine cannot see on any slide stands at the top; look at the pictures all "
         "the same."
     )
 

@@ -181,7 +181,7 @@ def density_sheet(
 
     Parameters
     ----------
-    names, tops : of the classes; see `top_of`
+    names, tops : those of the classes; see `top_of`
     """
     h, w = ground.analysed.shape
     font = font_of(13)

@@ -133,7 +133,7 @@ def shown(pictures: Mapping[str, Picture], key: str | None, alt: str, *, missing
     Parameters
     ----------
     pictures : those there are
-    key : of the picture wanted; None for none
+    key : key of the picture wanted; None for none
     alt : what it shows, for those who do not see it
     missing : what is said in its place
     ramp : legend of its colours, or ""
@@ -153,8 +153,8 @@ def ramp_legend(ramp: Sequence[str], top: float, *, key: str, unit: str = "per m
     ----------
     ramp : colours, light to dark
     top : density at the dark end
-    key : of the legend, unique in its page
-    unit : of the densities
+    key : key of the legend, unique in its page
+    unit : unit of the densities
     """
     width, height, bar = 236.0, 34.0, 164.0
     about = f"from light, 0, to dark, {significant(top)} {unit} and more"

@@ -63,7 +63,7 @@ def chart(width: float, height: float, *, title: str, about: str, key: str, link
 
     Parameters
     ----------
-    width, height : of its own px; the page scales it
+    width, height : size in px of its own; the page scales it
     title, about : read to those who do not see it
     key : letters that no other chart of the page has
     linked : it holds links, so its parts must be reachable

@@ -44,8 +44,8 @@ class Column:
 
     Parameters
     ----------
-    label, unit : of its head
-    key : of the row's value; of an interval, its lower end
+    label, unit : those of its head
+    key : key of the row's value; of an interval, its lower end
     kind : how values are written
     upper : of an interval, the key of its upper end
     note : the key of the reason why a value is missing, told below the table ("" for none)
@@ -98,13 +98,13 @@ class Table:
     ----------
     key : letters that no other table of the page has
     caption : what it shows
-    columns : of the page
+    columns : columns of the page
     fields : columns of the download, keys of rows
     rows : str, int, float or None under each key
     filters : (key, label, "choice" | "search") of what rows can be chosen by
     first : rows shown at a time, 0 for all
-    file_name : of the download
-    colours, links : of values, by their text
+    file_name : file name of the download
+    colours, links : those of values, by their text
     """
 
     key: str

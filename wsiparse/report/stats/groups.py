@@ -118,7 +118,7 @@ class GroupComparison:
     Parameters
     ----------
     test : "Mann-Whitney" (two groups) or "Kruskal-Wallis"; "" when nothing was compared
-    p : of that test, two-sided; None when nothing was compared
+    p : p value of that test, two-sided; None when nothing was compared
     groups : one entry a group, by name
     pairs : every pair of groups, by name
     mixed : patients left out because their slides are in several groups

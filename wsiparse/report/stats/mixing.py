@@ -126,7 +126,7 @@ def cross_k(
     second_um : (M, 2) float64, x then y, um; None for the K of the first kind with itself
     tissue : what was analysed; points off it are left out
     radii_um : ascending radii > 0, um
-    seed : of the thinning of very many points
+    seed : seed of the thinning of very many points
 
     Raises
     ------

@@ -38,7 +38,7 @@ class ReportObjects:
     ambiguous : (N,) bool, class is a close call; False where `shares_known` is not
     n_cells : cells; they are the first rows
     shares_known : whether the cells tell their class shares
-    um2_per_px : of each kind
+    um2_per_px : area of a pixel of each kind
     outside : objects left out, because their centroid lies in area that was left out
     """
 
@@ -91,7 +91,7 @@ def objects_in(
     ----------
     tissue : what was analysed
     batches : tables of each kind, in order
-    frames : of each kind's pixels
+    frames : frames of each kind's pixels
     lead : smallest lead of the largest class share that is no close call
     """
     um: list[Floats] = [np.zeros((0, 2))]

@@ -31,8 +31,8 @@ def cleaned(names: Sequence[str], values: Sequence[Mapping[str, str]], metadata:
 
     Parameters
     ----------
-    names : of the slides
-    values : of each slide by column, {} for none
+    names : names of the slides
+    values : values of each slide by column, {} for none
     """
     out = [dict(own) for own in values]
     notices: list[str] = []

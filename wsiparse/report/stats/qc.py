@@ -44,7 +44,7 @@ class SlideQuality:
     Parameters
     ----------
     tissue_mm2 : analysed tissue
-    mpp : of the overview, um per px
+    mpp : pixel size of the overview, um per px
     laplacian_variance : variance of the Laplacian of the grey image over tissue / variance of the grey image there,
         1/px^4 (Pech-Pacheco et al., "Diatom autofocusing in brightfield microscopy", ICPR 2000); None without tissue
     tenengrad : mean squared Sobel gradient over tissue / variance of the grey image there, 1/px^2 (Tenenbaum,

@@ -70,7 +70,7 @@ def draw_regions(image: Image.Image, regions: Sequence[DrawnRegion], scale: Sequ
     image : RGB
     regions : see `drawn_regions`
     scale : px of the picture per unit of the geometries, x then y
-    width : of the lines, px
+    width : width of the lines, px
     """
     draw = ImageDraw.Draw(image)
     order = sorted(regions, key=lambda r: r.left_out)
