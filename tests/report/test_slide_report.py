@@ -170,7 +170,7 @@ def test_names_are_text_and_nothing_else(name: str, tmp_path: Path) -> None:
         assert name.strip() in html.unescape(ours.text) or re.sub(r"\s+", " ", name) in ours.text
         assert ours.tags == theirs.tags, "no element more than the same page of a plain name"
         for address in ours.addresses:
-            beside = ("summary.csv", "counts.csv", "overlay.jpg", "density.png", "report.json")
+            beside = ("summary.csv", "studies.csv", "counts.csv", "overlay.jpg", "density.png", "report.json")
             assert address in beside or address.startswith(("data:image/", "#", "slides/", "../")), address
     with (folder / "counts.csv").open(encoding="utf-8", newline="") as file:
         for line in csv.DictReader(file):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ import shapely
 from tests.artefacts.painted import blurred, drawn_over
 from tests.conftest import Said
 from wsiparse.config import RunConfig
+from wsiparse.run import plan
+from wsiparse.run.engine import Engine
 from wsiparse.run.pipeline import analyse
 from wsiparse.slides import MemorySlide
 from wsiparse.slides.synthetic import paint_he, write_svs
@@ -22,8 +25,8 @@ NUCLEI = RunConfig(engine="classical", prompts=("nuclei",))
 @pytest.fixture(scope="module")
 def spoilt() -> np.ndarray:
     """A generated slide at 0.5 um per px, its middle out of focus, a stroke of red over it."""
-    clean = paint_he(1100, 1100, seed=5, nuclei_per_mm2=3000).image
-    return drawn_over(blurred(clean, 3, 0.5, 120.0)[0], "red", 30.0, 0.5)[0]
+    clean = paint_he(1400, 1400, seed=5, nuclei_per_mm2=3000).image
+    return drawn_over(blurred(clean, 3, 0.5, 160.0)[0], "red", 30.0, 0.5)[0]
 
 
 def kept_area(result) -> float:
@@ -73,7 +76,8 @@ def test_focus_is_not_judged_where_pixels_are_too_large():
 def test_the_file_of_artefacts_leaves_out_the_same_when_it_is_the_region_of_interest(spoilt, tmp_path: Path, wsiparse):
     write_svs(tmp_path / "a.svs", spoilt, compression=None)
     options = ("--engine", "classical", "--prompt", "nuclei")
-    assert wsiparse("run", tmp_path / "a.svs", "-o", tmp_path / "one", *options).code == 0
+    first: Said = wsiparse("run", tmp_path / "a.svs", "-o", tmp_path / "one", *options)
+    assert first.code == 0, first.err
     (one,) = (tmp_path / "one" / "slides").iterdir()
     drawn = one / "artefacts.geojson"
     names = {f["properties"]["name"] for f in json.loads(drawn.read_text())["features"]}
@@ -88,6 +92,8 @@ def test_the_file_of_artefacts_leaves_out_the_same_when_it_is_the_region_of_inte
     assert a["rows"][0]["n"] == b["rows"][0]["n"] > 0
     assert a["area"]["spoilt_mm2"] == pytest.approx(b["area"]["drawn_out_mm2"] + b["area"]["outside_roi_mm2"], rel=1e-6)
     parts = [p["mm2"] for p in a["area"]["artefacts"]]
+    assert re.search(r"of tissue are left out as out of focus and ink: see artefacts.geojson", first.err + first.out)
+    assert "of tissue are left out as" not in again.err + again.out
     assert max(parts) <= a["area"]["spoilt_mm2"] <= sum(parts) + 1e-9
     page = (one / "report.html").read_text()
     assert "out of focus" in page
@@ -117,3 +123,18 @@ def test_a_slide_of_which_nothing_is_sharp_has_no_area_and_ends_well(tmp_path: P
 def test_glass_alone_has_no_artefacts():
     prepared = analyse(MemorySlide(np.full((400, 400, 3), 242, np.uint8), 0.5), NUCLEI).prepared
     assert [a.geometry.is_empty for a in prepared.ground.artefacts] == [True, True]
+
+
+@pytest.mark.parametrize(("use", "inked"), [("exclude", False), ("off", True)])
+def test_patches_that_the_stain_is_measured_on_lie_outside_of_artefacts(monkeypatch, use, inked):
+    clean = paint_he(1100, 1100, seed=5, nuclei_per_mm2=3000).image
+    drawn = drawn_over(clean, "violet", 60.0, 0.5)[0]
+    seen = []
+    monkeypatch.setattr(plan, "calibrate", lambda spec, sample, mm2: seen.append(sample) or spec)
+    config = NUCLEI.updated({"artefacts": {"ink": use}})
+    plan.prepare(MemorySlide(drawn, 0.5), config, Engine(config))
+    (sample,) = seen
+    assert len(sample) == plan.SAMPLE_PATCHES
+    # red of violet ink on glass and tissue, mean around the middle
+    middle = sample[:, 120:136, 120:136, 0].mean(axis=(1, 2))
+    assert bool((middle < 60).any()) == inked

@@ -171,6 +171,7 @@ def test_points_are_counted_and_have_no_size(wsiparse: Run, slide: Path, tmp_pat
     assert "20 points: they have no size" in done.err
     folder = one(tmp_path / "r")
     assert np.isnan(read_objects(folder)["area_um2"]).all()
+    assert "These are points, without a size: <bdi>Unclassified</bdi>." in (folder / "report.html").read_text()
     numbers = json.loads((folder / "report.json").read_text())
     [row] = [row for row in numbers["rows"] if row["class"] == "Unclassified"]
     assert (row["n"], row["object_area_um2"], row["mean_area_um2"], row["area_percent"]) == (20, None, None, None)

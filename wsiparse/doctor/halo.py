@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,7 +95,7 @@ def densest_square(slide: Slide, mpp: float) -> MemorySlide:
         If the slide has no scale or no tissue, or cannot be read.
     """
     seen = survey(slide, _OVERVIEW_MPP)
-    tissue = find_tissue(seen.picture, seen.frame.mean_mpp)[0]
+    tissue = find_tissue(seen.picture, seen.frame.mean_mpp).mask
     if not tissue.any():
         raise PlanError(f"{slide.path.name}: no tissue to measure on. Give another slide, or none.")
     frame = frame_at(slide.size, require_mpp(slide), mpp)
@@ -167,6 +167,6 @@ def _objects(found: Analysis) -> set[tuple[int, ...]]:
     """First pixel, area and class of each object."""
     out: set[tuple[int, ...]] = set()
     for table in (found.cells, found.regions):
-        columns: list[NDArray[np.int64]] = [table.first_px[:, 0], table.first_px[:, 1], table.area_px, table.class_id]
+        columns: list[NDArray[Any]] = [table.first_px[:, 0], table.first_px[:, 1], table.area_px, table.class_id]
         out |= set(zip(*(column.tolist() for column in columns), strict=True))
     return out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import shapely
@@ -22,9 +23,12 @@ from wsiparse.tiling.geometry import polygonal
 from wsiparse.tiling.polygons import united
 from wsiparse.types import Box
 
-__all__ = ["Artefact", "artefacts_of", "without_artefacts"]
+__all__ = ["Artefact", "artefacts_of", "left_out_line", "spoilt_shape", "without_artefacts"]
 
 log = logging.getLogger("wsiparse")
+
+#: So much of the tissue left out is said at the end of a run.
+_NOTED_SHARE: Final = 0.05
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -102,3 +106,26 @@ def without_artefacts(
         return roi
     ground = shapely.box(0, 0, *slide_size) if roi is None else roi
     return polygonal(shapely.difference(ground, united(out)))
+
+
+def spoilt_shape(artefacts: tuple[Artefact, ...]) -> BaseGeometry | None:
+    """All artefacts of a slide together, level-0 px, those that are only reported included; None without any."""
+    shapes = [a.geometry for a in artefacts if not a.geometry.is_empty]
+    return united(shapes) if shapes else None
+
+
+def left_out_line(artefacts: tuple[Artefact, ...], before_mm2: float, after_mm2: float) -> str:
+    """What is said where much tissue is left out; "" for little.
+
+    Parameters
+    ----------
+    before_mm2, after_mm2 : analysed area with and without the artefacts that are left out
+    """
+    lost = before_mm2 - after_mm2
+    if lost <= _NOTED_SHARE * before_mm2:
+        return ""
+    kinds = " and ".join(a.kind.replace("_", " ") for a in artefacts if a.left_out and not a.geometry.is_empty)
+    return (
+        f"{lost:.3g} of {before_mm2:.3g} mm2 of tissue are left out as {kinds}: see artefacts.geojson; "
+        "--keep-artefacts counts there all the same"
+    )

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
@@ -26,7 +27,7 @@ from wsiparse.recognize.base import (
 )
 from wsiparse.recognize.registry import engine_of
 from wsiparse.results.report_inputs import png_bytes
-from wsiparse.run.artefacts import Artefact, artefacts_of, without_artefacts
+from wsiparse.run.artefacts import Artefact, artefacts_of, left_out_line, spoilt_shape, without_artefacts
 from wsiparse.run.drawn_tissue import DrawnTissue, read_tissue
 from wsiparse.run.engine import Engine, Scale
 from wsiparse.slides import Slide, require_mpp, survey
@@ -81,6 +82,8 @@ _NO_RESULT: Final = ("any_size", "fixed_tile", "base_bytes", "bytes_per_px")
 #: Patches of tissue an engine may look at once per slide to learn its stain, and their edge in field px.
 SAMPLE_PATCHES: Final = 32
 SAMPLE_PX: Final = 256
+#: Cells drawn for them first where there are artefacts: most lie in none.
+_DRAWN_CELLS: Final = 16 * SAMPLE_PATCHES
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +115,7 @@ class SlideOverview:
     notes : what was left aside of it, a line each
     taken : how its classes are taken, in one line
     tissue : as the user drew it, or None for what was found
+    spoilt : a line where much is left out as artefacts, else ""
     """
 
     overview: bytes
@@ -123,11 +127,13 @@ class SlideOverview:
     notes: tuple[str, ...] = ()
     taken: str = ""
     tissue: DrawnTissue | None = None
+    spoilt: str = ""
 
     @property
     def told(self) -> tuple[str, ...]:
-        """What is said of the regions while the slide is analysed."""
-        told = () if self.tissue is None else tuple(f"{self.tissue.file[0]}: {line}" for line in self.tissue.notes)
+        """What is said of artefacts and regions while the slide is analysed."""
+        told: tuple[str, ...] = (self.spoilt,) if self.spoilt else ()
+        told += () if self.tissue is None else tuple(f"{self.tissue.file[0]}: {line}" for line in self.tissue.notes)
         if self.region_file is None:
             return told
         return (*told, *(f"{self.region_file[0]}: {line}" for line in self.notes), self.taken)
@@ -223,7 +229,12 @@ def analysis_area(
         area = AnalysisArea(slide.size, frame, cover > 0, region, cover=cover)
     if geometry is not None:
         notes += told_units(geometry, tissue)
-    return area, SlideOverview(png_bytes(picture), foreign, artefacts, reach, regions, file, notes, taken, drawn)
+    mpp = require_mpp(slide)
+    line = ""
+    if region is not reach:
+        before = covered_mm2(area.shares, frame, slide.size, mpp, region=reach)
+        line = left_out_line(artefacts, before, area.area_mm2(mpp))
+    return area, SlideOverview(png_bytes(picture), foreign, artefacts, reach, regions, file, notes, taken, drawn, line)
 
 
 def _tile_around(canvas: tuple[int, int], info: EngineInfo) -> int:
@@ -232,13 +243,17 @@ def _tile_around(canvas: tuple[int, int], info: EngineInfo) -> int:
     return -(-needed // info.align_px) * info.align_px
 
 
-def _sample(slide: Slide, plan: TilePlan) -> NDArray[np.uint8]:
+def _sample(slide: Slide, plan: TilePlan, spoilt: BaseGeometry | None) -> NDArray[np.uint8]:
     """Patches of tissue (N, 256, 256, 3) uint8 at the plan's frame, the same whatever the tiling.
 
-    Centres are overview cells of tissue, drawn by their place alone: a cell more or less at the tissue's edge, as a
-    paler stain leaves it, moves no patch.
+    Centres are overview cells of tissue outside of artefacts, level-0 px, drawn by their place alone: a cell more or
+    less at the tissue's edge, as a paler stain leaves it, or an artefact, moves no patch.
     """
     cells = np.argwhere(plan.area.tissue)
+    if spoilt is not None:
+        cells = chosen_cells(cells, _DRAWN_CELLS)
+        middles = (cells[:, ::-1] + 0.5) * np.asarray(plan.area.overview.downsample)
+        cells = cells[~shapely.contains_xy(spoilt, middles)]
     if len(cells) == 0:
         return np.zeros((0, SAMPLE_PX, SAMPLE_PX, 3), np.uint8)
     chosen = chosen_cells(cells, SAMPLE_PATCHES)
@@ -295,7 +310,8 @@ def prepare(
     classes = RegionClasses(config.tumour_classes, config.stroma_classes)
     drawn = None if tissue is None else read_tissue(tissue, slide.size, offset)
     area, ground = analysis_area(slide, config, roi, drawn, classes)
-    passes = tuple(_pass_of(slide, scale, area, config) for scale in engine.scales)
+    spoilt = spoilt_shape(ground.artefacts)
+    passes = tuple(_pass_of(slide, scale, area, config, spoilt) for scale in engine.scales)
     settings: dict[str, Any] = {
         "passes": [
             {
@@ -366,7 +382,7 @@ def _check_enlargement(slide: Slide, info: EngineInfo) -> None:
         )
 
 
-def _pass_of(slide: Slide, scale: Scale, area: AnalysisArea, config: RunConfig) -> Pass:
+def _pass_of(slide: Slide, scale: Scale, area: AnalysisArea, config: RunConfig, spoilt: BaseGeometry | None) -> Pass:
     mpp = require_mpp(slide)
     info, spec = scale.info, scale.spec
     frame = frame_at(slide.size, mpp, info.mpp)
@@ -382,7 +398,7 @@ def _pass_of(slide: Slide, scale: Scale, area: AnalysisArea, config: RunConfig) 
         area=area,
     )
     if wants_sample(spec):
-        spec = calibrate(spec, _sample(slide, plan), _tissue_mm2(plan))
+        spec = calibrate(spec, _sample(slide, plan, spoilt), _tissue_mm2(plan))
         for warning in limits_of(spec).warnings:
             log.warning("%s", warning)
     return Pass(Scale(scale.positions, spec, info), plan)

@@ -359,7 +359,8 @@ def _distributions(numbers: Numbers, colours: Mapping[str, str]) -> list[dict[st
             bins = Bins(score["edges"], score["counts"], 0, score["median"])
             title = f"Detection probabilities of {one['class']}"
             both.append(histogram(bins, title=title, label=of_what, colour=colour, key=f"score-{k}"))
-        out.append({"class": one["class"], "charts": both})
+        some = any(row["n"] for row in numbers["rows"] if row["class"] == one["class"])
+        out.append({"class": one["class"], "charts": both, "points": some and not both})
     return out
 
 
