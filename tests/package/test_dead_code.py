@@ -27,6 +27,9 @@ USED_ELSEWHERE = {
     "cli/weights.py": {"fetch_command", "path_command", "verify_command"},
     # settings read as a whole, columns of tables read by name
     "config.py": None,
+    # elements of a data set of DICOM, by keyword
+    "export/dicom_source.py": None,
+    "napari/reader.py": {"get_reader"},  # napari finds it by the manifest
     "train/recipe.py": None,
     # what the registry finds by name
     "recognize/biomedparse/engine.py": {"ENGINE"},

@@ -147,6 +147,8 @@ def take(
     Parameters
     ----------
     path : keys and positions, outermost first
+    what, unit, slide : as `Figure` has them
+    digits : after the point, where the number is shown to people
     ends : keys beside the last one that hold the ends of its interval
     note : why there is no interval, said where there is none
 

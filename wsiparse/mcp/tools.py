@@ -105,11 +105,19 @@ class Tools:
         groups: list[str] | None = None,
         results: str = "",
     ) -> dict[str, Any]:
-        """Compare groups of patients by density: medians, test, Holm's correction, Cliff's delta, rate ratio."""
+        """Compare groups of patients by density: medians, test, Holm's correction, Cliff's delta, rate ratio.
+
+        Names of classes, compartments and groups as list_results has them; without them all, and all tissue. results:
+        name of the results folder, where several are served.
+        """
         return self._query("compare", results, classes=classes, compartments=compartments, groups=groups)
 
     def list_hot_spots(self, slide: str = "", class_name: str = "", most: int = 5, results: str = "") -> dict[str, Any]:
-        """Hot-spots (Gi*) or else densest squares of a class on a slide, with their places in um."""
+        """Hot-spots (Gi*) or else densest squares of a class on a slide, with their places in um.
+
+        slide, class_name: as list_results has them; "" for every slide and for the immune cells. most: how many a
+        slide. results: name of the results folder, where several are served.
+        """
         return self._query(
             "hot spots",
             results,
@@ -142,6 +150,11 @@ class Tools:
     def picture(self, slide: str, name: FigureName, rank: int, results: str) -> Picture:
         """A figure of a slide.
 
+        Parameters
+        ----------
+        slide, results : names, see `describe_slide`
+        name, rank : see `wsiparse.mcp.pictures.figure`
+
         Raises
         ------
         WsiparseError
@@ -152,6 +165,11 @@ class Tools:
 
     def part(self, slide: str, corner_um: tuple[float, float], size_um: tuple[float, float], results: str) -> Picture:
         """A crop of a slide.
+
+        Parameters
+        ----------
+        slide, results : names, see `describe_slide`
+        corner_um, size_um : x and y of the upper left corner; width and height
 
         Raises
         ------
@@ -171,7 +189,9 @@ class Tools:
     ) -> dict[str, Any]:
         """Estimate a run on slides of the named slide folders: tiles, mm2, disk, memory. Writes and starts nothing.
 
-        slides: as slides_to_plan of list_results has them. Show the plan to the user before start_run.
+        slides: as slides_to_plan of list_results has them. prompts: what to look for, none for the engine's own.
+        engine: its name. mpp: um per px, none for the engine's own. results: the folder it would write to. Show the
+        plan to the user before start_run.
         """
         try:
             planned = self._runs.plan(self._served.named(results), slides, prompts or [], engine, mpp)
