@@ -185,6 +185,13 @@ def recognition_grid(
 ) -> RecognitionGrid | None:
     """The engine's own scores: see `wsiparse.recognize.declared.DeclaredEngine.recognition_grid`.
 
+    Parameters
+    ----------
+    spec : whose prompts the statistics are of
+    positions : of these prompts in the run's prompt set
+    grid : the tiles
+    tiles : index and statistics, (P, 4) float32, of each tile that was read
+
     Raises
     ------
     WeightsError

@@ -249,7 +249,7 @@ class DeclaredEngine(abc.ABC):
         Parameters
         ----------
         recognizer : of this engine, with any prompts
-        look : patches at an assumed size, um per level-0 px
+        look : gives patches, (H, W, 3) uint8 each, at an assumed size, um per level-0 px
         """
         return None
 

@@ -268,7 +268,17 @@ def _sample(slide: Slide, plan: TilePlan, spoilt: BaseGeometry | None) -> NDArra
 
 
 def chosen_cells(cells: NDArray[np.int64], most: int) -> NDArray[np.int64]:
-    """Some of the cells, (N, 2) row and column, in their order: drawn by their place alone, so always the same."""
+    """Some of the cells, in their order: drawn by their place alone, so always the same.
+
+    Parameters
+    ----------
+    cells : (N, 2) int64, row and column
+    most : how many, at most
+
+    Returns
+    -------
+    (M, 2) int64, M <= `most`
+    """
     return cells[np.sort(np.argsort(_lots(cells), kind="stable")[:most])]
 
 

@@ -95,7 +95,18 @@ def within(mask: NDArray[np.bool_], radius: float, sampling: tuple[float, float]
 
 
 def dilate(mask: NDArray[np.bool_], radius: float, sampling: tuple[float, float] = (1.0, 1.0)) -> NDArray[np.bool_]:
-    """As `within`, at once: for strips. `mask` itself when it is empty."""
+    """As `within`, at once: for strips.
+
+    Parameters
+    ----------
+    mask : (H, W) bool
+    radius : in units of `sampling`
+    sampling : size of a pixel, y then x
+
+    Returns
+    -------
+    (H, W) bool, `mask` itself when it is empty
+    """
     from scipy import ndimage
 
     if not mask.any():

@@ -254,7 +254,7 @@ class FolderEngine(DeclaredEngine):
         Parameters
         ----------
         recognizer : of this engine, with any prompts
-        look : patches at an assumed size, um per level-0 px
+        look : gives patches, (H, W, 3) uint8 each, at an assumed size, um per level-0 px
         """
         if self._scale_form is None:
             return None

@@ -111,7 +111,7 @@ def measure(
 
     Parameters
     ----------
-    recognize : of one prompt, all nuclei
+    recognize : all nuclei, one prompt, of pictures (B, H, W, 3) uint8
     info : facts of the engine
     patches : (H, W, 3) uint8 each, as the network sees them
     """
@@ -199,8 +199,8 @@ def tell_scale(
     Parameters
     ----------
     form : of the model folder
-    recognize : of one prompt, all nuclei
+    recognize : all nuclei, one prompt, of pictures (B, H, W, 3) uint8
     info : facts of the engine
-    look : patches as the network would see them if level-0 pixels were of a size
+    look : gives patches, (H, W, 3) uint8 each, as the network would see them if level-0 pixels were of a size
     """
     return guess_of(form, {size: measure(recognize, info, look(size)) for size in _ALL})

@@ -103,7 +103,10 @@ def surround_sums(
 
     Parameters
     ----------
-    labels, od, box, moment : as of `nucleus_sums`
+    labels : (H, W) int32, 0 background
+    od : (H, W, 3) int16, optical density of each channel, 1/1000
+    box : (n, 4) int64, as `nucleus_sums` gives it
+    moment : (n, 6) int64, as `nucleus_sums` gives it
     radii : (R,) int64, outer radii, px, ascending
     limits : (2,) int64: red OD from which a pixel is dark, summed OD below which it is empty, 1/1000
     out : (n, R, 7) int64, out: pixels, sums of the three channels, sum of red squared, dark ones, empty ones
