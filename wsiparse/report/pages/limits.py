@@ -13,7 +13,7 @@ __all__ = ["EPITHELIUM_IS_TUMOUR", "TISSUE_BIAS", "TISSUE_RULE", "limits", "warn
 #: Measured on painted pieces of tissue on glass whose area is known.
 TISSUE_RULE: Final = (
     "The analysed area is what stained tissue covers, measured within cells of 8 µm. On pieces of known area it was "
-    "right within 2 % from 0.2 mm and within 5 % from 0.06 mm wide, whatever lay beside them. Glass in tissue that is "
+    "right within 2 % from 0.2 mm and within 7 % from 0.06 mm wide, whatever lay beside them. Glass in tissue that is "
     "wider than about 10 µm (lumina, vacuoles of fat, tears) is not tissue; strands thinner than about 20 µm, as those "
     "of fat, were right within 25 %. Objects up to about 16 µm beside tissue are counted."
 )
