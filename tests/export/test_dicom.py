@@ -16,7 +16,7 @@ from wsiparse.export.dicom_source import derived_uid
 from wsiparse.export.dicom_terms import PRIVATE, term_of
 from wsiparse.export.formats import ExportOptions, export
 from wsiparse.export.labels import class_map, write_labels
-from wsiparse.export.objectframe import object_frames
+from wsiparse.export.reading import object_frames
 from wsiparse.store.read import ObjectsReader
 from wsiparse.types import Prompt
 

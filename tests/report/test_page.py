@@ -119,7 +119,7 @@ def test_what_is_missing_is_told() -> None:
     nothing = text(EDGES["no tissue"])
     assert "no tissue was analysed" in nothing
     assert "not found" in nothing
-    assert "None was found, or they are points without a size, so there is nothing to draw, of: Inflammatory" in nothing
+    assert "None was found, so there is nothing to draw, of: Inflammatory" in nothing
     assert "There is one compartment" in text(EDGES["one compartment"])
     assert "There is no square with any to show" in text(EDGES["no hot-spot"])
     assert "no class was asked for" in text(EDGES["no class"])

@@ -15,7 +15,7 @@ import tifffile
 
 from tests.imports import files
 from wsiparse.choices import ExportFormat, words
-from wsiparse.export.objectframe import read_objects
+from wsiparse.export.reading import read_objects
 from wsiparse.results.folder import done_record
 from wsiparse.slides.synthetic import paint_he, write_svs
 from wsiparse.store.read import ObjectsReader
