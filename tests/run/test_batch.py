@@ -46,7 +46,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, demo_slide: Path) -> Path
 def test_a_run_writes_everything_a_slide_has(finished: Path) -> None:
     [folder] = (finished / "slides").iterdir()
     names = {p.name for p in folder.iterdir()}
-    expected = {*SAME, *REPORT, "objects.zarr", "labels.ome.zarr", "report_inputs", "log.txt"}
+    expected = {*SAME, *REPORT, "objects.zarr", "labels.ome.zarr", "report_inputs", "log.txt", "artefacts.geojson"}
     assert names == expected
     done = json.loads((folder / "DONE.json").read_text(encoding="utf-8"))
     for name, facts in done["files"].items():

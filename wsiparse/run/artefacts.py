@@ -29,6 +29,10 @@ log = logging.getLogger("wsiparse")
 
 #: So much of the tissue left out is said at the end of a run.
 _NOTED_SHARE: Final = 0.05
+#: Ink over a larger share of the tissue is not believed: tissue under old blood, or another stain, looks like it.
+_MOST_INK: Final = 0.5
+#: Cells of tissue that this share is judged on.
+_JUDGED_CELLS: Final = 20_000
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -40,11 +44,13 @@ class Artefact:
     kind : of it
     geometry : Polygon or MultiPolygon, level-0 px, perhaps empty
     left_out : whether it is taken out of the analysed area
+    doubted : too much of the tissue to be believed, therefore only reported
     """
 
     kind: ArtefactKind
     geometry: BaseGeometry
     left_out: bool
+    doubted: bool = False
 
 
 def artefacts_of(
@@ -88,7 +94,27 @@ def artefacts_of(
         kinds,
         each=lambda look, blocks: map_ordered(look, blocks, workers=workers),
     )
-    return tuple(Artefact(kind, found.shapes[kind], use[kind] == "exclude") for kind in kinds)
+    doubted = "ink" in kinds and _share(masks[0], overview, found.shapes["ink"]) > _MOST_INK
+    return tuple(
+        Artefact(
+            kind,
+            found.shapes[kind],
+            use[kind] == "exclude" and not (doubted and kind == "ink"),
+            doubted and kind == "ink" and use[kind] == "exclude",
+        )
+        for kind in kinds
+    )
+
+
+def _share(tissue: NDArray[np.bool_], overview: Frame, shape: BaseGeometry) -> float:
+    """How much of the tissue lies in a shape, by the middles of some of its cells."""
+    cells = np.argwhere(tissue)
+    if not len(cells) or shape.is_empty:
+        return 0.0
+    cells = cells[:: -(-len(cells) // _JUDGED_CELLS)]
+    middles = (cells[:, ::-1] + 0.5) * np.asarray(overview.downsample)
+    shapely.prepare(shape)
+    return float(shapely.contains_xy(shape, middles).mean())
 
 
 def without_artefacts(
@@ -109,18 +135,23 @@ def without_artefacts(
 
 
 def spoilt_shape(artefacts: tuple[Artefact, ...]) -> BaseGeometry | None:
-    """All artefacts of a slide together, level-0 px, those that are only reported included; None without any."""
-    shapes = [a.geometry for a in artefacts if not a.geometry.is_empty]
+    """All artefacts of a slide that are believed, level-0 px, those only reported included; None without any."""
+    shapes = [a.geometry for a in artefacts if not a.geometry.is_empty and not a.doubted]
     return united(shapes) if shapes else None
 
 
 def left_out_line(artefacts: tuple[Artefact, ...], before_mm2: float, after_mm2: float) -> str:
-    """What is said where much tissue is left out; "" for little.
+    """What is said where much tissue is left out, or would be by a measure that is not believed; else "".
 
     Parameters
     ----------
     before_mm2, after_mm2 : analysed area with and without the artefacts that are left out
     """
+    if any(a.doubted for a in artefacts):
+        return (
+            f"more than {_MOST_INK:.0%} of the tissue looks like ink: this is not believed, so nothing is left out as "
+            "ink, and counts may be wrong; see artefacts.geojson"
+        )
     lost = before_mm2 - after_mm2
     if lost <= _NOTED_SHARE * before_mm2:
         return ""

@@ -231,7 +231,7 @@ def analysis_area(
         notes += told_units(geometry, tissue)
     mpp = require_mpp(slide)
     line = ""
-    if region is not reach:
+    if region is not reach or any(a.doubted for a in artefacts):
         before = covered_mm2(area.shares, frame, slide.size, mpp, region=reach)
         line = left_out_line(artefacts, before, area.area_mm2(mpp))
     return area, SlideOverview(png_bytes(picture), foreign, artefacts, reach, regions, file, notes, taken, drawn, line)
