@@ -13,6 +13,7 @@ import os
 import shutil
 import sys
 import traceback
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,7 @@ def one(command: list[str], results: Path, point: list[int]) -> dict[str, Any]:
     left = temporary(results)
     again = call(words, err)
     return {
+        "day": datetime.now(UTC).date().isoformat(),
         "point": point,
         "calls": calls,
         "code": code,

@@ -82,7 +82,10 @@ def check(found: list[dict[str, Any]], whole: dict[str, Any], codes: set[int]) -
         assert not one["left"], where
         assert one["again"] == 0, where
         assert not one["left_again"], where
-        assert one["digests"] == whole["digests"], where
+        # pages have the day they were made: after midnight they are others
+        dated = () if one["day"] == whole["day"] else ("report.html",)
+        made, right = ({k: v for k, v in of["digests"].items() if not k.endswith(dated)} for of in (one, whole))
+        assert made == right, where
 
 
 def points_of(calls: int, step: int, first: int = 0) -> list[list[int]]:
