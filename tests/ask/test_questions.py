@@ -49,7 +49,7 @@ GRADED: list[tuple[str, list[str] | None, str, str]] = [
      "/median_per_mm2", "Inflammatory in tumour: median density of the patients of group non-responder"),
     ("compare a1 and b1 by immune cells", ["a1", "b1"], "/density_per_mm2", "density of Inflammatory in all tissue"),
     ("how many patients are in each group?", None, "/n_patients", "patients in group non-responder"),
-    ("stromal percentage", DONE, "/immune/infiltrate/stromal_percent", ""),
+    ("stromal percentage", DONE, "/immune/panel/0/estimate", "stromal percentage"),
     ("how far are immune cells from tumour cells on a1?", None, "/mean_um",
      "mean distance of Inflammatory to nearest tumour cell"),
     ("any quality flags or warnings for a1", None, "/quality/laplacian_variance", "quality: laplacian_variance"),

@@ -25,7 +25,7 @@ _FORMULAS: Final[Mapping[str, tuple[str, str, str]]] = {
     "size": ("mean area = object_area_um2 / n", "rows: mean_area_um2", "Tissue and densities"),
     "stromal percentage": (
         "100 x summed area of inflammatory nuclei with their centroid in stroma / area of stroma",
-        "immune: infiltrate: stromal_percent",
+        "immune: panel: stil_nuclei",
         "Panel of immune cells",
     ),
     "distance": ("mean over immune cells of the distance to the nearest tumour or epithelial cell",

@@ -187,12 +187,15 @@ def stromal(query: Query, results: AskedResults) -> Answer:
             notes.append(f"{slide.name}: none: {why}")
             continue
         path = ("immune", "infiltrate")
-        figures.append(
-            take(
-                report, *path, "stromal_percent",
-                what=f"stromal percentage ({part['formula']})", unit="%", slide=slide.name, note=_NO_INTERVAL, digits=2,
-            )
-        )  # fmt: skip
+        for k, row in enumerate(report.data["immune"]["panel"]):
+            if row["key"] == "stil_nuclei":
+                figures.append(
+                    take(
+                        report, "immune", "panel", k, "estimate",
+                        what=f"stromal percentage ({row['formula']})", unit=row["unit"], slide=slide.name,
+                        ends=("low", "high"), note=row["note"], digits=2,
+                    )
+                )  # fmt: skip
         if part["difference"] is not None:
             figures.append(
                 take(
