@@ -69,7 +69,10 @@ def parts(results: Path) -> list[Path]:
 
 
 def wherever(found: dict[str, str]) -> dict[str, str]:
-    """Digests of results by names that do not tell where the slide lay; "" for tables, which have its id and path."""
-    tables = ("summary.csv", "report.html", "slides/slide/counts.csv", "slides/slide/report.json")
+    """Digests of results by names that do not tell where the slide lay; "" for tables, which have its id and path.
+
+    cohort.json has the hash of report.json.
+    """
+    tables = ("summary.csv", "cohort.json", "report.html", "slides/slide/counts.csv", "slides/slide/report.json")
     plain = {re.sub(r"__[0-9a-f]{8}", "", name): digest for name, digest in found.items()}
     return {name: "" if name in tables else digest for name, digest in plain.items()}

@@ -90,9 +90,9 @@ def test_words_for_a_part_are_refused_when_strict() -> None:
 
 
 def test_two_names_of_one_thing_are_refused() -> None:
-    with pytest.raises(PromptError, match="already asked"):
+    with pytest.raises(PromptError, match="ask for the same"):
         asked(Prompt("nuclei", "a"), Prompt("nucleus", "b"))
-    with pytest.raises(PromptError, match=r"'TILs' and '免疫细胞'.*already asked"):
+    with pytest.raises(PromptError, match=r"'TILs' and '免疫细胞' ask for the same"):
         answered(["TILs", "nuclei", "免疫细胞"], "embedded")
 
 

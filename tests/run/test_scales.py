@@ -21,6 +21,7 @@ from wsiparse.parallel.dask import LocalExecutor
 from wsiparse.parallel.progress import Quiet
 from wsiparse.recognize import base
 from wsiparse.recognize.declared import DeclaredEngine
+from wsiparse.recognize.embedded.folder import FolderEngine
 from wsiparse.recognize.stain import od_bytes
 from wsiparse.report.stats.summary import summarise
 from wsiparse.run import engine as engine_module
@@ -96,6 +97,7 @@ def two_scales(monkeypatch: pytest.MonkeyPatch) -> None:
         return RecognitionGrid(positions, grid, statistics, scores)
 
     monkeypatch.setattr(engine_module, "check_prompts", lambda spec: None)
+    monkeypatch.setattr(FolderEngine, "scale_guess", lambda self, recognizer, look: None)  # no nuclei here
     monkeypatch.setattr(DeclaredEngine, "completed", lambda self, asked, *, strict=False: (tuple(asked), ()))
     monkeypatch.setattr(engine_module, "scales_of", scales)
     monkeypatch.setattr(tiles, "recognition_grid", recognition_scores)

@@ -89,6 +89,7 @@ class ObjectFrame:
     Examples
     --------
     >>> import wsiparse
+    >>> from pathlib import Path
     >>> objects = wsiparse.read_objects(next(Path("results/slides").iterdir()))
     >>> objects.columns[:6]
     ('id', 'class', 'kind', 'x_px', 'y_px', 'x_um')
