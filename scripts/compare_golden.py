@@ -307,6 +307,16 @@ def compare_solo(
         compare_masks(network, image, masks, queries, golden, prefix, DECODER_ATOL, report)
 
 
+def mapped_file_bytes() -> int:
+    """Pages of files, such as the GPU libraries of a PyTorch build, that are in this process's memory now.
+
+    How many there are depends on what the machine has in its cache, not on the network. 0 where it is not known.
+    """
+    status = Path("/proc/self/status")
+    lines = status.read_text(encoding="ascii").splitlines() if status.exists() else []
+    return sum(int(line.split()[1]) << 10 for line in lines if line.startswith("RssFile:"))
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description="Compare the BiomedParse network with stored reference outputs.",
@@ -356,10 +366,12 @@ def main(argv: list[str] | None = None) -> int:
             compare_solo(network, encoding, text, golden, report)
 
     peak = (peak_rss_bytes() or 0) / 2**30
+    mapped = mapped_file_bytes() / 2**30
     described = {"image", "prompts", "seed"} | {name for name in golden if name.startswith("noise")}
     left = sorted(golden.keys() - report.compared - described)
     print(
-        f"     {time.perf_counter() - started:.0f} s, {time.process_time() - busy:.0f} CPU-s, peak RSS {peak:.2f} GiB"
+        f"     {time.perf_counter() - started:.0f} s, {time.process_time() - busy:.0f} CPU-s, peak RSS {peak:.2f} GiB, "
+        f"{mapped:.2f} GiB of it pages of libraries' files"
     )
     if left:
         print(f"     not compared: {', '.join(left)}")

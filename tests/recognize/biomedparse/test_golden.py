@@ -44,9 +44,10 @@ def test_the_full_size_network_equals_the_reference_in_both_modes_within_3_gb(pu
         for name in set(golden.files) - informal - {name for name in golden.files if name.endswith("_prompt")}:
             assert name == "attention_mask" or f"ok   {name} " in found.stdout, name
     assert "not compared" not in found.stdout
-    peak = re.search(r"peak RSS ([\d.]+) GiB", found.stdout)
+    peak = re.search(r"peak RSS ([\d.]+) GiB, ([\d.]+) GiB of it pages", found.stdout)
     assert peak is not None
-    assert float(peak[1]) * 2**30 <= 3e9
+    # 3 GB with the files' pages of a PyTorch for CPUs (.12 GB); one with GPU libraries has hundreds of MB more of them
+    assert (float(peak[1]) - float(peak[2])) * 2**30 <= 2.88e9
 
 
 @pytest.mark.parametrize("content", [None, b"", b"not an archive"], ids=["missing", "empty", "text"])
